@@ -1,0 +1,9 @@
+//! The parts of `buildd-sequencer`, lowest first. Imports run one way, up this list: values that decide
+//! (no descriptor, no clock, no process; time is an argument), then thin wrappers around the operating
+//! system (which know nothing of jobs), then `daemon`, which owns all state and the only loop.
+//!
+//! The program is `main.rs`; this library exists so that tests, benchmarks and fuzz targets can drive the
+//! pure parts directly. It promises no stable interface.
+
+pub mod outcome;
+pub mod text;

@@ -1,0 +1,179 @@
+//! How a run ended, in the words of the log, the report and the status table.
+//! It judges what the kernel said; it never asks the kernel anything.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::text::seconds;
+
+/// Exit code of a command that was not found, as shells report it (POSIX XCU 2.8.2).
+pub const NOT_FOUND: i32 = 127;
+/// Exit code of a command that was found but could not be started, as shells report it.
+pub const NOT_STARTED: i32 = 126;
+
+/// Why a run was over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The process called `exit`.
+    Exited,
+    /// A signal that was not ours killed the process.
+    Killed(i32),
+    /// The run was stopped because it took longer than the job's `timeout`.
+    TimedOut(Duration),
+    /// The command could not be started; the system's own words say why.
+    NotStarted(String),
+    /// The daemon stopped and ended the run; `forced` when it took SIGKILL.
+    Shutdown {
+        /// Whether SIGTERM was not enough.
+        forced: bool,
+    },
+    /// An operator asked for the run to be ended.
+    Operator,
+}
+
+/// What a run counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did what it was asked to.
+    Success,
+    /// It is reported by mail and counted.
+    Failure,
+    /// Our own SIGTERM ended it at shutdown: nothing is known about the job.
+    Neither,
+}
+
+/// How a run ended: its exit code (128+N for a death by signal N) and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit code as a shell would show it in `$?`.
+    pub code: i32,
+    /// Why the run was over.
+    pub cause: Cause,
+}
+
+impl Outcome {
+    /// Whether the run succeeded, failed, or was merely interrupted.
+    pub fn verdict(&self) -> Verdict {
+        match self.cause {
+            Cause::Exited if self.code == 0 => Verdict::Success,
+            Cause::Shutdown { forced: false } => Verdict::Neither,
+            _ => Verdict::Failure,
+        }
+    }
+
+    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `not started`,
+    /// `killed` (by an operator), `shutdown`. Two failures with the same word are the same outcome.
+    pub fn word(&self) -> String {
+        match &self.cause {
+            Cause::Exited if self.code == 0 => "ok".to_string(),
+            Cause::Exited => format!("exit {}", self.code),
+            Cause::Killed(signal) => signal_name(*signal),
+            Cause::TimedOut(_) => "timeout".to_string(),
+            Cause::NotStarted(_) => format!("start {}", self.code),
+            Cause::Shutdown { .. } => "shutdown".to_string(),
+            Cause::Operator => "killed".to_string(),
+        }
+    }
+}
+
+/// `3`, `137 (killed by SIGKILL)`, `143 (timed out after 30 seconds)`: what follows `exit code` in the log
+/// and `exited with code` in a subject.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        match &self.cause {
+            Cause::Exited => Ok(()),
+            Cause::Killed(signal) => write!(f, " (killed by {})", signal_name(*signal)),
+            Cause::TimedOut(limit) => write!(f, " (timed out after {} seconds)", seconds(*limit)),
+            Cause::NotStarted(why) => write!(f, " (could not start: {why})"),
+            Cause::Shutdown { .. } => write!(f, " (stopped at shutdown)"),
+            Cause::Operator => write!(f, " (stopped by operator)"),
+        }
+    }
+}
+
+/// Linux's names by number, x86 and ARM order (signal(7)); 16 is SIGSTKFLT there.
+const SIGNALS: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without.
+pub fn signal_name(number: i32) -> String {
+    let known = usize::try_from(number - 1)
+        .ok()
+        .and_then(|i| SIGNALS.get(i));
+    match (known, number) {
+        (Some(name), _) => (*name).to_string(),
+        (None, 34) => "SIGRTMIN".to_string(),
+        (None, 35..=64) => format!("SIGRTMIN+{}", number - 34),
+        (None, _) => format!("signal {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_the_kernels_names() {
+        assert_eq!(signal_name(1), "SIGHUP");
+        assert_eq!(signal_name(9), "SIGKILL");
+        assert_eq!(signal_name(31), "SIGSYS");
+        assert_eq!(signal_name(32), "signal 32");
+        assert_eq!(signal_name(34), "SIGRTMIN");
+        assert_eq!(signal_name(37), "SIGRTMIN+3");
+        assert_eq!(signal_name(0), "signal 0");
+        assert_eq!(signal_name(-4), "signal -4");
+    }
+
+    #[test]
+    fn a_time_out_is_a_failure_even_with_exit_code_0() {
+        let outcome = Outcome {
+            code: 0,
+            cause: Cause::TimedOut(Duration::from_millis(1500)),
+        };
+        assert_eq!(outcome.verdict(), Verdict::Failure);
+        assert_eq!(outcome.to_string(), "0 (timed out after 1.5 seconds)");
+    }
+
+    #[test]
+    fn only_a_forced_stop_at_shutdown_is_a_failure() {
+        let stop = |forced| Outcome {
+            code: 143,
+            cause: Cause::Shutdown { forced },
+        };
+        assert_eq!(stop(false).verdict(), Verdict::Neither);
+        assert_eq!(stop(true).verdict(), Verdict::Failure);
+        assert_eq!(stop(true).to_string(), "143 (stopped at shutdown)");
+    }
+}
