@@ -5,5 +5,7 @@
 //! The program is `main.rs`; this library exists so that tests, benchmarks and fuzz targets can drive the
 //! pure parts directly. It promises no stable interface.
 
+pub mod life;
 pub mod outcome;
+pub mod schedule;
 pub mod text;

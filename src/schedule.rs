@@ -1,0 +1,524 @@
+//! When each job is due and which one is next: earliest due time first, ties in configuration order.
+//! Pure: time comes in as an argument. It knows jobs by their place in the configuration and nothing else of
+//! them; whether anything runs right now is the daemon's knowledge. Choosing and re-inserting are O(log n).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// The delays of one job, from its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delays {
+    /// From the start of the daemon to the first run.
+    pub start: Duration,
+    /// From the end of a run to the next.
+    pub min: Duration,
+    /// The longest delay that repeated failures lead to; zero: failures change nothing.
+    pub max: Duration,
+}
+
+/// The least step that back-off starts from, so that `mindelay: 0` backs off too.
+const BACKOFF_STEP: Duration = Duration::from_secs(1);
+
+impl Delays {
+    /// The delay after a run when `failures` runs in a row have failed: `mindelay` (at least a second) doubled
+    /// for each failure after the first, at most `max`, but never less than `mindelay`.
+    pub fn after(&self, failures: u32) -> Duration {
+        if failures == 0 || self.max.is_zero() {
+            return self.min;
+        }
+        let doubled = 2_u32
+            .checked_pow(failures - 1)
+            .and_then(|n| self.min.max(BACKOFF_STEP).checked_mul(n));
+        doubled
+            .map_or(self.max, |delay| delay.min(self.max))
+            .max(self.min)
+    }
+}
+
+/// What is known of one job's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// When it may run next.
+    pub due: Instant,
+    /// What `due` counts from: the end of its last run, or the moment it was loaded.
+    pub since: Instant,
+    /// Whether it has ever run, so that `since` is an end.
+    pub ran: bool,
+    /// Failed runs in a row.
+    pub failures: u32,
+    /// Whether an operator holds it.
+    pub paused: bool,
+}
+
+impl Timing {
+    /// A job nothing is known of: due its start delay from `now`.
+    pub fn new(delays: &Delays, now: Instant) -> Timing {
+        Timing {
+            due: later(now, delays.start),
+            since: now,
+            ran: false,
+            failures: 0,
+            paused: false,
+        }
+    }
+
+    /// The due time that `delays` give it.
+    fn due_by(&self, delays: &Delays) -> Instant {
+        let delay = if self.ran {
+            delays.after(self.failures)
+        } else {
+            delays.start
+        };
+        later(self.since, delay)
+    }
+}
+
+/// The choice: which job, and when it is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Its place in the configuration.
+    pub job: usize,
+    /// When it may start; for a requested job the due time of the schedule, which does not matter then.
+    pub due: Instant,
+    /// Whether an operator asked for it, so that it goes before all others, at once.
+    pub requested: bool,
+}
+
+/// All jobs' times. A job that runs is out of the order until its run has ended.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    jobs: Vec<Timing>,
+    order: BTreeSet<(Instant, usize)>,
+    requests: VecDeque<usize>,
+    running: Option<usize>,
+}
+
+impl Schedule {
+    /// A schedule of jobs in configuration order.
+    pub fn new(jobs: impl IntoIterator<Item = Timing>) -> Schedule {
+        let jobs: Vec<Timing> = jobs.into_iter().collect();
+        let order = jobs
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| !t.paused)
+            .map(|(i, t)| (t.due, i))
+            .collect();
+        Schedule {
+            jobs,
+            order,
+            requests: VecDeque::new(),
+            running: None,
+        }
+    }
+
+    /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
+    pub fn next(&self) -> Option<Next> {
+        if let Some(&job) = self.requests.front() {
+            return self.jobs.get(job).map(|t| Next {
+                job,
+                due: t.due,
+                requested: true,
+            });
+        }
+        self.order.first().map(|&(due, job)| Next {
+            job,
+            due,
+            requested: false,
+        })
+    }
+
+    /// Takes a job out of the order because its run begins; returns how late it is (zero for a requested job).
+    pub fn begin(&mut self, job: usize, now: Instant) -> Duration {
+        let Some(timing) = self.jobs.get(job) else {
+            return Duration::ZERO;
+        };
+        self.order.remove(&(timing.due, job));
+        self.running = Some(job);
+        match self.requests.iter().position(|&j| j == job) {
+            Some(place) => {
+                self.requests.remove(place);
+                Duration::ZERO
+            }
+            None => now.saturating_duration_since(timing.due),
+        }
+    }
+
+    /// Puts a job back after its run. `failed` is `None` for a run that says nothing about the job.
+    pub fn end(&mut self, job: usize, now: Instant, failed: Option<bool>, delays: &Delays) {
+        if self.running == Some(job) {
+            self.running = None;
+        }
+        let Some(timing) = self.jobs.get_mut(job) else {
+            return;
+        };
+        self.order.remove(&(timing.due, job));
+        timing.failures = match failed {
+            Some(true) => timing.failures.saturating_add(1),
+            Some(false) => 0,
+            None => timing.failures,
+        };
+        timing.since = now;
+        timing.ran = true;
+        timing.due = timing.due_by(delays);
+        if !timing.paused {
+            self.order.insert((timing.due, job));
+        }
+    }
+
+    /// Makes a job next, before all others and paused or not; asking twice is asking once.
+    pub fn request(&mut self, job: usize) {
+        if job < self.jobs.len() && !self.requests.contains(&job) {
+            self.requests.push_back(job);
+        }
+    }
+
+    /// Whether a job waits at an operator's request.
+    pub fn is_requested(&self, job: usize) -> bool {
+        self.requests.contains(&job)
+    }
+
+    /// Holds a job; its due time goes on being what it was. False if it was held already.
+    pub fn pause(&mut self, job: usize) -> bool {
+        let Some(timing) = self.jobs.get_mut(job) else {
+            return false;
+        };
+        self.order.remove(&(timing.due, job));
+        !std::mem::replace(&mut timing.paused, true)
+    }
+
+    /// Lets a held job go on, at its own due time. False if it was not held.
+    pub fn resume(&mut self, job: usize) -> bool {
+        let running = self.running == Some(job);
+        let Some(timing) = self.jobs.get_mut(job) else {
+            return false;
+        };
+        if timing.paused && !running {
+            self.order.insert((timing.due, job));
+        }
+        std::mem::replace(&mut timing.paused, false)
+    }
+
+    /// What is known of a job's time.
+    pub fn timing(&self, job: usize) -> Option<&Timing> {
+        self.jobs.get(job)
+    }
+
+    /// How many jobs there are.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether there are no jobs.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Jobs whose turn it would be, the one that waits longest first.
+    pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (usize, Duration)> + '_ {
+        self.order
+            .iter()
+            .take_while(move |(due, _)| *due <= now)
+            .map(move |&(due, job)| (job, now - due))
+    }
+
+    /// All jobs that are neither held nor running, in due order.
+    pub fn in_order(&self) -> impl Iterator<Item = usize> + '_ {
+        self.order.iter().map(|&(_, job)| job)
+    }
+
+    /// The schedule after a reload. `jobs` gives, in the new order, each job's place in the old one (if it was
+    /// there) with its old delays, and its new delays. A job whose delays are unchanged keeps its due time;
+    /// changed ones count from the end of its last run.
+    pub fn reloaded(
+        &self,
+        jobs: impl IntoIterator<Item = (Option<(usize, Delays)>, Delays)>,
+        now: Instant,
+    ) -> Schedule {
+        let mut places = vec![None; self.jobs.len()];
+        let timings: Vec<Timing> = jobs
+            .into_iter()
+            .enumerate()
+            .map(|(place, (old, new))| {
+                let Some((old_place, old_delays)) = old else {
+                    return Timing::new(&new, now);
+                };
+                let Some(mut timing) = self.jobs.get(old_place).copied() else {
+                    return Timing::new(&new, now);
+                };
+                places[old_place] = Some(place);
+                if new != old_delays {
+                    timing.due = timing.due_by(&new);
+                }
+                timing
+            })
+            .collect();
+        let moved = |old: usize| places.get(old).copied().flatten();
+        let mut schedule = Schedule::new(timings);
+        schedule.requests = self.requests.iter().filter_map(|&job| moved(job)).collect();
+        schedule.running = self.running.and_then(moved);
+        if let Some(job) = schedule.running {
+            schedule.order.remove(&(schedule.jobs[job].due, job));
+        }
+        schedule
+    }
+}
+
+/// `time + delay`; a delay beyond what the clock can hold (over 200 years) changes nothing.
+fn later(time: Instant, delay: Duration) -> Instant {
+    time.checked_add(delay).unwrap_or(time)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn delays(min: u64) -> Delays {
+        Delays {
+            start: s(min),
+            min: s(min),
+            max: Duration::ZERO,
+        }
+    }
+
+    fn schedule(mins: &[u64], t0: Instant) -> Schedule {
+        Schedule::new(mins.iter().map(|&min| Timing::new(&delays(min), t0)))
+    }
+
+    // The original's test: job-name1 (5 s) and job-name2 (10 s) are due at 5 and 10; a success and a failure
+    // that both end at 10 make them due at 15 and 20.
+    #[test]
+    fn jobs_of_the_original_test_are_due_when_it_says() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[5, 10], t0);
+        assert_eq!(schedule.timing(0).unwrap().due, t0 + s(5));
+        assert_eq!(schedule.timing(1).unwrap().due, t0 + s(10));
+        schedule.begin(0, t0 + s(5));
+        schedule.end(0, t0 + s(10), Some(false), &delays(5));
+        schedule.begin(1, t0 + s(10));
+        schedule.end(1, t0 + s(10), Some(true), &delays(10));
+        assert_eq!(schedule.timing(0).unwrap().due, t0 + s(15));
+        assert_eq!(schedule.timing(1).unwrap().due, t0 + s(20));
+    }
+
+    // The original's test: with slave_scanner at 5 s and a slower queue_builder, slave_scanner is earliest.
+    #[test]
+    fn earliest_job_of_the_original_test_is_next() {
+        let t0 = Instant::now();
+        let schedule = schedule(&[5, 900], t0);
+        assert_eq!(
+            schedule.next(),
+            Some(Next {
+                job: 0,
+                due: t0 + s(5),
+                requested: false
+            })
+        );
+    }
+
+    #[test]
+    fn ties_go_to_the_order_of_the_configuration() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[3, 3, 3], t0);
+        for job in 0..3 {
+            assert_eq!(schedule.next().unwrap().job, job);
+            schedule.begin(job, t0 + s(3));
+            schedule.end(job, t0 + s(3), Some(false), &delays(3));
+        }
+        assert_eq!(schedule.next().unwrap().job, 0);
+    }
+
+    #[test]
+    fn late_job_runs_once_not_twice() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[1], t0);
+        assert_eq!(schedule.begin(0, t0 + s(100)), s(99));
+        schedule.end(0, t0 + s(101), Some(false), &delays(1));
+        assert_eq!(schedule.next().unwrap().due, t0 + s(102));
+    }
+
+    #[test]
+    fn failures_in_a_row_back_off_and_a_success_resets() {
+        let backing_off = Delays {
+            start: s(5),
+            min: s(5),
+            max: s(60),
+        };
+        let expected = [5, 5, 10, 20, 40, 60, 60];
+        for (failures, seconds) in (0..).zip(expected) {
+            assert_eq!(backing_off.after(failures), s(seconds), "{failures}");
+        }
+        assert_eq!(backing_off.after(u32::MAX), s(60));
+        assert_eq!(
+            Delays {
+                min: Duration::ZERO,
+                ..backing_off
+            }
+            .after(1),
+            s(1)
+        );
+        assert_eq!(
+            Delays {
+                max: s(2),
+                ..backing_off
+            }
+            .after(9),
+            s(5),
+            "never before mindelay"
+        );
+        assert_eq!(delays(5).after(9), s(5), "off");
+    }
+
+    #[test]
+    fn a_request_goes_before_all_others_paused_or_not() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[1, 50], t0);
+        assert!(schedule.pause(1));
+        assert!(!schedule.pause(1));
+        schedule.request(1);
+        schedule.request(1);
+        assert_eq!(
+            schedule.next().map(|n| (n.job, n.requested)),
+            Some((1, true))
+        );
+        assert_eq!(schedule.begin(1, t0 + s(2)), Duration::ZERO);
+        schedule.end(1, t0 + s(3), Some(false), &delays(50));
+        assert_eq!(
+            schedule.next().map(|n| n.job),
+            Some(0),
+            "one run a request, then held again"
+        );
+        assert!(schedule.resume(1));
+        assert_eq!(schedule.timing(1).unwrap().due, t0 + s(53));
+        assert_eq!(schedule.in_order().collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_running_job_that_is_paused_and_resumed_stays_out_of_the_order() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[1], t0);
+        schedule.begin(0, t0 + s(1));
+        assert!(schedule.pause(0));
+        assert!(schedule.resume(0));
+        assert_eq!(schedule.next(), None);
+        schedule.end(0, t0 + s(2), Some(false), &delays(1));
+        assert_eq!(schedule.next().map(|n| n.due), Some(t0 + s(3)));
+    }
+
+    #[test]
+    fn a_reload_keeps_unchanged_due_times_and_counts_changed_ones_from_the_last_end() {
+        let t0 = Instant::now();
+        let mut old = schedule(&[10, 20, 30], t0);
+        old.begin(0, t0 + s(10));
+        old.end(0, t0 + s(12), Some(false), &delays(10));
+        let new = old.reloaded(
+            [
+                (Some((2, delays(30))), delays(30)),
+                (Some((0, delays(10))), delays(60)),
+                (Some((1, delays(20))), delays(25)),
+                (None, delays(7)),
+            ],
+            t0 + s(15),
+        );
+        let due: Vec<Duration> = (0..4)
+            .map(|job| new.timing(job).unwrap().due - t0)
+            .collect();
+        assert_eq!(due, [s(30), s(72), s(25), s(22)]);
+    }
+
+    #[test]
+    fn a_reload_leaves_the_running_job_out_of_the_order_wherever_it_moves() {
+        let t0 = Instant::now();
+        let mut old = schedule(&[1, 2], t0);
+        old.begin(0, t0 + s(1));
+        old.request(1);
+        let mut new = old.reloaded(
+            [
+                (Some((1, delays(2))), delays(2)),
+                (Some((0, delays(1))), delays(1)),
+            ],
+            t0 + s(2),
+        );
+        assert_eq!(new.in_order().collect::<Vec<_>>(), [0]);
+        assert!(new.is_requested(0));
+        new.end(1, t0 + s(3), Some(false), &delays(1));
+        assert_eq!(new.in_order().collect::<Vec<_>>(), [0, 1]);
+        let gone = old.reloaded([(Some((1, delays(2))), delays(2))], t0 + s(2));
+        assert_eq!(gone.in_order().collect::<Vec<_>>(), [0]);
+    }
+
+    proptest! {
+        /// Runs a serial daemon on any jobs and durations and watches it from outside.
+        #[test]
+        fn no_job_starts_early_or_out_of_order_and_none_starves(
+            jobs in prop::collection::vec((0_u64..50, 1_u64..2000), 1..12),
+            failures in prop::collection::vec(any::<bool>(), 64),
+        ) {
+            let t0 = Instant::now();
+            let mut schedule = schedule(&jobs.iter().map(|j| j.0).collect::<Vec<_>>(), t0);
+            let mut now = t0;
+            let mut ready: Vec<Instant> = jobs.iter().map(|j| t0 + s(j.0)).collect();
+            let mut passed_over = vec![0_usize; jobs.len()];
+            for step in 0..400 {
+                let next = schedule.next().unwrap();
+                now = now.max(next.due);
+                prop_assert!(ready[next.job] <= now, "started before it was due");
+                let earliest = ready.iter().enumerate().min_by_key(|&(job, due)| (*due, job)).unwrap().0;
+                prop_assert_eq!(next.job, earliest);
+                for (job, due) in ready.iter().enumerate() {
+                    if job == next.job {
+                        passed_over[job] = 0;
+                    } else if *due <= now {
+                        passed_over[job] += 1;
+                        prop_assert!(passed_over[job] < jobs.len(), "a waiting job is passed over once by each other");
+                    }
+                }
+                schedule.begin(next.job, now);
+                prop_assert!(schedule.in_order().all(|job| job != next.job));
+                now += Duration::from_millis(jobs[next.job].1);
+                schedule.end(next.job, now, Some(failures[step % 64]), &delays(jobs[next.job].0));
+                ready[next.job] = now + s(jobs[next.job].0);
+                prop_assert_eq!(schedule.in_order().count(), jobs.len());
+            }
+        }
+
+        /// Pauses, requests and reloads in any sequence never lose a job or keep one twice.
+        #[test]
+        fn every_job_is_in_exactly_one_place(steps in prop::collection::vec((0_u8..6, 0_usize..5), 0..120)) {
+            let t0 = Instant::now();
+            let mut schedule = schedule(&[0, 1, 2, 3, 4], t0);
+            let mut running: Option<usize> = None;
+            for (i, (step, job)) in (0_u64..).zip(steps) {
+                let now = t0 + s(i);
+                match (step, running) {
+                    (0, None) => if let Some(next) = schedule.next() {
+                        schedule.begin(next.job, now);
+                        running = Some(next.job);
+                    },
+                    (1, Some(job)) => {
+                        schedule.end(job, now, Some(i % 2 == 0), &delays(2));
+                        running = None;
+                    }
+                    (2, _) => { schedule.pause(job); }
+                    (3, _) => { schedule.resume(job); }
+                    (4, _) => schedule.request(job),
+                    (5, _) => {
+                        let same = (0..5).map(|j| (Some((j, delays(2))), delays(2))).collect::<Vec<_>>();
+                        schedule = schedule.reloaded(same, now);
+                    }
+                    _ => {}
+                }
+                for job in 0..5 {
+                    let times = schedule.in_order().filter(|&j| j == job).count();
+                    let held = schedule.timing(job).unwrap().paused || running == Some(job);
+                    prop_assert_eq!(times, usize::from(!held), "job {} after step {}", job, i);
+                }
+            }
+        }
+    }
+}
