@@ -6,6 +6,9 @@
 //! pure parts directly. It promises no stable interface.
 
 pub mod life;
+pub mod log;
 pub mod outcome;
+pub mod process;
 pub mod schedule;
+pub mod signals;
 pub mod text;

@@ -1,0 +1,634 @@
+//! The log: twistd's line format, its file or standard output, rotation, and a bounded wait when nobody takes
+//! the lines. It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::process::error_text;
+use crate::text::{Utc, unix_seconds};
+
+/// How many bytes wait for a log that cannot be written before lines are dropped.
+const MOST_WAITING: usize = 1 << 20;
+/// What a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
+const PIPE_BUF: usize = 4096;
+/// How long after an error the log is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// A buffer that had to grow for one large message is given back beyond this.
+const KEEP_BUFFER: usize = 64 * 1024;
+
+/// How much a line matters; becomes a priority where standard output is the journal (sd-daemon(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// `<6>`: the ordinary course of things.
+    Info,
+    /// `<4>`: a failed run, or something an operator should look at.
+    Warning,
+    /// `<3>`: lost mail, a stuck job, a refused reload.
+    Error,
+}
+
+impl Level {
+    fn prefix(self) -> &'static str {
+        match self {
+            Level::Info => "<6>",
+            Level::Warning => "<4>",
+            Level::Error => "<3>",
+        }
+    }
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    /// A file opened by name, which can be rotated.
+    File {
+        path: PathBuf,
+        file: File,
+        size: u64,
+        rotate_at: u64,
+    },
+    /// Standard output through a file description of our own that does not block.
+    Own(File),
+    /// Standard output as it was inherited: a regular file, which never blocks.
+    Inherited,
+    /// Standard output as it was inherited, which could block: written only as far as poll(2) allows.
+    Polled,
+    /// Standard output is a socket, which can be asked per call not to block.
+    Socket,
+}
+
+/// When a file is rotated, and how many old ones stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes a log file may have; zero: any number.
+    pub size: u64,
+    /// Rotated files that stay; zero: all.
+    pub keep: u32,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    rotation: Rotation,
+    /// Standard output is the journal, which reads a priority before each line.
+    journal: bool,
+    waiting: Vec<u8>,
+    /// How much of the first line in `waiting` has been written already.
+    written: usize,
+    dropped: u64,
+    dropped_in_all: u64,
+    trouble: Option<Trouble>,
+    stamp: (i64, String),
+}
+
+/// Why lines wait.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    since: Instant,
+    /// `None`: the descriptor tells when it can take more.
+    retry_at: Option<Instant>,
+}
+
+impl Log {
+    /// Standard output. Has to be called before privileges are dropped: only then may `/proc/self/fd/1` be
+    /// opened anew. O_NONBLOCK is never set on the inherited description, which other processes share.
+    pub fn to_stdout() -> Log {
+        let stdout = io::stdout();
+        let kind = File::from(match stdout.as_fd().try_clone_to_owned() {
+            Ok(fd) => fd,
+            Err(_) => return Log::new(Sink::Inherited, false),
+        });
+        let metadata = kind.metadata().ok();
+        let sink = match metadata.as_ref().map(fs::Metadata::file_type) {
+            Some(t) if t.is_file() => Sink::Inherited,
+            Some(t) if t.is_socket() => Sink::Socket,
+            _ => reopen_stdout().map_or(Sink::Polled, Sink::Own),
+        };
+        let journal = metadata.is_some_and(|m| {
+            std::env::var("JOURNAL_STREAM")
+                .is_ok_and(|stream| stream == format!("{}:{}", m.dev(), m.ino()))
+        });
+        Log::new(sink, journal)
+    }
+
+    /// A file, created if need be. Also returns whether it was created now. The error is the system's.
+    pub fn to_file(path: &Path, rotation: Rotation) -> io::Result<(Log, bool)> {
+        let created = !path.exists();
+        let (file, size) = open_append(path)?;
+        let rotate_at = rotation.size;
+        let mut log = Log::new(
+            Sink::File {
+                path: path.to_path_buf(),
+                file,
+                size,
+                rotate_at,
+            },
+            false,
+        );
+        log.rotation = rotation;
+        Ok((log, created))
+    }
+
+    fn new(sink: Sink, journal: bool) -> Log {
+        Log {
+            sink,
+            rotation: Rotation { size: 0, keep: 0 },
+            journal,
+            waiting: Vec::new(),
+            written: 0,
+            dropped: 0,
+            dropped_in_all: 0,
+            trouble: None,
+            stamp: (i64::MIN, String::new()),
+        }
+    }
+
+    /// Adds a message; further lines of it get a tab. Nothing is written before `flush`.
+    pub fn add(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+        if self.waiting.len() >= MOST_WAITING {
+            let lines = 1 + message.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            self.dropped += lines;
+            self.dropped_in_all += lines;
+            return;
+        }
+        if self.dropped > 0 {
+            self.add_dropped_notice(now);
+        }
+        self.append(now, level, message);
+    }
+
+    fn append(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+        let second = unix_seconds(now);
+        if self.stamp.0 != second {
+            self.stamp = (second, Utc::from(now).log_stamp());
+        }
+        let prefix = if self.journal { level.prefix() } else { "" };
+        self.waiting.extend_from_slice(prefix.as_bytes());
+        self.waiting.extend_from_slice(self.stamp.1.as_bytes());
+        self.waiting.extend_from_slice(b" [-] ");
+        let mut lines = message.split(|&byte| byte == b'\n');
+        if let Some(first) = lines.next() {
+            self.waiting.extend_from_slice(first);
+        }
+        for line in lines {
+            self.waiting.push(b'\n');
+            self.waiting.extend_from_slice(prefix.as_bytes());
+            self.waiting.push(b'\t');
+            self.waiting.extend_from_slice(line);
+        }
+        self.waiting.push(b'\n');
+    }
+
+    /// Writes what waits, as far as the log takes it now. `wall` stamps the line that tells of dropped ones.
+    pub fn flush(&mut self, now: Instant, wall: SystemTime) {
+        if self
+            .trouble
+            .and_then(|t| t.retry_at)
+            .is_some_and(|at| now < at)
+        {
+            return;
+        }
+        self.write_waiting(now);
+        if self.waiting.is_empty() && self.dropped > 0 {
+            self.add_dropped_notice(wall);
+            self.write_waiting(now);
+        }
+    }
+
+    fn add_dropped_notice(&mut self, wall: SystemTime) {
+        let notice = format!(
+            "{} log lines were dropped here because the log could not be written",
+            self.dropped
+        );
+        self.dropped = 0;
+        self.append(wall, Level::Error, notice.as_bytes());
+    }
+
+    fn write_waiting(&mut self, now: Instant) {
+        self.rotate_if_grown();
+        let mut done = self.written;
+        let mut failed = None;
+        while done < self.waiting.len() {
+            match self.sink.write(&self.waiting[done..]) {
+                Ok(0) => failed = Some(io::ErrorKind::WriteZero),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => failed = Some(error.kind()),
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        let progress = done > self.written;
+        self.forget_written(done);
+        self.trouble = failed.map(|kind| Trouble {
+            since: self
+                .trouble
+                .filter(|_| done == self.written)
+                .map_or(now, |t| t.since),
+            retry_at: (kind != io::ErrorKind::WouldBlock).then(|| now + RETRY),
+        });
+    }
+
+    /// Forgets whole lines only: a line that was cut by a full disk is written whole to the next file.
+    fn forget_written(&mut self, done: usize) {
+        if done == self.waiting.len() {
+            self.waiting.clear();
+            self.waiting.shrink_to(KEEP_BUFFER);
+            self.written = 0;
+            return;
+        }
+        let whole = self.waiting[..done]
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        self.waiting.drain(..whole);
+        self.written = done - whole;
+    }
+
+    fn rotate_if_grown(&mut self) {
+        if let Sink::File {
+            size, rotate_at, ..
+        } = &self.sink
+            && self.rotation.size > 0
+            && *size >= *rotate_at
+            && self.written == 0
+        {
+            // On failure the same file goes on, and grows by as much again before the next try.
+            let _ = self.rotate();
+        }
+    }
+
+    /// The descriptor to watch for room, if it is of a kind that says so.
+    pub fn watchable(&self) -> Option<RawFd> {
+        match &self.sink {
+            Sink::File { file, .. } => file
+                .metadata()
+                .is_ok_and(|m| !m.is_file())
+                .then(|| file.as_raw_fd()),
+            Sink::Own(file) => Some(file.as_raw_fd()),
+            Sink::Inherited => None,
+            Sink::Polled | Sink::Socket => Some(io::stdout().as_raw_fd()),
+        }
+    }
+
+    /// When to flush again although nothing new has come: lines wait and no descriptor will say when.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.waiting.is_empty() {
+            None
+        } else {
+            self.trouble.and_then(|t| t.retry_at)
+        }
+    }
+
+    /// Since when lines wait; `None` when none do.
+    pub fn stuck_since(&self) -> Option<Instant> {
+        if self.waiting.is_empty() {
+            None
+        } else {
+            self.trouble.map(|t| t.since)
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    pub fn lines_dropped(&self) -> u64 {
+        self.dropped_in_all
+    }
+
+    /// The log's file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.sink {
+            Sink::File { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Takes on other limits after a reload.
+    pub fn set_rotation(&mut self, rotation: Rotation) {
+        self.rotation = rotation;
+        if let Sink::File { rotate_at, .. } = &mut self.sink {
+            *rotate_at = rotation.size;
+        }
+    }
+
+    /// What SIGUSR1 asks for. If the path still names the open file, it is rotated as twistd does; otherwise
+    /// someone else (logrotate) has moved it, and it is only opened anew. `Ok(false)`: the log is no file.
+    pub fn rotate_or_reopen(&mut self) -> Result<bool, String> {
+        let Sink::File { path, file, .. } = &self.sink else {
+            return Ok(false);
+        };
+        let open = file.metadata().map(|m| (m.dev(), m.ino())).ok();
+        let named = fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+        if named.is_some() && named == open {
+            self.rotate()
+        } else {
+            self.reopen()
+        }
+        .map(|()| true)
+    }
+
+    fn rotate(&mut self) -> Result<(), String> {
+        let Sink::File {
+            path,
+            file,
+            size,
+            rotate_at,
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        *rotate_at = size.saturating_add(self.rotation.size);
+        if file.metadata().is_ok_and(|m| !m.is_file()) {
+            return Ok(());
+        }
+        shift(path, self.rotation.keep)?;
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        let Sink::File {
+            path,
+            file,
+            size,
+            rotate_at,
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        let (new, new_size) = open_append(path).map_err(|e| {
+            format!(
+                "cannot open log '{}': {}; writing on to the old file",
+                path.display(),
+                error_text(&e)
+            )
+        })?;
+        (*file, *size, *rotate_at) = (new, new_size, self.rotation.size);
+        self.written = 0;
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::File { file, size, .. } => {
+                let n = file.write(bytes)?;
+                *size += n as u64;
+                Ok(n)
+            }
+            Sink::Own(file) => file.write(bytes),
+            Sink::Inherited => Ok(nix::unistd::write(io::stdout(), bytes)?),
+            Sink::Polled => {
+                let stdout = io::stdout();
+                let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut ready, PollTimeout::ZERO)? == 0 {
+                    return Err(Errno::EAGAIN.into());
+                }
+                Ok(nix::unistd::write(
+                    &stdout,
+                    &bytes[..bytes.len().min(PIPE_BUF)],
+                )?)
+            }
+            Sink::Socket => {
+                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+                Ok(send(io::stdout().as_raw_fd(), bytes, flags)?)
+            }
+        }
+    }
+}
+
+fn reopen_stdout() -> Option<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(flags.bits())
+        .open("/proc/self/fd/1")
+        .ok()
+}
+
+/// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
+fn open_append(path: &Path) -> io::Result<(File, u64)> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o666)
+        .custom_flags(flags.bits())
+        .open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+/// Renames `LOG.1` to `LOG.2` and so on, highest first, then `LOG` to `LOG.1`; what is beyond `keep` goes.
+fn shift(path: &Path, keep: u32) -> Result<(), String> {
+    let mut numbers = rotated(path).map_err(|e| {
+        format!(
+            "cannot list the directory of log '{}': {}",
+            path.display(),
+            error_text(&e)
+        )
+    })?;
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    let name = |number: u32| {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    for number in numbers {
+        if keep > 0 && number >= keep {
+            let _ = fs::remove_file(name(number));
+        } else if number < u32::MAX {
+            rename(&name(number), &name(number + 1))?;
+        }
+    }
+    rename(path, &name(1))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), String> {
+    fs::rename(from, to).map_err(|e| {
+        format!(
+            "cannot rename log '{}' to '{}': {}",
+            from.display(),
+            to.display(),
+            error_text(&e)
+        )
+    })
+}
+
+/// The numbers of the rotated files that are there.
+fn rotated(path: &Path) -> io::Result<Vec<u32>> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
+    prefix.push(".");
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name
+            .as_encoded_bytes()
+            .strip_prefix(prefix.as_encoded_bytes());
+        let number = number.and_then(|digits| std::str::from_utf8(digits).ok());
+        // No leading zero or sign: only names that this module would have given.
+        if let Some(number) = number.and_then(|text| {
+            text.parse::<u32>()
+                .ok()
+                .filter(|n| n.to_string() == text && *n > 0)
+        }) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    const STAMP: &str = "2026-11-23T23:36:37+0000 [-] ";
+
+    fn wall() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_795_476_997)
+    }
+
+    fn log_in(directory: &Path, size: u64, keep: u32) -> Log {
+        Log::to_file(&directory.join("log"), Rotation { size, keep })
+            .unwrap()
+            .0
+    }
+
+    fn write(log: &mut Log, message: &str) {
+        log.add(wall(), Level::Info, message.as_bytes());
+        log.flush(Instant::now(), wall());
+    }
+
+    fn text(path: impl AsRef<Path>) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    // As original/two-jobs.log has it for `Job output was:\n<output>\n`.
+    #[test]
+    fn further_lines_of_a_message_begin_with_a_tab() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 0, 0);
+        write(&mut log, "Job output was:\nscanned\n\n1 idle\n\n");
+        assert_eq!(
+            text(directory.path().join("log")),
+            format!("{STAMP}Job output was:\n\tscanned\n\t\n\t1 idle\n\t\n\t\n")
+        );
+    }
+
+    #[test]
+    fn a_file_past_its_size_is_rotated_and_only_so_many_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 10, 2);
+        for message in ["one", "two", "three", "four"] {
+            write(&mut log, message);
+        }
+        let path = directory.path().join("log");
+        assert_eq!(text(&path), format!("{STAMP}four\n"));
+        assert_eq!(text(path.with_extension("1")), format!("{STAMP}three\n"));
+        assert_eq!(text(path.with_extension("2")), format!("{STAMP}two\n"));
+        assert!(!path.with_extension("3").exists());
+    }
+
+    #[test]
+    fn with_nothing_set_all_rotated_files_stay_and_strangers_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        for stranger in ["log.gz", "log.01", "log.1.gz", "log.-3"] {
+            fs::write(directory.path().join(stranger), stranger).unwrap();
+        }
+        let mut log = log_in(directory.path(), 0, 0);
+        for message in ["one", "two", "three"] {
+            write(&mut log, message);
+            assert_eq!(log.rotate_or_reopen(), Ok(true));
+        }
+        assert_eq!(text(path.with_extension("3")), format!("{STAMP}one\n"));
+        assert_eq!(text(path.with_extension("1")), format!("{STAMP}three\n"));
+        assert_eq!(text(directory.path().join("log.01")), "log.01");
+        assert_eq!(text(directory.path().join("log.1.gz")), "log.1.gz");
+    }
+
+    #[test]
+    fn a_log_that_somebody_moved_is_only_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 0, 0);
+        write(&mut log, "one");
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        write(&mut log, "two");
+        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        write(&mut log, "three");
+        assert_eq!(
+            text(directory.path().join("moved")),
+            format!("{STAMP}one\n{STAMP}two\n")
+        );
+        assert_eq!(text(&path), format!("{STAMP}three\n"));
+        assert!(!path.with_extension("1").exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_reported_and_the_old_file_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let mut log = log_in(&inner, 0, 0);
+        fs::remove_dir_all(&inner).unwrap();
+        let error = log.rotate_or_reopen().unwrap_err();
+        assert!(
+            error.contains("No such file or directory; writing on to the old file"),
+            "{error}"
+        );
+        write(&mut log, "still alive");
+        assert_eq!(log.stuck_since(), None);
+    }
+
+    #[test]
+    fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
+        let Ok((mut log, _)) = Log::to_file(Path::new("/dev/full"), Rotation { size: 0, keep: 0 })
+        else {
+            return;
+        };
+        let line = "x".repeat(1000);
+        let t0 = Instant::now();
+        for _ in 0..2000 {
+            log.add(wall(), Level::Info, line.as_bytes());
+        }
+        log.flush(t0, wall());
+        assert_eq!(log.stuck_since(), Some(t0));
+        assert_eq!(log.deadline(), Some(t0 + RETRY));
+        let kept = MOST_WAITING.div_ceil(STAMP.len() + line.len() + 1);
+        assert_eq!(log.lines_dropped(), 2000 - kept as u64);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (file, size) = open_append(&path).unwrap();
+        log.sink = Sink::File {
+            path: path.clone(),
+            file,
+            size,
+            rotate_at: 0,
+        };
+        log.flush(t0 + RETRY, wall());
+        assert_eq!(log.stuck_since(), None);
+        let text = text(&path);
+        assert_eq!(text.lines().count(), kept + 1);
+        assert!(text.ends_with(&format!(
+            "{STAMP}{} log lines were dropped here because the log could not be written\n",
+            2000 - kept
+        )));
+    }
+}

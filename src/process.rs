@@ -1,0 +1,273 @@
+//! Starts, signals and reaps processes; a job and a sendmail are both one. Knows nothing of either.
+//! The only owner of `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan.
+
+use std::ffi::{CString, OsString};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::signal::{self, SigSet, Signal};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{self, Pid};
+
+use crate::life::Exit;
+use crate::outcome::{NOT_FOUND, NOT_STARTED};
+
+/// What the daemon's supervisor said to the daemon alone; a job that saw it would speak in the daemon's name
+/// (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
+const NOT_FOR_JOBS: [&str; 4] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "JOURNAL_STREAM",
+];
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub struct SpawnError {
+    /// 127 when the command was not found, else 126.
+    pub code: i32,
+    errno: Errno,
+}
+
+/// The system's own text, without Rust's `(os error N)`.
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&system_text(self.errno))
+    }
+}
+
+impl From<Errno> for SpawnError {
+    /// What shells make of exec's errors: gone is 127, there but unusable (or no resources) 126.
+    fn from(errno: Errno) -> SpawnError {
+        let code = match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ELOOP => NOT_FOUND,
+            _ => NOT_STARTED,
+        };
+        SpawnError { code, errno }
+    }
+}
+
+/// strerror(3) for `errno`.
+pub fn system_text(errno: Errno) -> String {
+    error_text(&io::Error::from(errno))
+}
+
+/// An input or output error in the system's own words alone.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// A process that has just been started, with our ends of its pipes, all close-on-exec; those it writes to
+/// are non-blocking on our side.
+#[derive(Debug)]
+pub struct Started {
+    /// Its id, which is its process group's as well.
+    pub pid: Pid,
+    /// Where its standard output arrives.
+    pub stdout: OwnedFd,
+    /// Where its standard error arrives; `None` when it shares standard output's pipe.
+    pub stderr: Option<OwnedFd>,
+    /// Where its standard input is fed; `None` when it reads the null device.
+    pub stdin: Option<OwnedFd>,
+}
+
+/// Everything that is the same for each process started.
+pub struct Spawner {
+    null: OwnedFd,
+    environment: Vec<CString>,
+    attributes: PosixSpawnAttr,
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner")
+            .field("null", &self.null)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Spawner {
+    /// Takes the environment as it is now. Fails only when neither the null device nor a pipe can be opened.
+    pub fn new() -> Result<Spawner, Errno> {
+        let mut attributes = PosixSpawnAttr::init()?;
+        attributes.set_flags(
+            PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+                | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+                | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+        )?;
+        attributes.set_pgroup(Pid::from_raw(0))?;
+        attributes.set_sigmask(&SigSet::empty())?;
+        // Exec resets handlers but leaves ignored signals ignored (signal(7)), and the daemon's own parent may have
+        // ignored any. Naming all is no dearer: glibc asks for the disposition of each one that is not named.
+        attributes.set_sigdefault(&SigSet::all())?;
+        Ok(Spawner {
+            null: null_input()?,
+            environment: environment_for_jobs(),
+            attributes,
+        })
+    }
+
+    /// Starts a job: null input, a pipe for each of its two outputs.
+    pub fn job(&self, argv: &[String]) -> Result<Started, SpawnError> {
+        let (stdout, job_stdout) = output_pipe()?;
+        let (stderr, job_stderr) = output_pipe()?;
+        let pid = self.spawn(argv, &self.null, &job_stdout, &job_stderr)?;
+        Ok(Started {
+            pid,
+            stdout,
+            stderr: Some(stderr),
+            stdin: None,
+        })
+    }
+
+    /// Starts a program that is fed a message: a pipe for its input, another for both its outputs.
+    pub fn filter(&self, argv: &[String]) -> Result<Started, SpawnError> {
+        let (stdout, output) = output_pipe()?;
+        let (input, stdin) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+        set_nonblocking(&stdin)?;
+        let pid = self.spawn(argv, &input, &output, &output)?;
+        Ok(Started {
+            pid,
+            stdout,
+            stderr: None,
+            stdin: Some(stdin),
+        })
+    }
+
+    fn spawn(
+        &self,
+        argv: &[String],
+        stdin: &OwnedFd,
+        stdout: &OwnedFd,
+        stderr: &OwnedFd,
+    ) -> Result<Pid, SpawnError> {
+        let words: Result<Vec<CString>, _> = argv
+            .iter()
+            .map(|word| CString::new(word.as_str()))
+            .collect();
+        let words = words.map_err(|_| Errno::EINVAL)?;
+        let program = words.first().ok_or(Errno::ENOENT)?;
+        let mut actions = PosixSpawnFileActions::init()?;
+        for (number, fd) in (0..).zip([stdin, stdout, stderr]) {
+            actions.add_dup2(fd.as_raw_fd(), number)?;
+        }
+        Ok(posix_spawnp(
+            program,
+            &actions,
+            &self.attributes,
+            &words,
+            &self.environment,
+        )?)
+    }
+}
+
+/// A pipe that a process writes to and we read without blocking. Only our end is non-blocking: each end has a
+/// file description of its own.
+fn output_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+    set_nonblocking(&ours)?;
+    Ok((ours, theirs))
+}
+
+fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
+    nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// `/dev/null`, or where there is none a pipe that is at end of file.
+fn null_input() -> Result<OwnedFd, Errno> {
+    match File::open("/dev/null") {
+        Ok(file) => Ok(file.into()),
+        Err(_) => unistd::pipe2(OFlag::O_CLOEXEC).map(|(read, _closed)| read),
+    }
+}
+
+fn environment_for_jobs() -> Vec<CString> {
+    let private = |name: &OsString| {
+        let name = name.to_string_lossy();
+        NOT_FOR_JOBS.contains(&name.as_ref()) || name.starts_with("LISTEN_")
+    };
+    std::env::vars_os()
+        .filter(|(name, _)| !private(name))
+        .filter_map(|(name, value)| {
+            let mut entry = name.into_vec();
+            entry.push(b'=');
+            entry.extend(value.into_vec());
+            CString::new(entry).ok()
+        })
+        .collect()
+}
+
+/// Sends SIGTERM to a process group. Failure means that it is gone, which is what was wanted.
+pub fn terminate(group: Pid) {
+    let _ = signal::killpg(group, Signal::SIGTERM);
+}
+
+/// Sends SIGKILL to a process group.
+pub fn kill(group: Pid) {
+    let _ = signal::killpg(group, Signal::SIGKILL);
+}
+
+/// Whether a process group has a member left, a zombie included.
+pub fn group_exists(group: Pid) -> bool {
+    // EPERM means that there is a member which has changed its user.
+    signal::killpg(group, None) != Err(Errno::ESRCH)
+}
+
+/// Reaps one child that has ended, whichever it is; `None` when there is none. `ours` are the children whose
+/// end matters. The end of an orphan that a real-time signal killed is told as signal 0.
+pub fn reap(ours: &[Pid]) -> Option<(Pid, Exit)> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    loop {
+        // Looking first, then taking: nix has no value for death by a real-time signal, only an error, and a
+        // child that such an error took away would be gone without a name.
+        let ended = match waitid(Id::All, flags | WaitPidFlag::WNOWAIT) {
+            Ok(status) => status.pid()?,
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EINVAL) => match ours
+                .iter()
+                .copied()
+                .find(|&pid| died_of_unknown_signal(pid))
+            {
+                Some(pid) => {
+                    let signal = signal_from_proc(pid).unwrap_or(0);
+                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                    return Some((pid, Exit::Signal(signal)));
+                }
+                None => {
+                    let _ = waitpid(None, Some(WaitPidFlag::WNOHANG));
+                    continue;
+                }
+            },
+            Err(_) => return None,
+        };
+        match waitpid(ended, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Some((pid, Exit::Code(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                return Some((pid, Exit::Signal(signal as i32)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn died_of_unknown_signal(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(pid), flags) == Err(Errno::EINVAL)
+}
+
+/// The signal that killed a zombie: the low seven bits of the last field of its `stat` (proc(5), exit_code).
+fn signal_from_proc(zombie: Pid) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{zombie}/stat")).ok()?;
+    let status: i32 = stat.split_whitespace().next_back()?.parse().ok()?;
+    Some(status & 0x7f)
+}

@@ -1,0 +1,116 @@
+//! Signals as readable pipes, one for each signal. It decides nothing: which signal came is all it says.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mio::unix::pipe::{self, Receiver};
+use mio::{Interest, Registry, Token};
+use nix::sys::signal::SigSet;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+
+/// A signal the daemon acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Reload the configuration.
+    Hangup,
+    /// Stop.
+    Terminate,
+    /// Stop, from a terminal.
+    Interrupt,
+    /// Let the running job end, then stop.
+    Quit,
+    /// Rotate or reopen the log.
+    User1,
+    /// Write the status to the log.
+    User2,
+    /// A child has ended.
+    Child,
+}
+
+const WATCHED: [(Signal, i32); 7] = [
+    (Signal::Hangup, SIGHUP),
+    (Signal::Terminate, SIGTERM),
+    (Signal::Interrupt, SIGINT),
+    (Signal::Quit, SIGQUIT),
+    (Signal::User1, SIGUSR1),
+    (Signal::User2, SIGUSR2),
+    (Signal::Child, SIGCHLD),
+];
+
+/// SIGHUP, watched before anything else is done, so that an early one is kept instead of killing the program.
+#[derive(Debug)]
+pub struct Hangup {
+    pipe: Receiver,
+    fatal: Arc<AtomicBool>,
+}
+
+impl Hangup {
+    /// To be called first thing in `main`.
+    pub fn watch() -> io::Result<Hangup> {
+        let fatal = Arc::new(AtomicBool::new(false));
+        let pipe = watch(SIGHUP)?;
+        signal_hook::flag::register_conditional_default(SIGHUP, Arc::clone(&fatal))?;
+        Ok(Hangup { pipe, fatal })
+    }
+
+    /// Gives SIGHUP its usual effect back, for commands that are not the daemon.
+    pub fn make_fatal(self) {
+        self.fatal.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// The readable ends of all watched signals.
+#[derive(Debug)]
+pub struct Signals {
+    pipes: Vec<(Signal, Receiver)>,
+}
+
+impl Signals {
+    /// How many tokens `register` takes.
+    pub const TOKENS: usize = WATCHED.len();
+
+    /// Watches all signals, then empties the signal mask: a parent may have left SIGCHLD or SIGHUP blocked, and
+    /// what has been pending arrives now, at a handler.
+    pub fn watch(hangup: Hangup) -> io::Result<Signals> {
+        let mut pipes = vec![(Signal::Hangup, hangup.pipe)];
+        for (signal, number) in WATCHED {
+            if signal != Signal::Hangup {
+                pipes.push((signal, watch(number)?));
+            }
+        }
+        // A log that has reached its file size limit is to be an error of write(2), not a death.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+        Ok(Signals { pipes })
+    }
+
+    /// Has `registry` report the signals under the tokens from `first` on.
+    pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
+        for (index, (_, pipe)) in self.pipes.iter_mut().enumerate() {
+            registry.register(pipe, Token(first.0 + index), Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// The signal behind the token `first` + `index`, if it did come; any number of the same is one.
+    pub fn take(&mut self, index: usize) -> Option<Signal> {
+        let (signal, pipe) = self.pipes.get_mut(index)?;
+        let mut came = None;
+        let mut bytes = [0; 64];
+        loop {
+            match pipe.read(&mut bytes) {
+                Ok(0) => return came,
+                Ok(_) => came = Some(*signal),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return came,
+            }
+        }
+    }
+}
+
+fn watch(signal: i32) -> io::Result<Receiver> {
+    let (sender, receiver) = pipe::new()?;
+    signal_hook::low_level::pipe::register(signal, sender)?;
+    Ok(receiver)
+}
