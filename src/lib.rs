@@ -5,9 +5,11 @@
 //! The program is `main.rs`; this library exists so that tests, benchmarks and fuzz targets can drive the
 //! pure parts directly. It promises no stable interface.
 
+pub mod cli;
 pub mod life;
 pub mod log;
 pub mod outcome;
+pub mod pidfile;
 pub mod process;
 pub mod schedule;
 pub mod signals;

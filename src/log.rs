@@ -232,10 +232,7 @@ impl Log {
         let progress = done > self.written;
         self.forget_written(done);
         self.trouble = failed.map(|kind| Trouble {
-            since: self
-                .trouble
-                .filter(|_| done == self.written)
-                .map_or(now, |t| t.since),
+            since: self.trouble.filter(|_| !progress).map_or(now, |t| t.since),
             retry_at: (kind != io::ErrorKind::WouldBlock).then(|| now + RETRY),
         });
     }

@@ -1,0 +1,498 @@
+//! The command line: twistd's options under their own names, and the commands. Pure: the environment is an
+//! argument, and paths are only carried. What the options do is decided elsewhere.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+/// Exit statuses, in sysexits' terms where there is one (sysexits.h).
+pub mod exit {
+    /// All went well.
+    pub const OK: u8 = 0;
+    /// The system refused something at run time, or a command was refused.
+    pub const FAILURE: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// No daemon answers.
+    pub const NO_DAEMON: u8 = 3;
+    /// The configuration is wrong (EX_CONFIG).
+    pub const CONFIG: u8 = 78;
+}
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Runs jobs one after the other, each a delay after its last end.
+
+Usage: buildd-sequencer [OPTIONS]            run the daemon in the foreground
+       buildd-sequencer COMMAND [OPTIONS]
+
+Commands:
+  check                    print the effective configuration and what is wrong with it
+  status [--json]          what runs, who waits, and how each job is doing
+  run [--wait] JOB         make a job due now, ahead of all others
+  kill [JOB]               stop the running run
+  pause [JOB]              hold a job, or all
+  resume [JOB]             let it go on
+  reload                   read the configuration again and say what changed
+  healthcheck [--alive]    exit 0 if all is well (--alive: if the daemon answers)
+
+Options:
+  -c, --config FILE        configuration [$BUILDD_SEQUENCER_CONFIG; with $LPCONFIG
+                           configs/$LPCONFIG/launchpad-lazr.conf; /etc/buildd-sequencer.conf]
+  -l, --logfile FILE       log to FILE, '-' is standard output
+      --pidfile FILE       write the process id to FILE, and hold it
+  -d, --rundir DIR         change to DIR first
+      --umask MODE         file creation mask, octal
+  -u, --uid USER           run as this user, a name or number
+  -g, --gid GROUP          run as this group, a name or number
+      --daemon             detach once up, as twistd does
+  -n, --nodaemon           stay in the foreground (the default)
+      --spew               log every decision
+      --if-launch          exit at once, with success, unless the file says 'launch: true'
+  -s, --socket PATH        control socket [$BUILDD_SEQUENCER_SOCKET; the configuration's]
+  -h, --help               this text
+  -V, --version            the version
+
+Accepted as twistd's, without effect: -o/--no_save, -y/--python FILE, --prefix NAME, -b/--debug,
+-e/--encrypted, -r/--reactor NAME.
+
+Exit status: 0 clean stop or done, 1 failure or refused, 2 wrong usage, 3 no daemon answers,
+78 wrong configuration.
+";
+
+/// What one invocation is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run the daemon.
+    Daemon,
+    /// Check the configuration.
+    Check,
+    /// Ask a running daemon.
+    Ask(Request),
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// What a running daemon can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The status table, or the same as JSON.
+    Status {
+        /// JSON instead of a table.
+        json: bool,
+    },
+    /// Make a job due now.
+    Run {
+        /// Its name.
+        job: String,
+        /// Wait for the run's end, print its output and exit with its code.
+        wait: bool,
+    },
+    /// Stop the running run, of this job if one is named.
+    Kill(Option<String>),
+    /// Hold one job or all.
+    Pause(Option<String>),
+    /// Let one job or all go on.
+    Resume(Option<String>),
+    /// Read the configuration again.
+    Reload,
+    /// Say whether all is well.
+    Healthcheck {
+        /// Only whether the loop answers.
+        alive: bool,
+    },
+}
+
+/// The options of an invocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The configuration file, if one was named.
+    pub config: Option<PathBuf>,
+    /// The log, which wins over the configuration.
+    pub logfile: Option<PathBuf>,
+    /// Where to write the process id.
+    pub pidfile: Option<PathBuf>,
+    /// The directory to run in.
+    pub rundir: Option<PathBuf>,
+    /// File creation mask.
+    pub umask: Option<u32>,
+    /// User to become, name or number.
+    pub uid: Option<String>,
+    /// Group to become, name or number.
+    pub gid: Option<String>,
+    /// Detach once up.
+    pub daemon: bool,
+    /// Log every decision.
+    pub spew: bool,
+    /// Start only if the configuration says `launch: true`.
+    pub if_launch: bool,
+    /// The control socket.
+    pub socket: Option<PathBuf>,
+}
+
+/// A wrong command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; see 'buildd-sequencer --help'", self.0)
+    }
+}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> UsageError {
+        UsageError(error.to_string())
+    }
+}
+
+/// Reads a command line, without the program's name.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Action, Options), UsageError> {
+    let mut parser = Parser::from_args(arguments);
+    let mut parsed = Parsed::default();
+    while let Some(argument) = parser.next()? {
+        let option = match argument {
+            Arg::Value(word) => {
+                parsed.words.push(text(word)?);
+                continue;
+            }
+            Arg::Short(letter) => short_option(letter)?,
+            Arg::Long(name) => long_option(name)?,
+        };
+        match option {
+            "help" => return Ok((Action::Help, Options::default())),
+            "version" => return Ok((Action::Version, Options::default())),
+            option => parsed.option(option, &mut parser)?,
+        }
+    }
+    parsed.finish()
+}
+
+/// Every option: its letter, its name, and whether it belongs to the daemon (and `check`) alone.
+const OPTIONS: [(char, &str, bool); 23] = [
+    ('c', "config", false),
+    ('s', "socket", false),
+    ('h', "help", false),
+    ('V', "version", false),
+    ('\0', "json", false),
+    ('\0', "wait", false),
+    ('\0', "alive", false),
+    ('l', "logfile", true),
+    ('\0', "pidfile", true),
+    ('d', "rundir", true),
+    ('\0', "umask", true),
+    ('u', "uid", true),
+    ('g', "gid", true),
+    ('n', "nodaemon", true),
+    ('\0', "daemon", true),
+    ('\0', "spew", true),
+    ('\0', "if-launch", true),
+    ('o', "no_save", true),
+    ('y', "python", true),
+    ('\0', "prefix", true),
+    ('b', "debug", true),
+    ('e', "encrypted", true),
+    ('r', "reactor", true),
+];
+
+fn short_option(letter: char) -> Result<&'static str, UsageError> {
+    let found = OPTIONS
+        .iter()
+        .find(|(short, ..)| *short == letter && letter != '\0');
+    found
+        .map(|(_, name, _)| *name)
+        .ok_or_else(|| UsageError(format!("unknown option '-{letter}'")))
+}
+
+/// A long option by its name or, as twistd's getopt has it, by any unambiguous beginning.
+fn long_option(given: &str) -> Result<&'static str, UsageError> {
+    let wanted = given.replace('-', "_");
+    let names = || OPTIONS.iter().map(|(_, name, _)| *name);
+    let same = |name: &str| name.replace('-', "_");
+    if let Some(name) = names().find(|name| same(name) == wanted) {
+        return Ok(name);
+    }
+    let mut starting = names().filter(|name| !wanted.is_empty() && same(name).starts_with(&wanted));
+    match (starting.next(), starting.next()) {
+        (Some(name), None) => Ok(name),
+        (Some(one), Some(other)) => Err(UsageError(format!(
+            "option '--{given}' could be '--{one}' or '--{other}'"
+        ))),
+        _ => Err(UsageError(format!("unknown option '--{given}'"))),
+    }
+}
+
+/// The pieces of a command line while it is read.
+#[derive(Debug, Default)]
+struct Parsed {
+    options: Options,
+    words: Vec<String>,
+    json: bool,
+    wait: bool,
+    alive: bool,
+    /// The first option given that only the daemon knows.
+    daemons_own: Option<&'static str>,
+}
+
+impl Parsed {
+    fn option(&mut self, name: &'static str, parser: &mut Parser) -> Result<(), UsageError> {
+        if OPTIONS
+            .iter()
+            .any(|(_, option, daemons_own)| *option == name && *daemons_own)
+        {
+            self.daemons_own.get_or_insert(name);
+        }
+        let options = &mut self.options;
+        let mut path = || -> Result<Option<PathBuf>, UsageError> {
+            let value = parser.value()?;
+            if value.is_empty() {
+                return Err(UsageError(format!(
+                    "option '--{name}' needs a path, not an empty one"
+                )));
+            }
+            Ok(Some(value.into()))
+        };
+        match name {
+            "config" => options.config = path()?,
+            "socket" => options.socket = path()?,
+            "logfile" => options.logfile = path()?,
+            "pidfile" => options.pidfile = path()?,
+            "rundir" => options.rundir = path()?,
+            "umask" => options.umask = Some(umask(&parser.value()?.string()?)?),
+            "uid" => options.uid = Some(parser.value()?.string()?),
+            "gid" => options.gid = Some(parser.value()?.string()?),
+            "daemon" => options.daemon = true,
+            "nodaemon" => options.daemon = false,
+            "spew" => options.spew = true,
+            "if-launch" => options.if_launch = true,
+            "json" => self.json = true,
+            "wait" => self.wait = true,
+            "alive" => self.alive = true,
+            "python" | "prefix" | "reactor" => drop(parser.value()?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Action, Options), UsageError> {
+        let mut words = self.words.iter().map(String::as_str);
+        let command = words.next();
+        let job = words.next().map(str::to_string);
+        if let Some(extra) = words.next() {
+            return Err(UsageError(format!("unexpected argument '{extra}'")));
+        }
+        let action = self.action(command, job)?;
+        if let (Action::Ask(_), Some(option)) = (&action, self.daemons_own) {
+            return Err(UsageError(format!(
+                "option '--{option}' is for the daemon, not for a command"
+            )));
+        }
+        if action == Action::Daemon
+            && self.options.daemon
+            && self.options.logfile.as_deref() == Some("-".as_ref())
+        {
+            return Err(UsageError(
+                "'--daemon' leaves no standard output to log to, so '--logfile -' cannot be".into(),
+            ));
+        }
+        Ok((action, self.options))
+    }
+
+    fn action(&self, command: Option<&str>, job: Option<String>) -> Result<Action, UsageError> {
+        let takes_job = matches!(command, Some("run" | "kill" | "pause" | "resume"));
+        if let (Some(extra), false) = (&job, takes_job) {
+            return Err(UsageError(format!("unexpected argument '{extra}'")));
+        }
+        for (given, option, owner) in [
+            (self.json, "json", "status"),
+            (self.wait, "wait", "run"),
+            (self.alive, "alive", "healthcheck"),
+        ] {
+            if given && command != Some(owner) {
+                return Err(UsageError(format!(
+                    "option '--{option}' goes with '{owner}' only"
+                )));
+            }
+        }
+        let request = match command {
+            None => return Ok(Action::Daemon),
+            Some("check") => return Ok(Action::Check),
+            Some("status") => Request::Status { json: self.json },
+            Some("run") => {
+                let job = job.ok_or_else(|| UsageError("'run' needs the name of a job".into()))?;
+                Request::Run {
+                    job,
+                    wait: self.wait,
+                }
+            }
+            Some("kill") => Request::Kill(job),
+            Some("pause") => Request::Pause(job),
+            Some("resume") => Request::Resume(job),
+            Some("reload") => Request::Reload,
+            Some("healthcheck") => Request::Healthcheck { alive: self.alive },
+            Some(other) => return Err(UsageError(format!("unknown command '{other}'"))),
+        };
+        Ok(Action::Ask(request))
+    }
+}
+
+fn text(word: OsString) -> Result<String, UsageError> {
+    word.into_string().map_err(|word| {
+        UsageError(format!(
+            "argument '{}' is not UTF-8",
+            word.to_string_lossy()
+        ))
+    })
+}
+
+/// A file creation mask, octal as twistd takes it.
+fn umask(value: &str) -> Result<u32, UsageError> {
+    let digits = value.strip_prefix("0o").unwrap_or(value);
+    let mask = u32::from_str_radix(digits, 8)
+        .ok()
+        .filter(|&mask| mask <= 0o777 && !digits.starts_with('+'));
+    mask.ok_or_else(|| {
+        UsageError(format!(
+            "'--umask' takes an octal number up to 777, not '{value}'"
+        ))
+    })
+}
+
+/// The configuration file: what was named, else what the environment names, else the default.
+pub fn config_path(
+    named: Option<PathBuf>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> PathBuf {
+    let set = |name: &str| environment(name).filter(|value: &OsString| value != OsStr::new(""));
+    if let Some(path) = named.or_else(|| set("BUILDD_SEQUENCER_CONFIG").map(PathBuf::from)) {
+        return path;
+    }
+    match set("LPCONFIG") {
+        Some(instance) => PathBuf::from("configs")
+            .join(instance)
+            .join("launchpad-lazr.conf"),
+        None => PathBuf::from("/etc/buildd-sequencer.conf"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn ok(line: &str) -> (Action, Options) {
+        parse(words(line)).unwrap()
+    }
+
+    fn error(line: &str) -> String {
+        parse(words(line)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_twistd_start_script_needs_only_its_program_name_changed() {
+        let (action, options) = ok(
+            "--no_save --nodaemon --python daemons/buildd-sequencer.tac --prefix=Sequencer \
+             --reactor poll -b -e --pidfile /run/s.pid --logfile /var/log/s.log -d /srv --umask 022 -u lp -g lp --spew",
+        );
+        assert_eq!(action, Action::Daemon);
+        assert_eq!(options.pidfile, Some("/run/s.pid".into()));
+        assert_eq!(options.logfile, Some("/var/log/s.log".into()));
+        assert_eq!(options.rundir, Some("/srv".into()));
+        assert_eq!(options.umask, Some(0o22));
+        assert_eq!(
+            (options.uid.as_deref(), options.gid.as_deref()),
+            (Some("lp"), Some("lp"))
+        );
+        assert!(options.spew && !options.daemon);
+        assert_eq!(
+            ok("-noy daemons/x.tac -l- -u33").1.uid.as_deref(),
+            Some("33")
+        );
+        assert_eq!(ok("--no-save --log x --pid y").1.pidfile, Some("y".into()));
+    }
+
+    #[test]
+    fn commands_take_their_own_arguments() {
+        assert_eq!(
+            ok("status --json -s /x").0,
+            Action::Ask(Request::Status { json: true })
+        );
+        assert_eq!(
+            ok("run --wait a").0,
+            Action::Ask(Request::Run {
+                job: "a".into(),
+                wait: true
+            })
+        );
+        assert_eq!(ok("-c x pause").0, Action::Ask(Request::Pause(None)));
+        assert_eq!(ok("check -c x -l y").0, Action::Check);
+        assert_eq!(
+            ok("--frobnicate-not -h".split(' ').next_back().unwrap()).0,
+            Action::Help
+        );
+    }
+
+    #[test]
+    fn wrong_usage_is_named() {
+        for (line, expected) in [
+            ("--nope", "unknown option '--nope'"),
+            ("-x", "unknown option '-x'"),
+            ("--p x", "option '--p' could be '--pidfile' or '--python'"),
+            ("launch", "unknown command 'launch'"),
+            ("run", "'run' needs the name of a job"),
+            ("run a b", "unexpected argument 'b'"),
+            ("status a", "unexpected argument 'a'"),
+            ("--wait", "option '--wait' goes with 'run' only"),
+            ("status -l x", "option '--logfile' is for the daemon"),
+            (
+                "--umask 9",
+                "'--umask' takes an octal number up to 777, not '9'",
+            ),
+            ("--umask 1777", "'--umask' takes"),
+            ("--daemon -l -", "'--daemon' leaves no standard output"),
+            ("-c", "missing argument"),
+            ("--nodaemon=yes", "unexpected argument"),
+        ] {
+            let error = error(line);
+            assert!(error.starts_with(expected), "{line}: {error}");
+            assert!(
+                error.ends_with("; see 'buildd-sequencer --help'"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_named_by_option_then_environment_then_default() {
+        let environment = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| {
+                pairs
+                    .iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, v)| OsString::from(v))
+            }
+        };
+        let both = &[("BUILDD_SEQUENCER_CONFIG", "b"), ("LPCONFIG", "testrunner")];
+        assert_eq!(
+            config_path(Some("a".into()), environment(both)),
+            PathBuf::from("a")
+        );
+        assert_eq!(config_path(None, environment(both)), PathBuf::from("b"));
+        let instance = PathBuf::from("configs/testrunner/launchpad-lazr.conf");
+        assert_eq!(config_path(None, environment(&both[1..])), instance);
+        assert_eq!(
+            config_path(None, environment(&[("LPCONFIG", "")])),
+            PathBuf::from("/etc/buildd-sequencer.conf")
+        );
+    }
+}
