@@ -5,5 +5,10 @@
 //! The program is `main.rs`; this library exists so that tests, benchmarks and fuzz targets can drive the
 //! pure parts directly. It promises no stable interface.
 
+pub mod mail;
 pub mod outcome;
+pub mod output;
+pub mod quoted_printable;
+pub mod report;
 pub mod text;
+pub mod throttle;
