@@ -8,9 +8,14 @@
 pub mod cli;
 pub mod life;
 pub mod log;
+pub mod mail;
 pub mod outcome;
+pub mod output;
 pub mod pidfile;
 pub mod process;
+pub mod quoted_printable;
+pub mod report;
 pub mod schedule;
 pub mod signals;
 pub mod text;
+pub mod throttle;

@@ -1,0 +1,355 @@
+//! The mail queue: which message goes to sendmail next, when a failed one is tried again, and which reports
+//! have to go to the log instead. Pure and bounded; it starts no process and writes no log.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::outcome::signal_name;
+use crate::report::{Message, Report};
+use crate::text::seconds;
+
+/// Messages that may be queued, the one under way included.
+pub const MAX_MESSAGES: usize = 256;
+/// Bytes of reports that may be queued; a report counts once, however many recipients it has.
+pub const MAX_BYTES: usize = 16 << 20;
+/// How long sendmail may take for one message.
+pub const TRY_TIME: Duration = Duration::from_secs(60);
+/// How long after each failed try the next follows; after the last of these the message is given up.
+pub const RETRY_AFTER: [Duration; 6] = [
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(240),
+    Duration::from_secs(480),
+    Duration::from_secs(960),
+];
+/// What is kept of sendmail's own words, in bytes.
+pub const MAX_SAID: usize = 1000;
+
+/// Why a try failed. What sendmail said may hold anything; it is made harmless when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// sendmail could not be started, with the system's words.
+    NotStarted(String),
+    /// It exited with this status, not 0, and said this.
+    Exited(i32, String),
+    /// This signal killed it after it had said this.
+    Killed(i32, String),
+    /// It was stopped after `TRY_TIME`; it had said this.
+    TimedOut(String),
+}
+
+impl Failure {
+    /// Whether trying again is unlikely to help (sysexits.h: 64 to 68, 77, 78), so that the report goes to
+    /// the log at once.
+    pub fn permanent(&self) -> bool {
+        match self {
+            Failure::NotStarted(_) => true,
+            Failure::Exited(status, _) => matches!(status, 64..=68 | 77 | 78),
+            Failure::Killed(..) | Failure::TimedOut(_) => false,
+        }
+    }
+}
+
+/// `sendmail exited with 75: mail system is down`, on one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self {
+            Failure::NotStarted(why) => {
+                write!(f, "sendmail could not be started")?;
+                why
+            }
+            Failure::Exited(status, said) => {
+                write!(f, "sendmail exited with {status}")?;
+                said
+            }
+            Failure::Killed(signal, said) => {
+                write!(f, "sendmail was killed by {}", signal_name(*signal))?;
+                said
+            }
+            Failure::TimedOut(said) => {
+                write!(f, "sendmail took longer than {} seconds", seconds(TRY_TIME))?;
+                said
+            }
+        };
+        let said = harmless(said);
+        if said.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {said}")
+    }
+}
+
+/// `said` on one line, at most `MAX_SAID` bytes: a space for any run of white space, `?` for other control
+/// characters.
+fn harmless(said: &str) -> String {
+    let mut line = String::new();
+    for word in said.split_whitespace() {
+        let space = usize::from(!line.is_empty());
+        if line.len() + space >= MAX_SAID {
+            break;
+        }
+        if space > 0 {
+            line.push(' ');
+        }
+        for c in word.chars().map(|c| if c.is_control() { '?' } else { c }) {
+            if line.len() + c.len_utf8() > MAX_SAID {
+                return line;
+            }
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// One recipient's copy of a report that mail did not carry (or not yet).
+#[derive(Debug, Clone)]
+pub struct Unsent {
+    /// The report.
+    pub report: Rc<Report>,
+    /// Whom it was for.
+    pub to: String,
+    copy: u64,
+}
+
+impl Unsent {
+    /// The whole report, as it goes to the log.
+    pub fn log_text(&self) -> Vec<u8> {
+        self.report.log_text(&self.to, self.copy)
+    }
+}
+
+/// A report that left the queue unsent: its throttle has to hear of it, and most often the log.
+#[derive(Debug, Clone)]
+pub struct Dropped {
+    /// The report and its recipient.
+    pub unsent: Unsent,
+    /// Whether it is in the log already, because of a permanent fault.
+    pub logged: bool,
+}
+
+/// A message to hand to sendmail.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The recipient.
+    pub to: String,
+    /// What sendmail reads.
+    pub message: Message,
+}
+
+/// What became of a try.
+#[derive(Debug)]
+pub enum Verdict {
+    /// sendmail took the message.
+    Sent,
+    /// It will be tried again.
+    Retry {
+        /// The line for the log.
+        line: String,
+        /// How long from now.
+        after: Duration,
+        /// The report, where the fault is permanent and it has not been logged yet: to be logged at once.
+        log: Option<Unsent>,
+    },
+    /// That was the last try.
+    GaveUp {
+        /// The line for the log; the report follows it unless it was logged before.
+        line: String,
+        /// The report.
+        dropped: Dropped,
+    },
+}
+
+/// Messages that wait for sendmail, oldest first, and the one it has.
+#[derive(Debug, Default)]
+pub struct Queue {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    copies: u64,
+    last_error: Option<String>,
+    failing_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    unsent: Unsent,
+    logged: bool,
+    due: Instant,
+    failed_tries: usize,
+    under_way: bool,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new() -> Queue {
+        Queue::default()
+    }
+
+    /// Queues a report for one recipient, due at once, and returns what had to leave to make room: the
+    /// oldest, but neither the message under way nor any copy of this report.
+    pub fn push(&mut self, report: Rc<Report>, to: &str, now: Instant) -> Vec<Dropped> {
+        let dropped = self.make_room(&report);
+        if !self.holds(&report) {
+            self.bytes = self.bytes.saturating_add(report.size());
+        }
+        self.copies += 1;
+        self.entries.push_back(Entry {
+            unsent: Unsent {
+                report,
+                to: to.to_string(),
+                copy: self.copies,
+            },
+            logged: false,
+            due: now,
+            failed_tries: 0,
+            under_way: false,
+        });
+        dropped
+    }
+
+    fn make_room(&mut self, report: &Rc<Report>) -> Vec<Dropped> {
+        let mut dropped = Vec::new();
+        loop {
+            let more = if self.holds(report) { 0 } else { report.size() };
+            let too_many = self.entries.len() >= MAX_MESSAGES;
+            if !too_many && self.bytes.saturating_add(more) <= MAX_BYTES {
+                return dropped;
+            }
+            // For want of bytes a report does not push out its own copies, which would free none.
+            let may_go =
+                |e: &Entry| !e.under_way && (too_many || !Rc::ptr_eq(&e.unsent.report, report));
+            let Some(oldest) = self.entries.iter().position(may_go) else {
+                return dropped;
+            };
+            dropped.extend(self.remove(oldest).map(Entry::dropped));
+        }
+    }
+
+    /// When the next delivery should start; None while one is under way or nothing is queued.
+    pub fn next_due(&self) -> Option<Instant> {
+        if self.under_way().is_some() {
+            return None;
+        }
+        self.entries.iter().map(|e| e.due).min()
+    }
+
+    /// Takes the next message that is due, unless one is under way. Recipients whose last try did not fail
+    /// come first, so that a dead address holds up nobody else; then the earliest due, then the oldest.
+    pub fn start(&mut self, now: Instant) -> Option<Delivery> {
+        if self.under_way().is_some() {
+            return None;
+        }
+        let rank = |e: &Entry| (self.is_failing(&e.unsent.to), e.due);
+        let due = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.due <= now);
+        let (index, _) = due.min_by_key(|(_, e)| rank(e))?;
+        let entry = self.entries.get_mut(index)?;
+        entry.under_way = true;
+        let Unsent { report, to, copy } = &entry.unsent;
+        Some(Delivery {
+            to: to.clone(),
+            message: Message::new(Rc::clone(report), to, *copy),
+        })
+    }
+
+    /// Notes how the delivery under way ended; None if there was none.
+    pub fn finished(&mut self, result: Result<(), Failure>, now: Instant) -> Option<Verdict> {
+        let index = self.under_way()?;
+        let failure = match result {
+            Ok(()) => {
+                self.remove(index);
+                self.last_error = None;
+                self.failing_since = None;
+                return Some(Verdict::Sent);
+            }
+            Err(failure) => failure,
+        };
+        let entry = self.entries.get_mut(index)?;
+        entry.under_way = false;
+        let start = format!("Mail to {} failed: {failure}", entry.unsent.to);
+        self.last_error = Some(failure.to_string());
+        self.failing_since.get_or_insert(now);
+        let Some(after) = RETRY_AFTER.get(entry.failed_tries).copied() else {
+            let dropped = self.remove(index)?.dropped();
+            let rest = match dropped.logged {
+                true => "the report was logged before",
+                false => "the report follows",
+            };
+            let line = format!("{start}, giving up, {rest}");
+            return Some(Verdict::GaveUp { line, dropped });
+        };
+        entry.failed_tries += 1;
+        entry.due = now + after;
+        let log = (failure.permanent() && !entry.logged).then(|| entry.unsent.clone());
+        entry.logged |= log.is_some();
+        let line = format!("{start}, next try in {} seconds", seconds(after));
+        Some(Verdict::Retry { line, after, log })
+    }
+
+    /// Empties the queue at shutdown, the message under way included: whether that one arrives is uncertain.
+    pub fn drain(&mut self) -> Vec<Dropped> {
+        self.bytes = 0;
+        self.entries.drain(..).map(Entry::dropped).collect()
+    }
+
+    /// Messages queued, the one under way included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is queued or under way.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the reports queued, each counted once.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Why the last try failed; None if it did not.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// When the first try failed since sendmail last took a message; None if the last try did not fail.
+    pub fn failing_since(&self) -> Option<Instant> {
+        self.failing_since
+    }
+
+    fn under_way(&self) -> Option<usize> {
+        self.entries.iter().position(|e| e.under_way)
+    }
+
+    fn holds(&self, report: &Rc<Report>) -> bool {
+        let mut held = self.entries.iter().map(|e| &e.unsent.report);
+        held.any(|r| Rc::ptr_eq(r, report))
+    }
+
+    fn is_failing(&self, to: &str) -> bool {
+        let mut failed = self.entries.iter().filter(|e| e.failed_tries > 0);
+        failed.any(|e| e.unsent.to == to)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Entry> {
+        let entry = self.entries.remove(index)?;
+        if !self.holds(&entry.unsent.report) {
+            self.bytes = self.bytes.saturating_sub(entry.unsent.report.size());
+        }
+        Some(entry)
+    }
+}
+
+impl Entry {
+    fn dropped(self) -> Dropped {
+        Dropped {
+            unsent: self.unsent,
+            logged: self.logged,
+        }
+    }
+}

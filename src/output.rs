@@ -1,0 +1,164 @@
+//! What is kept of a run's output: the first and the last part of a stream in bounded memory, and the
+//! stream cut into lines for the log. Pure: it reads no pipe and writes no log.
+
+/// The longest piece of a line that a `LineSplitter` hands out, in bytes.
+pub const MAX_PIECE: usize = 8192;
+
+/// One stream of a run: everything up to `limit` bytes, beyond that its first and its last half.
+/// Costs no memory until something is pushed, and never much more than `limit`.
+#[derive(Debug, Default, Clone)]
+pub struct Capture {
+    head: Vec<u8>,
+    /// A ring once it is full; its oldest byte is then at `oldest`.
+    tail: Vec<u8>,
+    oldest: usize,
+    head_limit: usize,
+    tail_limit: usize,
+    total: u64,
+}
+
+impl Capture {
+    /// A capture that keeps `limit` bytes; 0 keeps none but still counts.
+    pub fn new(limit: u64) -> Capture {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Capture {
+            head_limit: limit - limit / 2,
+            tail_limit: limit / 2,
+            ..Capture::default()
+        }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.total = self.total.saturating_add(bytes.len() as u64);
+        let room = self.head_limit - self.head.len();
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        append(&mut self.head, first, self.head_limit);
+        // Of more than the tail holds only the end can stay.
+        let rest = &rest[rest.len().saturating_sub(self.tail_limit)..];
+        let room = self.tail_limit - self.tail.len();
+        let (fill, over) = rest.split_at(room.min(rest.len()));
+        append(&mut self.tail, fill, self.tail_limit);
+        self.overwrite(over);
+    }
+
+    /// Writes over the oldest bytes of the full ring; `bytes` is not longer than it.
+    fn overwrite(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let to_end = (self.tail.len() - self.oldest).min(bytes.len());
+        let (before, after) = bytes.split_at(to_end);
+        self.tail[self.oldest..self.oldest + to_end].copy_from_slice(before);
+        self.tail[..after.len()].copy_from_slice(after);
+        self.oldest = (self.oldest + bytes.len()) % self.tail.len();
+    }
+
+    /// Bytes pushed so far, kept or not.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes left out so far.
+    pub fn missing(&self) -> u64 {
+        self.total - (self.head.len() + self.tail.len()) as u64
+    }
+
+    /// Whether nothing has been pushed.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Appends what was kept to `out`, with a line in between that says how many bytes are missing, if any.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let gap = self.gap();
+        out.reserve_exact(self.head.len() + gap.len() + self.tail.len());
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(gap.as_bytes());
+        let (newer, older) = self.tail.split_at(self.oldest);
+        out.extend_from_slice(older);
+        out.extend_from_slice(newer);
+    }
+
+    /// What was kept, as `append_to` gives it. Without a gap in a short stream nothing is copied.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        let gap = self.gap();
+        self.head.reserve_exact(gap.len() + self.tail.len());
+        self.head.extend_from_slice(gap.as_bytes());
+        let (newer, older) = self.tail.split_at(self.oldest);
+        self.head.extend_from_slice(older);
+        self.head.extend_from_slice(newer);
+        self.head
+    }
+
+    /// The line that stands for what is missing, always on a line of its own; empty if nothing is.
+    fn gap(&self) -> String {
+        let missing = self.missing();
+        if missing == 0 {
+            return String::new();
+        }
+        let break_before = match self.head.last() {
+            None | Some(b'\n') => "",
+            Some(_) => "\n",
+        };
+        format!("{break_before}[... {missing} bytes left out ...]\n")
+    }
+}
+
+/// Appends, growing by doubling but never to more than `limit`, where a plain `Vec` would go to twice that.
+fn append(to: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    let needed = to.len() + bytes.len();
+    if needed > to.capacity() {
+        let goal = needed.max(to.capacity().saturating_mul(2)).min(limit);
+        to.reserve_exact(goal.max(needed) - to.len());
+    }
+    to.extend_from_slice(bytes);
+}
+
+/// Cuts a stream into lines as it comes. Holds at most one piece of `MAX_PIECE` bytes.
+#[derive(Debug, Default)]
+pub struct LineSplitter {
+    pending: Vec<u8>,
+}
+
+impl LineSplitter {
+    /// A splitter that has seen nothing.
+    pub fn new() -> LineSplitter {
+        LineSplitter::default()
+    }
+
+    /// Takes the next bytes and hands out each line they complete, without its LF. A line longer than
+    /// `MAX_PIECE` bytes comes in pieces of that length.
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+            self.add(&rest[..end], &mut each);
+            each(&self.pending);
+            self.pending.clear();
+            rest = &rest[end + 1..];
+        }
+        self.add(rest, &mut each);
+    }
+
+    /// Hands out what the stream ended with, if its last line had no LF, and starts anew.
+    pub fn finish(&mut self, mut each: impl FnMut(&[u8])) {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            each(&pending);
+        }
+    }
+
+    /// Adds a part of one line. A full piece waits until it is known that the line goes on.
+    fn add(&mut self, mut part: &[u8], each: &mut impl FnMut(&[u8])) {
+        while !part.is_empty() {
+            if self.pending.len() >= MAX_PIECE {
+                each(&self.pending);
+                self.pending.clear();
+            }
+            let room = MAX_PIECE - self.pending.len();
+            let (now, later) = part.split_at(room.min(part.len()));
+            self.pending.extend_from_slice(now);
+            part = later;
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What the daemon tells its operators: the report of a failure, a recovery or a stuck run, as a mail message
+//! and as text for the log. It decides neither who gets a report nor when, and it sends nothing.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use crate::outcome::Outcome;
+use crate::quoted_printable;
+use crate::text::{Utc, seconds, unix_seconds};
+use crate::throttle::{Recovery, Repeat};
+
+/// The longest value of a header line, in bytes: with its name it stays below the 998 of RFC 5322, 2.1.1.
+const MAX_VALUE: usize = 900;
+/// The longest host name (RFC 1035, 2.3.4).
+const MAX_HOST: usize = 253;
+/// The longest label of a host name (RFC 1035, 2.3.4).
+const MAX_LABEL: usize = 63;
+
+/// Where and when a report is made: what goes into its headers beside the run itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The configured `fromaddress`.
+    pub from: &'a str,
+    /// This machine's name, whatever it holds.
+    pub host: &'a str,
+    /// The daemon's process number.
+    pub pid: u32,
+    /// Counts this daemon's reports: no two may have the same number.
+    pub number: u64,
+    /// The time of day.
+    pub now: SystemTime,
+}
+
+/// The run a report is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Name of the job.
+    pub job: &'a str,
+    /// The command as configured.
+    pub command: &'a str,
+    /// When the run began.
+    pub started: SystemTime,
+    /// How long it took, or has taken so far.
+    pub took: Duration,
+}
+
+/// How a run failed.
+#[derive(Debug)]
+pub struct Failed<'a> {
+    /// Its outcome.
+    pub outcome: &'a Outcome,
+    /// What to say of the failures before it.
+    pub repeat: Option<Repeat>,
+    /// What was kept of its standard output.
+    pub stdout: Vec<u8>,
+    /// What was kept of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// What a report is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A failure, with its `Outcome::word`.
+    Failure(String),
+    /// The first success after failures.
+    Recovery,
+    /// A run that takes too long.
+    Stuck,
+}
+
+/// One report, complete but for its recipient. All its recipients share it, so that its body exists once.
+#[derive(Debug)]
+pub struct Report {
+    kind: Kind,
+    job: String,
+    from: String,
+    subject: String,
+    /// The header lines from `X-Launchpad` to `Date`.
+    middle: String,
+    /// The message's identity without the number of its copy: `1795476997.000000000.312.7`.
+    id: String,
+    domain: String,
+    body: Vec<u8>,
+    encoded: bool,
+}
+
+impl Report {
+    /// The report of a failed run. Takes the output over; nothing of it is changed.
+    pub fn failure(run: &Run<'_>, failed: Failed<'_>, origin: &Origin<'_>) -> Report {
+        let outcome = one_line(&failed.outcome.to_string());
+        let mut head = top_of_body(run);
+        let _ = write!(head, "Exit code: {outcome}");
+        if let Some(repeat) = failed.repeat {
+            let _ = write!(
+                head,
+                " ({} failures in a row since {}, {} not mailed)",
+                repeat.failures,
+                Utc::from(repeat.since).rfc3339(),
+                repeat.not_mailed
+            );
+        }
+        head.push_str("\nStandard Error:\n\n");
+        let middle = b"\n\nStandard Output:\n\n";
+        let mut body = head.into_bytes();
+        let output = failed.stderr.len() + middle.len() + failed.stdout.len() + 1;
+        body.reserve_exact(output);
+        body.extend_from_slice(&failed.stderr);
+        drop(failed.stderr);
+        body.extend_from_slice(middle);
+        body.extend_from_slice(&failed.stdout);
+        body.push(b'\n');
+        let subject = format!("Job {} exited with code {outcome}", run.job);
+        let kind = Kind::Failure(failed.outcome.word());
+        Report::new(kind, run, &subject, body, origin)
+    }
+
+    /// The notice that a job works again; `run` is the success.
+    pub fn recovered(run: &Run<'_>, recovery: &Recovery, origin: &Origin<'_>) -> Report {
+        let mut body = top_of_body(run);
+        let _ = writeln!(
+            body,
+            "Recovered after: {} failures in a row since {}, {} not mailed",
+            recovery.failures,
+            Utc::from(recovery.since).rfc3339(),
+            recovery.not_mailed
+        );
+        let subject = format!(
+            "Job {} recovered after {} failures",
+            run.job, recovery.failures
+        );
+        Report::new(Kind::Recovery, run, &subject, body.into_bytes(), origin)
+    }
+
+    /// The warning that a run takes longer than `after`, the job's `stuckafter`. `waiting` says who waits
+    /// and how long.
+    pub fn stuck(
+        run: &Run<'_>,
+        after: Duration,
+        pid: u32,
+        waiting: &str,
+        origin: &Origin<'_>,
+    ) -> Report {
+        let after = seconds(after);
+        let mut body = top_of_body(run);
+        let _ = writeln!(
+            body,
+            "Still running after: {after} seconds (pid {pid})\nWaiting: {}",
+            one_line(waiting)
+        );
+        let subject = format!("Job {} still running after {after} seconds", run.job);
+        Report::new(Kind::Stuck, run, &subject, body.into_bytes(), origin)
+    }
+
+    fn new(kind: Kind, run: &Run<'_>, subject: &str, body: Vec<u8>, origin: &Origin<'_>) -> Report {
+        let took = Duration::from_millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
+        let middle = format!(
+            "X-Launchpad: yes\nX-Buildd: yes\nX-Buildd-Host: {}\nX-Buildd-Job: {}\n\
+             X-Buildd-Started: {}\nX-Buildd-Duration: {}\nDate: {}\n",
+            ascii_value(origin.host),
+            ascii_value(run.job),
+            Utc::from(run.started).rfc3339(),
+            seconds(took),
+            Utc::from(origin.now).rfc5322(),
+        );
+        Report {
+            kind,
+            job: run.job.to_string(),
+            from: address_value(origin.from),
+            subject: ascii_value(subject),
+            middle,
+            id: identity(origin),
+            domain: domain(origin.host),
+            encoded: quoted_printable::needed(&body),
+            body,
+        }
+    }
+
+    /// What the report is about.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The name of the job.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// The subject, as in the header.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Bytes held by this report, its recipients apart.
+    pub fn size(&self) -> usize {
+        let headers = self.from.len() + self.subject.len() + self.middle.len();
+        headers + self.id.len() + self.domain.len() + self.job.len() + self.body.len()
+    }
+
+    /// The report as text for the log: all headers, then the body, never encoded. `to` is `-`, or the
+    /// recipient who did not get it; `copy` tells the copies of a report apart, as in `Message::new`.
+    pub fn log_text(&self, to: &str, copy: u64) -> Vec<u8> {
+        let encoding = if self.body.is_ascii() { "7bit" } else { "8bit" };
+        let mut text = self.headers(to, copy, encoding).into_bytes();
+        text.reserve_exact(self.body.len());
+        text.extend_from_slice(&self.body);
+        text
+    }
+
+    /// All header lines and the empty line after them.
+    fn headers(&self, to: &str, copy: u64, encoding: &str) -> String {
+        format!(
+            "From: Launchpad Build Daemon Sequencer <{}>\nTo: {}\nSubject: {}\n{}\
+             Message-ID: <{}.{copy}@{}>\nAuto-Submitted: auto-generated\nPrecedence: bulk\n\
+             MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\
+             Content-Transfer-Encoding: {encoding}\n\n",
+            self.from,
+            address_value(to),
+            self.subject,
+            self.middle,
+            self.id,
+            self.domain,
+        )
+    }
+}
+
+/// A report on its way to one recipient: headers and body as sendmail reads them, a piece at a time.
+#[derive(Debug, Clone)]
+pub struct Message {
+    report: Rc<Report>,
+    headers: Option<String>,
+    /// How much of the raw body has been handed out.
+    pos: usize,
+}
+
+impl Message {
+    /// The message for recipient `to`. `copy` makes its Message-ID its own; a retry has the same one, so that
+    /// a message that arrived after all can be recognised.
+    pub fn new(report: Rc<Report>, to: &str, copy: u64) -> Message {
+        let encoding = if report.encoded {
+            "quoted-printable"
+        } else {
+            "7bit"
+        };
+        let headers = Some(report.headers(to, copy, encoding));
+        Message {
+            report,
+            headers,
+            pos: 0,
+        }
+    }
+
+    /// Appends the next piece to `buf`, about `want` bytes (the headers come as one piece). False: there was
+    /// nothing left to append.
+    pub fn fill(&mut self, buf: &mut Vec<u8>, want: usize) -> bool {
+        if let Some(headers) = self.headers.take() {
+            buf.extend_from_slice(headers.as_bytes());
+            return true;
+        }
+        let body = &self.report.body;
+        if self.pos >= body.len() {
+            return false;
+        }
+        if self.report.encoded {
+            self.pos = quoted_printable::encode_chunk(body, self.pos, buf, want);
+        } else {
+            let end = self.pos.saturating_add(want.max(1)).min(body.len());
+            buf.extend_from_slice(&body[self.pos..end]);
+            self.pos = end;
+        }
+        true
+    }
+}
+
+/// The first two lines of every body.
+fn top_of_body(run: &Run<'_>) -> String {
+    format!(
+        "Job: {}\nCommand: {}\n",
+        one_line(run.job),
+        one_line(run.command)
+    )
+}
+
+/// `text` with a space for each line break, so that it stays on its line of the body.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+/// `text` as the value of a header: printable ASCII, `?` for anything else, of bounded length.
+fn ascii_value(text: &str) -> String {
+    let printable = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(MAX_VALUE).map(printable).collect()
+}
+
+/// An address as it stands in a header: without what would end the line; UTF-8 stays (RFC 6532).
+fn address_value(text: &str) -> String {
+    let mut value = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if value.len() + c.len_utf8() > MAX_VALUE {
+            break;
+        }
+        value.push(c);
+    }
+    value
+}
+
+/// The part of a Message-ID before the copy's number. The time with its nanoseconds is in it because in a
+/// container the daemon is always process 1.
+fn identity(origin: &Origin<'_>) -> String {
+    let nanos = match origin.now.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => after.subsec_nanos(),
+        Err(before) => before.duration().subsec_nanos(),
+    };
+    let second = unix_seconds(origin.now);
+    format!("{second}.{nanos:09}.{}.{}", origin.pid, origin.number)
+}
+
+/// The right side of a Message-ID: a valid domain (RFC 5321, 4.1.2) as like `host` as can be.
+fn domain(host: &str) -> String {
+    let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let mut domain = String::new();
+    for label in host.split('.') {
+        let label: String = label.chars().take(MAX_LABEL).map(clean).collect();
+        let label = label.trim_matches('-');
+        if label.is_empty() || domain.len() + 1 + label.len() > MAX_HOST {
+            continue;
+        }
+        if !domain.is_empty() {
+            domain.push('.');
+        }
+        domain.push_str(label);
+    }
+    if domain.is_empty() {
+        domain.push_str("localhost");
+    }
+    domain
+}

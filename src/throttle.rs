@@ -1,0 +1,222 @@
+//! What `mailinterval` decides for one job: which failures are mailed, which are held back and counted, and
+//! when a recovery notice is sent. Pure: it neither mails nor reads a clock, and a healthy job costs it nothing.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// No job has more outcome words than there are exit codes and signals; a state file might claim to.
+const MAX_WORDS: usize = 512;
+
+/// What a report says of the failures before it that look like it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// Failures in a row of any outcome, the one reported included.
+    pub failures: u64,
+    /// When the first failure of the row was seen.
+    pub since: SystemTime,
+    /// Failures not mailed since the last recovery notice.
+    pub not_mailed: u64,
+}
+
+/// What to do with a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Report it; a repeat of an outcome that was reported before says so.
+    Mail(Option<Repeat>),
+    /// Report nothing; it has been counted.
+    Hold,
+}
+
+/// What a recovery notice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// Failures in the last row of failures.
+    pub failures: u64,
+    /// When the first of them was seen.
+    pub since: SystemTime,
+    /// Failures not mailed since the last recovery notice.
+    pub not_mailed: u64,
+}
+
+/// The throttle of one job. Nothing is allocated until a failure is throttled.
+#[derive(Debug, Clone, Default)]
+pub struct Throttle(Option<Box<State>>);
+
+#[derive(Debug, Clone)]
+struct State {
+    mailed: Vec<Mailed>,
+    failures: u64,
+    last_row: u64,
+    since: SystemTime,
+    not_mailed: u64,
+    owed: bool,
+    last_notice: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Mailed {
+    word: String,
+    /// None: the report was lost, or mailed too long ago to matter.
+    at: Option<Instant>,
+}
+
+/// A throttle as plain data for the state file; ages count back from the moment of saving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// Outcome words and how long ago each was mailed; None: mail the next at once.
+    pub mailed: Vec<(String, Option<Duration>)>,
+    /// Failures in a row up to now; 0 after a success.
+    pub failures: u64,
+    /// Failures in the row that the last success ended.
+    pub last_row: u64,
+    /// First failure of the latest row.
+    pub since: SystemTime,
+    /// Failures not mailed since the last recovery notice.
+    pub not_mailed: u64,
+    /// Whether a success has to send a recovery notice.
+    pub owed: bool,
+    /// How long ago the last recovery notice was sent.
+    pub notice: Option<Duration>,
+}
+
+impl Throttle {
+    /// Decides on a failure whose `Outcome::word` is `word`. `interval` zero: every failure is mailed.
+    pub fn failed(
+        &mut self,
+        word: &str,
+        interval: Duration,
+        now: Instant,
+        clock: SystemTime,
+    ) -> Decision {
+        if interval.is_zero() {
+            self.0 = None;
+            return Decision::Mail(None);
+        }
+        let state = self.0.get_or_insert_with(|| Box::new(State::new(clock)));
+        if state.failures == 0 {
+            state.since = clock;
+        }
+        state.failures = state.failures.saturating_add(1);
+        let known = state.mailed.iter_mut().find(|m| m.word == word);
+        let within = |at: Option<Instant>| at.is_some_and(|at| since(at, now) < interval);
+        let repeated = match known {
+            Some(m) if within(m.at) => {
+                state.not_mailed = state.not_mailed.saturating_add(1);
+                return Decision::Hold;
+            }
+            Some(m) => {
+                m.at = Some(now);
+                true
+            }
+            None => {
+                state.mailed.push(Mailed {
+                    word: word.to_string(),
+                    at: Some(now),
+                });
+                false
+            }
+        };
+        state.owed = true;
+        Decision::Mail(repeated.then_some(Repeat {
+            failures: state.failures,
+            since: state.since,
+            not_mailed: state.not_mailed,
+        }))
+    }
+
+    /// Notes a success and says whether it sends a recovery notice. `interval` zero: never.
+    pub fn succeeded(&mut self, interval: Duration, now: Instant) -> Option<Recovery> {
+        let state = self.0.as_mut()?;
+        if interval.is_zero() {
+            self.0 = None;
+            return None;
+        }
+        if state.failures > 0 {
+            state.last_row = state.failures;
+            state.failures = 0;
+        }
+        if state
+            .last_notice
+            .is_some_and(|at| since(at, now) < interval)
+        {
+            return None;
+        }
+        if !state.owed {
+            self.0 = None;
+            return None;
+        }
+        let recovery = Recovery {
+            failures: state.last_row,
+            since: state.since,
+            not_mailed: state.not_mailed,
+        };
+        state.mailed = Vec::new();
+        state.not_mailed = 0;
+        state.owed = false;
+        state.last_notice = Some(now);
+        Some(recovery)
+    }
+
+    /// A report of the failure `word` was given up or pushed out: the next such failure is mailed at once.
+    pub fn lost(&mut self, word: &str) {
+        let mailed = self.0.iter_mut().flat_map(|state| &mut state.mailed);
+        for entry in mailed.filter(|m| m.word == word) {
+            entry.at = None;
+        }
+    }
+
+    /// The throttle as data, or None where there is nothing to keep.
+    pub fn to_parts(&self, now: Instant) -> Option<Parts> {
+        let state = self.0.as_ref()?;
+        let age = |at: Instant| since(at, now);
+        Some(Parts {
+            mailed: state
+                .mailed
+                .iter()
+                .map(|m| (m.word.clone(), m.at.map(age)))
+                .collect(),
+            failures: state.failures,
+            last_row: state.last_row,
+            since: state.since,
+            not_mailed: state.not_mailed,
+            owed: state.owed,
+            notice: state.last_notice.map(age),
+        })
+    }
+
+    /// The throttle that `to_parts` described; an age that reaches back too far for the clock is as none.
+    pub fn from_parts(parts: Parts, now: Instant) -> Throttle {
+        let at = |age: Option<Duration>| age.and_then(|age| now.checked_sub(age));
+        Throttle(Some(Box::new(State {
+            mailed: parts
+                .mailed
+                .into_iter()
+                .take(MAX_WORDS)
+                .map(|(word, age)| Mailed { word, at: at(age) })
+                .collect(),
+            failures: parts.failures,
+            last_row: parts.last_row,
+            since: parts.since,
+            not_mailed: parts.not_mailed,
+            owed: parts.owed,
+            last_notice: at(parts.notice),
+        })))
+    }
+}
+
+impl State {
+    fn new(clock: SystemTime) -> State {
+        State {
+            mailed: Vec::new(),
+            failures: 0,
+            last_row: 0,
+            since: clock,
+            not_mailed: 0,
+            owed: false,
+            last_notice: None,
+        }
+    }
+}
+
+fn since(at: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(at)
+}
