@@ -95,8 +95,9 @@ pub struct Log {
 #[derive(Debug, Clone, Copy)]
 struct Trouble {
     since: Instant,
-    /// `None`: the descriptor tells when it can take more.
-    retry_at: Option<Instant>,
+    retry_at: Instant,
+    /// Whether the descriptor itself will tell when it takes more.
+    announced: bool,
 }
 
 impl Log {
@@ -191,11 +192,7 @@ impl Log {
 
     /// Writes what waits, as far as the log takes it now. `wall` stamps the line that tells of dropped ones.
     pub fn flush(&mut self, now: Instant, wall: SystemTime) {
-        if self
-            .trouble
-            .and_then(|t| t.retry_at)
-            .is_some_and(|at| now < at)
-        {
+        if self.trouble.is_some_and(|t| now < t.retry_at) {
             return;
         }
         self.write_waiting(now);
@@ -203,6 +200,54 @@ impl Log {
             self.add_dropped_notice(wall);
             self.write_waiting(now);
         }
+    }
+
+    /// The descriptor says that it takes more.
+    pub fn flush_ready(&mut self, now: Instant, wall: SystemTime) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry_at = now;
+        }
+        self.flush(now, wall);
+    }
+
+    /// Writes what waits and is willing to wait for it: as long as the log takes something every `patience`.
+    /// For the beginning and the end, when no job can be delayed.
+    pub fn flush_patiently(&mut self, patience: Duration) {
+        let mut last_progress = Instant::now();
+        loop {
+            let before = (self.waiting.len(), self.written);
+            self.flush_ready(Instant::now(), SystemTime::now());
+            if self.waiting.is_empty() {
+                return;
+            }
+            if (self.waiting.len(), self.written) != before {
+                last_progress = Instant::now();
+            }
+            let left = patience.saturating_sub(last_progress.elapsed());
+            if left.is_zero() || self.wait_for_room(left).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn wait_for_room(&self, at_most: Duration) -> Option<()> {
+        let milliseconds = u16::try_from(at_most.as_millis())
+            .unwrap_or(u16::MAX)
+            .max(1);
+        let stdout = io::stdout();
+        let fd = match &self.sink {
+            Sink::File { file, .. } | Sink::Own(file) => file.as_fd(),
+            Sink::Polled | Sink::Socket => stdout.as_fd(),
+            Sink::Inherited => return None,
+        };
+        self.watchable()?;
+        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], milliseconds);
+        Some(())
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn add_dropped_notice(&mut self, wall: SystemTime) {
@@ -233,7 +278,8 @@ impl Log {
         self.forget_written(done);
         self.trouble = failed.map(|kind| Trouble {
             since: self.trouble.filter(|_| !progress).map_or(now, |t| t.since),
-            retry_at: (kind != io::ErrorKind::WouldBlock).then(|| now + RETRY),
+            retry_at: now + RETRY,
+            announced: matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe),
         });
     }
 
@@ -281,11 +327,10 @@ impl Log {
 
     /// When to flush again although nothing new has come: lines wait and no descriptor will say when.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.waiting.is_empty() {
-            None
-        } else {
-            self.trouble.and_then(|t| t.retry_at)
-        }
+        let trouble = self
+            .trouble
+            .filter(|t| !t.announced && !self.waiting.is_empty())?;
+        Some(trouble.retry_at)
     }
 
     /// Since when lines wait; `None` when none do.
