@@ -14,6 +14,7 @@ pub mod output;
 pub mod pidfile;
 pub mod process;
 pub mod quoted_printable;
+pub mod record;
 pub mod report;
 pub mod schedule;
 pub mod signals;
