@@ -1,0 +1,66 @@
+# What the checks in this directory share. Each check is a POSIX shell script that is run from the top of the
+# project by `.ci/run` with BIN naming the program; it says `ok NAME` or `FAIL NAME` for each thing it looked at
+# and exits 1 if any failed.
+
+set -u
+: "${BIN:?BIN must name the program under test}"
+
+here=$(mktemp -d)
+passed=0
+failed=0
+background=
+
+# Keep the id of a process that must not outlive the check.
+at_exit_kill() {
+    background="$background $1"
+}
+
+clean_up() {
+    for pid in $background; do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    rm -rf "$here"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+ok() {
+    passed=$((passed + 1))
+    echo "ok   $1"
+}
+
+fail() {
+    failed=$((failed + 1))
+    echo "FAIL $1"
+    shift
+    [ $# -eq 0 ] || printf '     %s\n' "$@"
+}
+
+# expect NAME COMMAND...: the command must succeed; its output is shown if it does not.
+expect() {
+    name=$1
+    shift
+    if "$@" >"$here/expect.out" 2>&1; then
+        ok "$name"
+    else
+        fail "$name" "command: $*"
+        sed 's/^/     | /' "$here/expect.out"
+    fi
+}
+
+# wait_for SECONDS COMMAND...: waits until the command succeeds; fails when it has not by then.
+wait_for() {
+    limit=$(($(date +%s) + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$limit" ] || return 1
+        sleep 0.05
+    done
+}
+
+# To be called last.
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+    exit
+}
