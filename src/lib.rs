@@ -6,6 +6,8 @@
 //! pure parts directly. It promises no stable interface.
 
 pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod life;
 pub mod log;
 pub mod mail;
@@ -18,5 +20,8 @@ pub mod record;
 pub mod report;
 pub mod schedule;
 pub mod signals;
+pub mod start;
 pub mod text;
 pub mod throttle;
+pub mod verify;
+pub mod words;

@@ -168,6 +168,8 @@ pub struct Queue {
     entries: VecDeque<Entry>,
     bytes: usize,
     copies: u64,
+    /// The daemon ends: each message gets one more try and no other after it.
+    closing: bool,
     last_error: Option<String>,
     failing_since: Option<Instant>,
 }
@@ -274,7 +276,8 @@ impl Queue {
         let start = format!("Mail to {} failed: {failure}", entry.unsent.to);
         self.last_error = Some(failure.to_string());
         self.failing_since.get_or_insert(now);
-        let Some(after) = RETRY_AFTER.get(entry.failed_tries).copied() else {
+        let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
+        let Some(after) = next_try.filter(|_| !self.closing) else {
             let dropped = self.remove(index)?.dropped();
             let rest = match dropped.logged {
                 true => "the report was logged before",
@@ -289,6 +292,14 @@ impl Queue {
         entry.logged |= log.is_some();
         let line = format!("{start}, next try in {} seconds", seconds(after));
         Some(Verdict::Retry { line, after, log })
+    }
+
+    /// The daemon is to end once the queue is empty: everything is due now, and what fails is given up.
+    pub fn close(&mut self, now: Instant) {
+        self.closing = true;
+        for entry in &mut self.entries {
+            entry.due = entry.due.min(now);
+        }
     }
 
     /// Empties the queue at shutdown, the message under way included: whether that one arrives is uncertain.

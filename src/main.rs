@@ -1,2 +1,76 @@
-//! The program.
-fn main() {}
+//! The program: reads the command line, does what it says, turns the result into an exit status.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use buildd_sequencer::cli::{self, Action, exit};
+use buildd_sequencer::signals::Hangup;
+use buildd_sequencer::start::{self, Checked, Failed};
+
+fn main() -> ExitCode {
+    // Before anything else, so that a SIGHUP that comes early is kept for later and kills nobody.
+    let hangup = Hangup::watch();
+    let (action, options) = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(parsed) => parsed,
+        Err(error) => return fail(exit::USAGE, &[format!("buildd-sequencer: {error}")]),
+    };
+    let result = match (action, hangup) {
+        (Action::Daemon, Ok(hangup)) => start::daemon(&options, hangup),
+        (Action::Daemon, Err(error)) => {
+            return fail(
+                exit::FAILURE,
+                &[format!("buildd-sequencer: cannot watch SIGHUP: {error}")],
+            );
+        }
+        (action, hangup) => {
+            let _ = hangup.map(Hangup::make_fatal);
+            match action {
+                Action::Help => print(cli::HELP),
+                Action::Version => {
+                    print(&format!("buildd-sequencer {}\n", env!("CARGO_PKG_VERSION")))
+                }
+                Action::Check => start::check(&options).and_then(tell),
+                Action::Daemon | Action::Ask(_) => Err(Failed {
+                    status: exit::NO_DAEMON,
+                    lines: vec!["buildd-sequencer: no daemon answers".to_string()],
+                }),
+            }
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(Failed { status, lines }) => fail(status, &lines),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failed> {
+    // A reader that has gone (`check | head`) has seen what it wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn tell(checked: Checked) -> Result<(), Failed> {
+    print(&checked.text)?;
+    if checked.missing.is_empty() {
+        say(&checked.warnings);
+        return Ok(());
+    }
+    Err(Failed {
+        status: exit::CONFIG,
+        lines: checked
+            .warnings
+            .into_iter()
+            .chain(checked.missing)
+            .collect(),
+    })
+}
+
+fn fail(status: u8, lines: &[String]) -> ExitCode {
+    say(lines);
+    ExitCode::from(status)
+}
+
+fn say(lines: &[String]) {
+    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

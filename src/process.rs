@@ -42,6 +42,12 @@ impl fmt::Display for SpawnError {
     }
 }
 
+impl From<io::Error> for SpawnError {
+    fn from(error: io::Error) -> SpawnError {
+        SpawnError::from(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    }
+}
+
 impl From<Errno> for SpawnError {
     /// What shells make of exec's errors: gone is 127, there but unusable (or no resources) 126.
     fn from(errno: Errno) -> SpawnError {
@@ -67,18 +73,26 @@ pub fn error_text(error: &io::Error) -> String {
         .to_string()
 }
 
-/// A process that has just been started, with our ends of its pipes, all close-on-exec; those it writes to
-/// are non-blocking on our side.
+/// A job's process that has just been started, with our ends of its pipes: close-on-exec and non-blocking.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedJob {
     /// Its id, which is its process group's as well.
     pub pid: Pid,
     /// Where its standard output arrives.
     pub stdout: OwnedFd,
-    /// Where its standard error arrives; `None` when it shares standard output's pipe.
-    pub stderr: Option<OwnedFd>,
-    /// Where its standard input is fed; `None` when it reads the null device.
-    pub stdin: Option<OwnedFd>,
+    /// Where its standard error arrives.
+    pub stderr: OwnedFd,
+}
+
+/// A process that is fed, with our ends of its pipes: close-on-exec and non-blocking.
+#[derive(Debug)]
+pub struct StartedFilter {
+    /// Its id, which is its process group's as well.
+    pub pid: Pid,
+    /// Where its standard input is fed.
+    pub stdin: OwnedFd,
+    /// Where both its outputs arrive.
+    pub output: OwnedFd,
 }
 
 /// Everything that is the same for each process started.
@@ -118,30 +132,24 @@ impl Spawner {
     }
 
     /// Starts a job: null input, a pipe for each of its two outputs.
-    pub fn job(&self, argv: &[String]) -> Result<Started, SpawnError> {
+    pub fn job(&self, argv: &[String]) -> Result<StartedJob, SpawnError> {
         let (stdout, job_stdout) = output_pipe()?;
         let (stderr, job_stderr) = output_pipe()?;
         let pid = self.spawn(argv, &self.null, &job_stdout, &job_stderr)?;
-        Ok(Started {
+        Ok(StartedJob {
             pid,
             stdout,
-            stderr: Some(stderr),
-            stdin: None,
+            stderr,
         })
     }
 
     /// Starts a program that is fed a message: a pipe for its input, another for both its outputs.
-    pub fn filter(&self, argv: &[String]) -> Result<Started, SpawnError> {
-        let (stdout, output) = output_pipe()?;
+    pub fn filter(&self, argv: &[String]) -> Result<StartedFilter, SpawnError> {
+        let (output, theirs) = output_pipe()?;
         let (input, stdin) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         set_nonblocking(&stdin)?;
-        let pid = self.spawn(argv, &input, &output, &output)?;
-        Ok(Started {
-            pid,
-            stdout,
-            stderr: None,
-            stdin: Some(stdin),
-        })
+        let pid = self.spawn(argv, &input, &theirs, &theirs)?;
+        Ok(StartedFilter { pid, stdin, output })
     }
 
     fn spawn(

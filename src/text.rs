@@ -47,6 +47,34 @@ fn without_trailing_zeros(number: &str) -> &str {
     }
 }
 
+/// The one of `known` that `word` was most likely meant to be: at most a third of its letters apart
+/// (Levenshtein's distance), the first of the nearest.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is much longer than any name is no slip of the finger, and would take long to compare.
+    let word: Vec<char> = word.chars().take(65).collect();
+    let most = (word.len() / 3).max(1);
+    known
+        .into_iter()
+        .filter(|name| word.len() < 65 && name.len().abs_diff(word.len()) <= most)
+        .map(|name| (distance(&word, name), name))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn distance(word: &[char], name: &str) -> usize {
+    let mut row: Vec<usize> = (0..=word.len()).collect();
+    for (i, c) in name.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, d) in word.iter().enumerate() {
+            let changed = diagonal + usize::from(c != *d);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[word.len()]
+}
+
 /// A moment as a calendar has it, in UTC; seconds are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Utc {
@@ -165,6 +193,18 @@ mod tests {
         assert_eq!(seconds(Duration::from_millis(250)), "0.25");
         assert_eq!(seconds(Duration::from_nanos(1)), "0.000000001");
         assert_eq!(seconds(Duration::ZERO), "0");
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_and_no_far_one() {
+        let known = ["mindelay", "maxdelay", "command", "timeout"];
+        assert_eq!(nearest("midnelay", known), Some("mindelay"));
+        assert_eq!(nearest("comand", known), Some("command"));
+        assert_eq!(nearest("time-out", known), Some("timeout"));
+        assert_eq!(nearest("xdelay", known), Some("maxdelay"));
+        assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest(&"command".repeat(100), known), None);
     }
 
     // Expected values are what Python 2.7 prints for '%6.3g' % value.

@@ -1,0 +1,246 @@
+//! What a value may be: durations, sizes, numbers, booleans, addresses. Pure functions from text to a value or to
+//! a message that says what is wrong and what would be right.
+
+use std::time::Duration;
+
+use crate::words;
+
+/// The longest duration: 3650 days.
+const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
+
+/// `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
+pub fn boolean(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!(
+            "'{value}' is not a boolean: true/false, yes/no, on/off or 1/0"
+        )),
+    }
+}
+
+/// Seconds, whole or decimal, or with a unit: `5`, `0.25`, `250ms`, `15m`, `1d`.
+pub fn duration(value: &str) -> Result<Duration, String> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit: u64 = match &value[digits.len()..] {
+        "ms" => 1_000_000,
+        "" | "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => return Err(not_a_duration(value)),
+    };
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) if is_number(fraction) => (whole, fraction),
+        Some(_) => return Err(not_a_duration(value)),
+        None => (digits, ""),
+    };
+    if !is_number(whole) {
+        return Err(not_a_duration(value));
+    }
+    let too_long = || format!("'{value}' is too long: a duration is at most 3650d");
+    let whole: u64 = whole.parse().map_err(|_| too_long())?;
+    let fraction = nanoseconds(fraction, unit)
+        .ok_or_else(|| format!("'{value}' is finer than a nanosecond"))?;
+    let nanoseconds = whole
+        .checked_mul(unit)
+        .and_then(|n| n.checked_add(fraction))
+        .ok_or_else(too_long)?;
+    let duration = Duration::from_nanos(nanoseconds);
+    if duration > MAX_DURATION {
+        Err(too_long())
+    } else {
+        Ok(duration)
+    }
+}
+
+/// The decimal fraction with these digits of a unit of that many nanoseconds; `None` if it is not whole.
+fn nanoseconds(digits: &str, unit: u64) -> Option<u64> {
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    // A unit has at most 18 factors of ten and two, so more digits than that cannot come out even.
+    let scale = 10_u128.checked_pow(u32::try_from(digits.len()).ok().filter(|n| *n <= 18)?)?;
+    let scaled = digits.parse::<u128>().ok()?.checked_mul(u128::from(unit))?;
+    (scaled % scale == 0).then(|| u64::try_from(scaled / scale).ok())?
+}
+
+fn not_a_duration(value: &str) -> String {
+    format!(
+        "'{value}' is not a duration: seconds as in 5 or 0.25, or with a unit (ms, s, m, h, d) as in 15m"
+    )
+}
+
+/// Bytes, or with `K`, `M`, `G` for powers of 1024.
+pub fn size(value: &str) -> Result<u64, String> {
+    let (digits, shift) = match value.as_bytes().last() {
+        Some(b'K') => (&value[..value.len() - 1], 10),
+        Some(b'M') => (&value[..value.len() - 1], 20),
+        Some(b'G') => (&value[..value.len() - 1], 30),
+        _ => (value, 0),
+    };
+    if !is_number(digits) {
+        return Err(format!(
+            "'{value}' is not a size: bytes as in 65536, or with K, M or G as in 64K"
+        ));
+    }
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| format!("'{value}' is too large a size"))
+}
+
+/// A whole number.
+pub fn count(value: &str) -> Result<u32, String> {
+    if !is_number(value) {
+        return Err(format!("'{value}' is not a whole number"));
+    }
+    value
+        .parse()
+        .map_err(|_| format!("'{value}' is too large a number"))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// One mail address, as it becomes an argument of sendmail and a header.
+pub fn address(value: &str) -> Result<Box<str>, String> {
+    let fault = if value.starts_with('-') {
+        "begins with '-', which sendmail would take for an option"
+    } else if value.contains(char::is_whitespace) {
+        "has white space in it"
+    } else if value.contains(char::is_control) {
+        "has a control character in it"
+    } else {
+        return Ok(value.into());
+    };
+    Err(format!(
+        "bad address '{}': it {fault}",
+        value.escape_debug()
+    ))
+}
+
+/// Addresses with white space between them; `-` is the log.
+pub fn addresses(value: &str) -> Result<Box<[Box<str>]>, String> {
+    value
+        .split_ascii_whitespace()
+        .map(|word| {
+            if word == "-" {
+                Ok("-".into())
+            } else {
+                address(word)
+            }
+        })
+        .collect()
+}
+
+/// A command that can be split into words, the first of which is not empty.
+pub fn command(value: &str) -> Result<Box<str>, String> {
+    let words = words::split(value)
+        .map_err(|error| format!("cannot split the command into words: {error}"))?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(value.into()),
+        _ => Err("the command names no program".to_string()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use crate::text::seconds;
+
+    #[test]
+    fn durations_are_seconds_or_have_a_unit() {
+        for (value, printed) in [
+            ("5", "5"),
+            ("0.25", "0.25"),
+            ("5s", "5"),
+            ("250ms", "0.25"),
+            ("1.5m", "90"),
+            ("15m", "900"),
+            ("0.5h", "1800"),
+            ("3650d", "315360000"),
+            ("0", "0"),
+            ("007.10", "7.1"),
+            ("0.000001ms", "0.000000001"),
+        ] {
+            assert_eq!(
+                duration(value).map(seconds).as_deref(),
+                Ok(printed),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_says_what_one_is() {
+        for value in [
+            "", "-1", "+1", "5 s", "5S", "1e3", ".5", "5.", "1.2.3", "five", "5x", "5sm", "٣",
+            "inf", "NaN", "s",
+        ] {
+            assert!(
+                duration(value).unwrap_err().contains("is not a duration"),
+                "{value}"
+            );
+        }
+        for value in [
+            "3650.1d",
+            "315360001",
+            "99999999999999999999999",
+            "18446744073709551615d",
+        ] {
+            assert!(
+                duration(value).unwrap_err().contains("at most 3650d"),
+                "{value}"
+            );
+        }
+        for value in [
+            "0.0000000001",
+            "0.1234567891234567891234567891234567891234567",
+        ] {
+            assert!(
+                duration(value)
+                    .unwrap_err()
+                    .contains("finer than a nanosecond"),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_powers_of_1024() {
+        assert_eq!(size("65536"), Ok(65_536));
+        assert_eq!(size("64K"), Ok(65_536));
+        assert_eq!(size("1M"), Ok(1 << 20));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        assert_eq!(size("0"), Ok(0));
+        for value in ["", "K", "1k", "1KB", "-1", "1.5M", "1 M"] {
+            assert!(
+                size(value).unwrap_err().contains("is not a size"),
+                "{value}"
+            );
+        }
+        assert!(size("99999999999G").unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn addresses_cannot_become_options_or_headers() {
+        assert_eq!(addresses("- root ops@example.com").unwrap().len(), 3);
+        assert_eq!(addresses("  ").unwrap().len(), 0);
+        assert!(addresses("a -f").unwrap_err().contains("begins with '-'"));
+        assert!(address("-").is_err());
+        assert!(address("a\u{7f}b").unwrap_err().contains("control"));
+        assert!(address("a\u{a0}b").unwrap_err().contains("white space"));
+    }
+
+    #[test]
+    fn a_command_has_to_name_a_program() {
+        assert!(command("true").is_ok());
+        assert!(command("'' a").unwrap_err().contains("no program"));
+        assert!(command("echo 'a").unwrap_err().contains("never closed"));
+    }
+}

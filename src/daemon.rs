@@ -1,0 +1,357 @@
+//! The daemon: owner of all state and of the only loop, and the only one that reads the clock.
+//! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
+//! are started in one place, the top of a turn; everything else only changes state.
+
+mod deliveries;
+mod reload;
+mod runs;
+mod stop;
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::config::diff::mailer_targets;
+use crate::config::{Config, Fault, Job};
+use crate::log::{Level, Log};
+use crate::mail::Queue;
+use crate::process::{self, Spawner};
+use crate::record::Record;
+use crate::schedule::{Delays, Schedule, Timing};
+use crate::signals::{Signal, Signals};
+use crate::text::six_three_g;
+
+use deliveries::Delivering;
+use runs::Run;
+use stop::Phase;
+
+const JOB_STDOUT: Token = Token(0);
+const JOB_STDERR: Token = Token(1);
+const MAIL_INPUT: Token = Token(2);
+const MAIL_OUTPUT: Token = Token(3);
+const LOG: Token = Token(4);
+const SIGNALS: Token = Token(8);
+
+/// Events taken from the kernel at once; what does not fit comes with the next turn.
+const EVENTS: usize = 64;
+/// Bytes read at once.
+const READ_SIZE: usize = 64 * 1024;
+/// Reads of one pipe in one turn, so that a chatty job starves neither signals nor mail.
+const READS_PER_TURN: usize = 16;
+/// Log bytes that are gathered within a turn before they are written.
+const LOG_BATCH: usize = 64 * 1024;
+
+/// Where the configuration came from and what wins over it, for a reload.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The configuration file as it was named.
+    pub path: PathBuf,
+    /// The directory that the name counts from.
+    pub from: PathBuf,
+    /// The command line's log, which wins.
+    pub logfile: Option<PathBuf>,
+    /// The command line's `--spew`.
+    pub spew: bool,
+}
+
+/// All state of a running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    source: Source,
+    config: Config,
+    schedule: Schedule,
+    records: Vec<Record>,
+    log: Log,
+    queue: Queue,
+    run: Option<Run>,
+    delivering: Option<Delivering>,
+    phase: Phase,
+    /// The choice that the log told last.
+    announced: Option<(usize, Instant)>,
+    reports: u64,
+    host: String,
+    poll: Poll,
+    signals: Signals,
+    spawner: Spawner,
+    buffer: Vec<u8>,
+}
+
+impl Daemon {
+    /// A daemon that has loaded its configuration and opened its log. The error names what the system refused.
+    pub fn new(
+        source: Source,
+        config: Config,
+        log: Log,
+        mut signals: Signals,
+    ) -> Result<Daemon, String> {
+        let refused = |what: &str, error: io::Error| {
+            format!("cannot {what}: {}", process::error_text(&error))
+        };
+        let poll = Poll::new().map_err(|e| refused("create an epoll instance", e))?;
+        signals
+            .register(poll.registry(), SIGNALS)
+            .map_err(|e| refused("watch signals", e))?;
+        let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
+        let now = Instant::now();
+        let schedule = Schedule::new(config.jobs.iter().map(|job| Timing::new(&delays(job), now)));
+        let records = vec![Record::default(); config.jobs.len()];
+        let mut daemon = Daemon {
+            source,
+            config,
+            schedule,
+            records,
+            log,
+            queue: Queue::new(),
+            run: None,
+            delivering: None,
+            phase: Phase::Working,
+            announced: None,
+            reports: 0,
+            host: host_name(),
+            poll,
+            signals,
+            spawner,
+            buffer: vec![0; READ_SIZE],
+        };
+        daemon.watch_log();
+        Ok(daemon)
+    }
+
+    /// Logs what was loaded, in the original's words.
+    pub fn announce_start(&mut self, warnings: &[Fault]) {
+        self.say(Level::Info, "Loading jobs...");
+        for job in 0..self.config.jobs.len() {
+            let line = format!("   ...loaded {}", self.config.jobs[job].name);
+            self.say(Level::Info, &line);
+            if self.log.waiting() >= LOG_BATCH {
+                self.log.flush_patiently(Duration::from_secs(1));
+            }
+        }
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for line in mailer_targets(&self.config.mailproblemsto) {
+            self.say(Level::Info, &line);
+        }
+        self.say(Level::Info, "Loaded.");
+    }
+
+    /// Runs until a signal ends it.
+    pub fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            let now = Instant::now();
+            self.act_on_deadlines(now);
+            self.start_what_is_due(now);
+            if self.is_over(now) {
+                break;
+            }
+            self.log.flush(now, SystemTime::now());
+            let timeout = self
+                .deadline()
+                .map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => self.take(&events),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.say(
+                    Level::Error,
+                    &format!("cannot wait for events: {error}; trying on"),
+                ),
+            }
+        }
+        self.finish();
+    }
+
+    /// Output before signals, and the reaping last, so that a run's last words are there when it ends.
+    fn take(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                JOB_STDOUT | JOB_STDERR => self.read_run(event.token()),
+                MAIL_INPUT => self.feed_delivery(),
+                MAIL_OUTPUT => self.read_delivery(),
+                LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
+                _ => {}
+            }
+        }
+        let mut child = false;
+        for event in events {
+            let index = event.token().0.wrapping_sub(SIGNALS.0);
+            match (index < Signals::TOKENS)
+                .then(|| self.signals.take(index))
+                .flatten()
+            {
+                Some(Signal::Child) => child = true,
+                Some(signal) => self.obey(signal),
+                None => {}
+            }
+        }
+        if child {
+            self.reap();
+        }
+    }
+
+    fn obey(&mut self, signal: Signal) {
+        let now = Instant::now();
+        match signal {
+            Signal::Hangup => self.reload(now),
+            Signal::Terminate => self.stop("SIGTERM", now),
+            Signal::Interrupt => self.stop("SIGINT", now),
+            Signal::Quit => self.drain(now),
+            Signal::User1 => self.rotate_log(),
+            Signal::User2 | Signal::Child => {}
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            let job = self.run.as_ref().map(|run| run.pid);
+            let mail = self.delivering.as_ref().map(|delivering| delivering.pid);
+            let ours: Vec<_> = job.into_iter().chain(mail).collect();
+            let Some((pid, exit)) = process::reap(&ours) else {
+                return;
+            };
+            let now = Instant::now();
+            if Some(pid) == job {
+                self.run_reaped(exit, now);
+            } else if Some(pid) == mail {
+                self.delivery_reaped(exit, now);
+            } else {
+                self.spew(|| format!("Reaped orphan {pid}"));
+            }
+        }
+    }
+
+    /// The one place that starts anything.
+    fn start_what_is_due(&mut self, now: Instant) {
+        if self.delivering.is_none() {
+            self.start_delivery(now);
+        }
+        if self.run.is_some() || !self.phase.starts_jobs() {
+            return;
+        }
+        self.announce(now);
+        if let Some(next) = self
+            .schedule
+            .next()
+            .filter(|next| next.requested || next.due <= now)
+        {
+            self.announced = None;
+            self.start_run(next.job, now);
+        }
+    }
+
+    /// Logs which job is next, if that is news.
+    fn announce(&mut self, now: Instant) {
+        let Some(next) = self.schedule.next() else {
+            self.announced = None;
+            return;
+        };
+        let wait = if next.requested {
+            Duration::ZERO
+        } else {
+            next.due.saturating_duration_since(now)
+        };
+        if self.announced != Some((next.job, next.due)) {
+            self.announced = Some((next.job, next.due));
+            let name = &self.config.jobs[next.job].name;
+            let line = format!(
+                "Scheduling {name} for {} seconds time",
+                six_three_g(wait.as_secs_f64())
+            );
+            self.say(Level::Info, &line);
+        }
+    }
+
+    /// The earliest moment at which something has to be done without being told.
+    fn deadline(&self) -> Option<Instant> {
+        let next_job = if self.run.is_none() && self.phase.starts_jobs() {
+            self.schedule.next().map(|next| next.due)
+        } else {
+            None
+        };
+        [
+            next_job,
+            self.run_deadline(),
+            self.delivery_deadline(),
+            self.log.deadline(),
+            self.phase.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn act_on_deadlines(&mut self, now: Instant) {
+        self.act_on_run(now);
+        self.act_on_delivery(now);
+        self.act_on_phase(now);
+    }
+
+    fn rotate_log(&mut self) {
+        self.log.flush(Instant::now(), SystemTime::now());
+        match self.log.rotate_or_reopen() {
+            Ok(true) => self.watch_log(),
+            Ok(false) => self.say(
+                Level::Info,
+                "Received SIGUSR1; the log is standard output, nothing to rotate.",
+            ),
+            Err(error) => self.say(Level::Error, &error),
+        }
+    }
+
+    /// Has the poll loop tell when the log takes more. A log without such a descriptor is tried by time.
+    fn watch_log(&mut self) {
+        if let Some(fd) = self.log.watchable() {
+            let _ = self.poll.registry().register(
+                &mut SourceFd(&fd.as_raw_fd()),
+                LOG,
+                Interest::WRITABLE,
+            );
+        }
+    }
+
+    fn say(&mut self, level: Level, message: &str) {
+        self.say_bytes(level, message.as_bytes());
+    }
+
+    fn say_bytes(&mut self, level: Level, message: &[u8]) {
+        let wall = SystemTime::now();
+        self.log.add(wall, level, message);
+        if self.log.waiting() >= LOG_BATCH {
+            self.log.flush(Instant::now(), wall);
+        }
+    }
+
+    /// A decision, for `spew`; not even put into words otherwise.
+    fn spew(&mut self, decision: impl FnOnce() -> String) {
+        if self.config.spew || self.source.spew {
+            let decision = decision();
+            self.say(Level::Info, &decision);
+        }
+    }
+}
+
+/// The delays of a job as the schedule wants them.
+fn delays(job: &Job) -> Delays {
+    Delays {
+        start: job.start_delay(),
+        min: job.settings.mindelay,
+        max: job.settings.maxdelay,
+    }
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    if name.is_empty() {
+        "localhost".to_string()
+    } else {
+        name
+    }
+}

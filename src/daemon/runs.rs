@@ -1,0 +1,472 @@
+//! One run at a time: started, read, stopped, and turned into log lines, a record and a report.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::unix::pipe::Receiver;
+use mio::{Interest, Registry, Token};
+use nix::unistd::Pid;
+
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays};
+use crate::config::Job;
+use crate::life::{Action, Exit, Life, Why};
+use crate::log::Level;
+use crate::outcome::{Cause, Outcome, Verdict};
+use crate::output::{Capture, LineSplitter};
+use crate::process::{self, SpawnError};
+use crate::report::{self, Origin, Report};
+use crate::text::seconds;
+use crate::throttle::Decision;
+
+/// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
+const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
+
+/// The run under way.
+#[derive(Debug)]
+pub struct Run {
+    /// The job's place in the configuration; `None` once a reload has removed it.
+    pub place: Option<usize>,
+    /// The job as it was when the run began, whatever a reload has made of it since.
+    pub job: Rc<Job>,
+    /// Its process, and its process group.
+    pub pid: Pid,
+    /// When it began, by the wall clock.
+    pub wall: SystemTime,
+    /// When it began.
+    pub started: Instant,
+    /// How it goes on.
+    pub life: Life,
+    stdout: Stream,
+    stderr: Stream,
+    stuck_reported: bool,
+}
+
+/// One of a run's outputs on its way to log and mail.
+#[derive(Debug)]
+struct Stream {
+    pipe: Option<Receiver>,
+    capture: Capture,
+    lines: Option<LineSplitter>,
+    /// The pipe was left before it was empty, for the sake of others; no event will tell of the rest.
+    more: bool,
+}
+
+/// What is left of a run that has ended.
+struct Ended {
+    place: Option<usize>,
+    job: Rc<Job>,
+    outcome: Outcome,
+    wall: SystemTime,
+    took: Duration,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Stream {
+    fn open(fd: OwnedFd, token: Token, job: &Job, registry: &Registry) -> std::io::Result<Stream> {
+        let mut pipe = Receiver::from(fd);
+        registry.register(&mut pipe, token, Interest::READABLE)?;
+        Ok(Stream {
+            pipe: Some(pipe),
+            capture: Capture::new(job.settings.maxoutput),
+            lines: job.settings.livelog.then(LineSplitter::new),
+            more: false,
+        })
+    }
+}
+
+impl Daemon {
+    pub(super) fn start_run(&mut self, place: usize, now: Instant) {
+        let Some(job) = self.config.jobs.get(place).map(Rc::clone) else {
+            return;
+        };
+        let wall = SystemTime::now();
+        let late = self.schedule.begin(place, now);
+        self.records[place].began(wall, late);
+        self.say(Level::Info, &format!("Running {}", job.name));
+        match self.spawn_run(&job) {
+            Ok((pid, stdout, stderr)) => {
+                let life = Life::new(now, job.settings.timeout, job.settings.killdelay);
+                let place = Some(place);
+                let run = Run {
+                    place,
+                    job,
+                    pid,
+                    wall,
+                    started: now,
+                    life,
+                    stdout,
+                    stderr,
+                    stuck_reported: false,
+                };
+                self.run = Some(run);
+            }
+            Err(error) => {
+                let why = error.to_string();
+                let mut stderr = Capture::new(job.settings.maxoutput);
+                stderr.push(why.as_bytes());
+                stderr.push(b"\n");
+                let stdout = Capture::new(job.settings.maxoutput);
+                let outcome = Outcome {
+                    code: error.code,
+                    cause: Cause::NotStarted(why),
+                };
+                let place = Some(place);
+                self.run_over(
+                    Ended {
+                        place,
+                        job,
+                        outcome,
+                        wall,
+                        took: Duration::ZERO,
+                        stdout,
+                        stderr,
+                    },
+                    now,
+                );
+            }
+        }
+    }
+
+    fn spawn_run(&self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
+        let started = self.spawner.job(&job.argv())?;
+        let registry = self.poll.registry();
+        let stdout = Stream::open(started.stdout, JOB_STDOUT, job, registry);
+        let stderr = Stream::open(started.stderr, JOB_STDERR, job, registry);
+        match (stdout, stderr) {
+            (Ok(stdout), Ok(stderr)) => Ok((started.pid, stdout, stderr)),
+            (Err(error), _) | (_, Err(error)) => {
+                // Nobody could watch it, so it must not go on; it is reaped like an orphan.
+                process::kill(started.pid);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Reads what one of the run's pipes holds, within bounds.
+    pub(super) fn read_run(&mut self, token: Token) {
+        let Some(run) = &mut self.run else { return };
+        let stream = if token == JOB_STDOUT {
+            &mut run.stdout
+        } else {
+            &mut run.stderr
+        };
+        let Some(pipe) = &mut stream.pipe else { return };
+        stream.more = false;
+        let mut live = Vec::new();
+        let mut closed = false;
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                stream.more = true;
+                break;
+            }
+            match pipe.read(&mut self.buffer) {
+                Ok(0) => closed = true,
+                Ok(n) => {
+                    stream.capture.push(&self.buffer[..n]);
+                    if let Some(lines) = &mut stream.lines {
+                        lines.push(&self.buffer[..n], |line| live.push(line.to_vec()));
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
+            }
+            break;
+        }
+        if closed {
+            if let Some(lines) = &mut stream.lines {
+                lines.finish(|line| live.push(line.to_vec()));
+            }
+            stream.pipe = None;
+            run.life.pipe_closed();
+        }
+        self.log_live(live);
+    }
+
+    fn log_live(&mut self, lines: Vec<Vec<u8>>) {
+        let Some(job) = self.run.as_ref().map(|run| Rc::clone(&run.job)) else {
+            return;
+        };
+        for line in lines {
+            let mut message = format!("{}: ", job.name).into_bytes();
+            message.extend_from_slice(&line);
+            self.say_bytes(Level::Info, &message);
+        }
+    }
+
+    pub(super) fn run_reaped(&mut self, exit: Exit, now: Instant) {
+        if let Some(run) = &mut self.run {
+            run.life.reaped(exit, now);
+        }
+        // Its end of the pipes has just been closed: reading now saves a turn.
+        self.read_run(JOB_STDOUT);
+        self.read_run(JOB_STDERR);
+        self.spew(|| format!("Reaped the run's process: {exit:?}"));
+    }
+
+    pub(super) fn run_deadline(&self) -> Option<Instant> {
+        let run = self.run.as_ref()?;
+        if run.stdout.more || run.stderr.more {
+            return Some(run.started);
+        }
+        [run.life.deadline(), self.stuck_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn act_on_run(&mut self, now: Instant) {
+        for (token, more) in self.run.as_ref().map_or([(JOB_STDOUT, false); 2], |run| {
+            [(JOB_STDOUT, run.stdout.more), (JOB_STDERR, run.stderr.more)]
+        }) {
+            if more {
+                self.read_run(token);
+            }
+        }
+        if self.stuck_deadline().is_some_and(|at| now >= at) {
+            self.report_stuck(now);
+        }
+        while let Some(run) = &mut self.run {
+            let pid = run.pid;
+            match run.life.next(now, || process::group_exists(pid)) {
+                None => return,
+                Some(Action::Terminate) => {
+                    self.spew(|| format!("Sending SIGTERM to process group {pid}"));
+                    process::terminate(pid);
+                }
+                Some(Action::Kill) => {
+                    self.spew(|| format!("Sending SIGKILL to process group {pid}"));
+                    process::kill(pid);
+                }
+                Some(Action::End { pipes_kept }) => self.end_run(pipes_kept, now),
+            }
+        }
+    }
+
+    /// Ends the run under way, whatever state it is in.
+    pub(super) fn end_run(&mut self, pipes_kept: bool, now: Instant) {
+        // What a pipe that is about to be closed still holds belongs to the run.
+        if pipes_kept {
+            self.read_run(JOB_STDOUT);
+            self.read_run(JOB_STDERR);
+        }
+        let Some(run) = self.run.take() else { return };
+        if pipes_kept {
+            let line = format!(
+                "Job {} has ended, but a background process keeps its output open; closing it and going on.",
+                run.job.name
+            );
+            self.say(Level::Warning, &line);
+        }
+        let ended = Ended {
+            place: run.place,
+            job: run.job,
+            outcome: run.life.outcome(),
+            wall: run.wall,
+            took: now.saturating_duration_since(run.started),
+            stdout: run.stdout.capture,
+            stderr: run.stderr.capture,
+        };
+        self.run_over(ended, now);
+    }
+
+    /// The end of every run, also of one that never began.
+    fn run_over(&mut self, ended: Ended, now: Instant) {
+        let verdict = ended.outcome.verdict();
+        let level = if verdict == Verdict::Failure {
+            Level::Warning
+        } else {
+            Level::Info
+        };
+        self.say(
+            level,
+            &format!(
+                "Job {} completed with exit code {}",
+                ended.job.name, ended.outcome
+            ),
+        );
+        if ended.job.settings.alwayslog {
+            self.log_output(b"Job output was:\n", &ended.stdout);
+            self.log_output(b"Job error output was:\n", &ended.stderr);
+        }
+        if let Some(place) = ended.place {
+            let left_out = ended
+                .stdout
+                .missing()
+                .saturating_add(ended.stderr.missing());
+            self.records[place].ended(SystemTime::now(), ended.took, &ended.outcome, left_out);
+            self.reschedule(place, &ended.outcome, now);
+        }
+        match verdict {
+            Verdict::Failure => self.report_failure(ended, now),
+            Verdict::Success => self.report_recovery(&ended, now),
+            Verdict::Neither => {}
+        }
+    }
+
+    /// Puts the job back into the order, under the definition that it has now.
+    fn reschedule(&mut self, place: usize, outcome: &Outcome, now: Instant) {
+        let Some(job) = self.config.jobs.get(place) else {
+            return;
+        };
+        let failed = match outcome.verdict() {
+            Verdict::Success => Some(false),
+            Verdict::Failure => Some(true),
+            Verdict::Neither => None,
+        };
+        let mut delays = delays(job);
+        if matches!(outcome.cause, Cause::NotStarted(_)) {
+            delays.min = delays.min.max(LEAST_DELAY_AFTER_FAILED_START);
+        }
+        self.schedule.end(place, now, failed, &delays);
+    }
+
+    fn log_output(&mut self, heading: &[u8], output: &Capture) {
+        let mut message = heading.to_vec();
+        output.append_to(&mut message);
+        message.push(b'\n');
+        self.say_bytes(Level::Info, &message);
+    }
+
+    fn report_failure(&mut self, ended: Ended, now: Instant) {
+        let job = &ended.job;
+        let interval = self.config.mail_interval(job);
+        let wall = SystemTime::now();
+        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
+        let decision = throttle.map_or(Decision::Mail(None), |throttle| {
+            throttle.failed(&ended.outcome.word(), interval, now, wall)
+        });
+        let Decision::Mail(repeat) = decision else {
+            self.spew(|| {
+                format!(
+                    "Not mailing: {} was mailed for this within its mailinterval",
+                    job.name
+                )
+            });
+            return;
+        };
+        let run = report::Run {
+            job: &job.name,
+            command: &job.command,
+            started: ended.wall,
+            took: ended.took,
+        };
+        let failed = report::Failed {
+            outcome: &ended.outcome,
+            repeat,
+            stdout: ended.stdout.into_bytes(),
+            stderr: ended.stderr.into_bytes(),
+        };
+        let report = Report::failure(&run, failed, &self.origin(wall));
+        self.send_report(Rc::new(report), job, Level::Warning, now);
+    }
+
+    fn report_recovery(&mut self, ended: &Ended, now: Instant) {
+        let job = &ended.job;
+        let interval = self.config.mail_interval(job);
+        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
+        let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
+            return;
+        };
+        let run = report::Run {
+            job: &job.name,
+            command: &job.command,
+            started: ended.wall,
+            took: ended.took,
+        };
+        let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
+        self.send_report(Rc::new(report), job, Level::Info, now);
+    }
+
+    /// When the run will have to be called stuck: past its `stuckafter`, as soon as another job waits.
+    fn stuck_deadline(&self) -> Option<Instant> {
+        let run = self
+            .run
+            .as_ref()
+            .filter(|run| !run.stuck_reported && run.life.is_running())?;
+        let settings = &run.job.settings;
+        if settings.stuckafter.is_zero() {
+            return None;
+        }
+        let stuck = run.started + settings.stuckafter;
+        if settings.stuckafter_by_hand {
+            return Some(stuck);
+        }
+        self.schedule.next().map(|next| {
+            if next.requested {
+                stuck
+            } else {
+                stuck.max(next.due)
+            }
+        })
+    }
+
+    fn report_stuck(&mut self, now: Instant) {
+        let Some(run) = &mut self.run else { return };
+        run.stuck_reported = true;
+        let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
+        let who = self.who_waits(now);
+        let after = seconds(job.settings.stuckafter);
+        self.say(
+            Level::Error,
+            &format!(
+                "Job {} still running after {after} seconds (pid {pid}), {who}",
+                job.name
+            ),
+        );
+        let took = now.saturating_duration_since(started);
+        let run = report::Run {
+            job: &job.name,
+            command: &job.command,
+            started: wall,
+            took,
+        };
+        let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
+        let report = Report::stuck(
+            &run,
+            job.settings.stuckafter,
+            pid,
+            &who,
+            &self.origin(SystemTime::now()),
+        );
+        self.send_report(Rc::new(report), &job, Level::Error, now);
+    }
+
+    /// `3 jobs wait, queue_builder longest (3540 seconds)`
+    fn who_waits(&self, now: Instant) -> String {
+        let mut waiting = self.schedule.waiting(now);
+        let Some((longest, time)) = waiting.next() else {
+            return "no job waits".to_string();
+        };
+        let jobs = match waiting.count() {
+            0 => "1 job waits".to_string(),
+            others => format!("{} jobs wait", others + 1),
+        };
+        format!(
+            "{jobs}, {} longest ({} seconds)",
+            self.config.jobs[longest].name,
+            time.as_secs()
+        )
+    }
+
+    fn origin(&mut self, now: SystemTime) -> Origin<'_> {
+        self.reports += 1;
+        Origin {
+            from: &self.config.fromaddress,
+            host: &self.host,
+            pid: std::process::id(),
+            number: self.reports,
+            now,
+        }
+    }
+
+    /// Stops the run under way, if there is one.
+    pub(super) fn stop_run(&mut self, why: Why, now: Instant) {
+        if let Some(run) = &mut self.run {
+            run.life.stop(why, now);
+        }
+    }
+}

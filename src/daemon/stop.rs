@@ -1,0 +1,168 @@
+//! The ways out: stop (SIGTERM, SIGINT), drain (SIGQUIT), and what is done on the way, each step with its limit.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Daemon;
+use crate::life::Why;
+use crate::log::Level;
+
+/// How long mail may take after the last run has ended.
+const MAIL_TIME: Duration = Duration::from_secs(3);
+/// How long a log that nobody reads is waited for.
+const LOG_TIME: Duration = Duration::from_secs(1);
+/// How long a process may outlive SIGKILL before the stop goes on without it.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// How far the daemon is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not at all.
+    Working,
+    /// The running job may end in its own time, then mail is sent.
+    Draining,
+    /// The running job goes on until `at`, and is stopped then.
+    Stopping {
+        /// When the run is stopped.
+        at: Instant,
+        /// Whether it has been told to stop.
+        told: bool,
+    },
+    /// A run that was killed is waited for, but not for long.
+    Killing {
+        /// When it is left behind.
+        until: Instant,
+    },
+    /// No run is left; what is queued gets one more try, until then if there is a limit.
+    Mailing {
+        /// When the rest goes to the log.
+        until: Option<Instant>,
+    },
+    /// Nothing is left to wait for.
+    Over,
+}
+
+impl Phase {
+    /// Whether jobs may be started.
+    pub fn starts_jobs(self) -> bool {
+        self == Phase::Working
+    }
+
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Phase::Stopping { at, told: false } => Some(at),
+            Phase::Killing { until } => Some(until),
+            Phase::Mailing { until } => until,
+            _ => None,
+        }
+    }
+}
+
+impl Daemon {
+    /// SIGTERM or SIGINT: the first stops in order, the second at once.
+    pub(super) fn stop(&mut self, signal: &str, now: Instant) {
+        match self.phase {
+            Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
+                self.say(Level::Info, &format!("Received {signal}, shutting down."));
+                self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
+                    Phase::Mailing {
+                        until: Some(now + MAIL_TIME),
+                    }
+                } else {
+                    Phase::Stopping {
+                        at: now + self.config.stopdelay,
+                        told: false,
+                    }
+                };
+            }
+            Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Mailing { .. } => {
+                self.say(
+                    Level::Info,
+                    &format!("Received {signal} again, stopping at once."),
+                );
+                self.phase = Phase::Killing {
+                    until: now + AFTER_KILL,
+                };
+                self.abandon_delivery();
+                if let Some(run) = &mut self.run {
+                    run.life.kill(Why::Shutdown, now);
+                }
+            }
+            Phase::Over => {}
+        }
+    }
+
+    /// SIGQUIT: the running job ends in its own time.
+    pub(super) fn drain(&mut self, _now: Instant) {
+        if self.phase == Phase::Working {
+            let line = match &self.run {
+                Some(run) => format!(
+                    "Received SIGQUIT, draining: {} may end, then the daemon stops.",
+                    run.job.name
+                ),
+                None => "Received SIGQUIT, draining: no job runs.".to_string(),
+            };
+            self.say(Level::Info, &line);
+            self.phase = Phase::Draining;
+        }
+    }
+
+    /// Moves on to the next phase when this one has nothing left to do or its time is over.
+    pub(super) fn act_on_phase(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Stopping { at, told: false } if self.run.is_some() && now >= at => {
+                self.phase = Phase::Stopping { at, told: true };
+                self.stop_run(Why::Shutdown, now);
+                self.act_on_run(now);
+            }
+            Phase::Killing { until } if self.run.is_some() && now >= until => {
+                self.say(
+                    Level::Error,
+                    "The run's process does not die; leaving it behind.",
+                );
+                self.end_run(true, now);
+            }
+            _ => {}
+        }
+        match self.phase {
+            Phase::Draining if self.run.is_none() => self.flush_mail(None, now),
+            Phase::Stopping { .. } if self.run.is_none() => {
+                self.flush_mail(Some(now + MAIL_TIME), now)
+            }
+            Phase::Killing { .. } if self.run.is_none() => self.phase = Phase::Over,
+            Phase::Mailing { until } => {
+                let idle = self.delivering.is_none() && self.queue.is_empty();
+                if idle || until.is_some_and(|until| now >= until) {
+                    self.phase = Phase::Over;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn flush_mail(&mut self, until: Option<Instant>, now: Instant) {
+        self.queue.close(now);
+        self.phase = Phase::Mailing { until };
+        if self.delivering.is_none() && self.queue.is_empty() {
+            self.phase = Phase::Over;
+        }
+    }
+
+    pub(super) fn is_over(&self, _now: Instant) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// The last acts: what mail did not carry goes to the log, whole.
+    pub(super) fn finish(&mut self) {
+        self.abandon_delivery();
+        for dropped in self.queue.drain() {
+            self.not_mailed(&dropped, "the daemon stops");
+        }
+        self.say(Level::Info, "Main loop terminated.");
+        let patience = match self.log.stuck_since() {
+            Some(since) => LOG_TIME.saturating_sub(since.elapsed()),
+            None => LOG_TIME,
+        };
+        self.log.flush(Instant::now(), SystemTime::now());
+        self.log.flush_patiently(patience);
+    }
+}

@@ -1,0 +1,194 @@
+//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals.
+//! Whatever is wrong ends the start with one clear line and an exit status; nothing is retried.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+
+use crate::cli::{self, Options, exit};
+use crate::config::{self, Config, Loaded};
+use crate::daemon::{Daemon, Source};
+use crate::log::{Log, Rotation};
+use crate::pidfile::PidFile;
+use crate::process::error_text;
+use crate::signals::{Hangup, Signals};
+use crate::verify;
+
+/// Why the program ends before its work has begun.
+#[derive(Debug)]
+pub struct Failed {
+    /// Exit status.
+    pub status: u8,
+    /// One line each for the operator.
+    pub lines: Vec<String>,
+}
+
+impl Failed {
+    fn at_run_time(line: impl fmt::Display) -> Failed {
+        Failed {
+            status: exit::FAILURE,
+            lines: vec![format!("buildd-sequencer: {line}")],
+        }
+    }
+}
+
+/// Where relative paths count from: those of the command line from the starting directory, those of the
+/// configuration from the run directory, which is the working directory once `enter` has returned.
+#[derive(Debug)]
+pub struct Places {
+    start: PathBuf,
+}
+
+impl Places {
+    /// Changes to the run directory and sets the file creation mask.
+    pub fn enter(options: &Options) -> Result<Places, Failed> {
+        let start = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        if let Some(directory) = &options.rundir {
+            std::env::set_current_dir(directory).map_err(|error| {
+                let directory = directory.display();
+                Failed::at_run_time(format!(
+                    "cannot change to run directory '{directory}': {}",
+                    error_text(&error)
+                ))
+            })?;
+        }
+        if let Some(mask) = options.umask {
+            umask(Mode::from_bits_truncate(mask));
+        }
+        Ok(Places { start })
+    }
+
+    fn on_command_line(&self, path: &Path) -> PathBuf {
+        self.start.join(path)
+    }
+}
+
+/// Reads the configuration that the command line and the environment name.
+pub fn load(options: &Options, places: &Places) -> Result<(PathBuf, Loaded), Failed> {
+    let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
+    match config::load(&path, &places.start) {
+        Ok(loaded) => Ok((path, loaded)),
+        Err(faults) => {
+            let lines = faults.iter().map(ToString::to_string).collect();
+            Err(Failed {
+                status: exit::CONFIG,
+                lines,
+            })
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
+    let places = Places::enter(options)?;
+    let (path, loaded) = load(options, &places)?;
+    let Loaded { config, warnings } = loaded;
+    if options.if_launch && !config.launch {
+        return Ok(());
+    }
+    let signals = Signals::watch(hangup).map_err(|error| {
+        Failed::at_run_time(format!("cannot watch signals: {}", error_text(&error)))
+    })?;
+    let _pidfile = take_pidfile(options, &places)?;
+    let log = open_log(options, &places, &config)?;
+    let source = Source {
+        path,
+        from: places.start.clone(),
+        logfile: options
+            .logfile
+            .as_deref()
+            .map(|path| command_line_log(path, &places)),
+        spew: options.spew,
+    };
+    let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
+    daemon.announce_start(&warnings);
+    daemon.run();
+    Ok(())
+}
+
+fn take_pidfile(options: &Options, places: &Places) -> Result<Option<PidFile>, Failed> {
+    let Some(path) = &options.pidfile else {
+        return Ok(None);
+    };
+    let path = places.on_command_line(path);
+    PidFile::take(&path, std::process::id())
+        .map(Some)
+        .map_err(Failed::at_run_time)
+}
+
+/// The command line's log; `-` stays what it is.
+fn command_line_log(path: &Path, places: &Places) -> PathBuf {
+    if path == Path::new("-") {
+        path.to_path_buf()
+    } else {
+        places.on_command_line(path)
+    }
+}
+
+fn open_log(options: &Options, places: &Places, config: &Config) -> Result<Log, Failed> {
+    let named = options
+        .logfile
+        .as_deref()
+        .map(|path| command_line_log(path, places));
+    let path = named
+        .or_else(|| config.logfile.clone())
+        .filter(|path| path != Path::new("-"));
+    let Some(path) = path else {
+        return Ok(Log::to_stdout());
+    };
+    let rotation = Rotation {
+        size: config.logsize,
+        keep: config.logkeep,
+    };
+    let (log, _created) = Log::to_file(&path, rotation).map_err(|error| {
+        Failed::at_run_time(format!(
+            "cannot open log '{}': {}",
+            path.display(),
+            error_text(&error)
+        ))
+    })?;
+    Ok(log)
+}
+
+/// What `check` found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The effective configuration.
+    pub text: String,
+    /// What is legal but unwise, a line each.
+    pub warnings: Vec<String>,
+    /// What the daemon would need and not find, a line each.
+    pub missing: Vec<String>,
+}
+
+/// Reads the configuration as the daemon would and looks for what it would need. A faulty configuration is the
+/// error.
+pub fn check(options: &Options) -> Result<Checked, Failed> {
+    let places = Places::enter(options)?;
+    let (path, loaded) = load(options, &places)?;
+    let Loaded {
+        mut config,
+        warnings,
+    } = loaded;
+    if let Some(path) = &options.logfile {
+        config.logfile =
+            Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
+    }
+    let path = path.display();
+    let warnings = warnings.iter().map(|fault| fault.to_string());
+    let unwise = config::check::warnings(&config)
+        .into_iter()
+        .map(|line| format!("{path}: {line}"));
+    Ok(Checked {
+        text: config::check::print(&config),
+        warnings: warnings
+            .chain(unwise)
+            .map(|line| format!("warning: {line}"))
+            .collect(),
+        missing: verify::missing(&config)
+            .into_iter()
+            .map(|line| format!("{path}: {line}"))
+            .collect(),
+    })
+}
