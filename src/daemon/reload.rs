@@ -1,11 +1,12 @@
 //! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
 use crate::config::{self, Config};
-use crate::log::Level;
+use crate::log::{Level, Rotation};
 use crate::record::Record;
 
 impl Daemon {
@@ -44,6 +45,27 @@ impl Daemon {
         }
         for line in lines {
             self.say(Level::Info, &line);
+        }
+        self.follow_log(old.logfile);
+    }
+
+    /// Takes on other limits of the log, and its new place unless the command line has named one.
+    fn follow_log(&mut self, old: Option<PathBuf>) {
+        self.log.set_rotation(Rotation {
+            size: self.config.logsize,
+            keep: self.config.logkeep,
+        });
+        if self.source.logfile.is_some() || self.config.logfile == old {
+            return;
+        }
+        self.log.flush(Instant::now(), SystemTime::now());
+        match self.log.move_to(self.config.logfile.as_deref()) {
+            Ok(()) => self.watch_log(),
+            Err(error) => {
+                self.say(Level::Error, &error);
+                // So that the next reload tries again.
+                self.config.logfile = old;
+            }
         }
     }
 
