@@ -270,7 +270,10 @@ fn exit_codes_are_what_a_shell_would_show() {
             &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
         )
     });
-    let daemon = place.daemon(&format!("{ALONE}{}", jobs.concat()));
+    let daemon = place.daemon_with(&format!("{ALONE}{}", jobs.concat()), |command| {
+        // A directory of the search path that may not be searched would be what the system tells.
+        command.env("PATH", "/usr/bin:/bin");
+    });
     daemon.wait_for_log_times("completed", cases.len());
     let messages = daemon.messages();
     for (name, _, code) in cases {

@@ -540,7 +540,11 @@ pub fn place_of(messages: &[String], start: &str) -> usize {
     messages
         .iter()
         .position(|message| message.starts_with(start))
-        .unwrap_or_else(|| panic!("no {start:?} in {messages:#?}"))
+        .unwrap_or_else(|| {
+            let beginnings = messages.iter().map(|m| m.chars().take(200).collect());
+            let beginnings: Vec<String> = beginnings.collect();
+            panic!("no {start:?} in {beginnings:#?}")
+        })
 }
 
 /// Whether a process runs; a zombie does not.
