@@ -128,6 +128,7 @@ fn the_command_lines_log_wins_and_each_path_counts_from_where_it_was_written() {
 
 /// A daemon whose standard output is told to be the journal, and is the file `log`.
 fn journalled<'a>(place: &'a Place, config: &str, wrong: bool, more: &[&str]) -> Daemon<'a> {
+    place.gated("gated", "exit 1");
     let log = place.append_to("log").metadata().unwrap();
     let inode = log.ino() + u64::from(wrong);
     place.daemon_with(config, |command| {
@@ -137,13 +138,15 @@ fn journalled<'a>(place: &'a Place, config: &str, wrong: bool, more: &[&str]) ->
 }
 
 const TROUBLE: &str = "mailproblemsto: ops@example.com\nsendmail: ./no-sendmail\n\
-    [buildsequencer_job.a]\ncommand: sh -c 'sleep 0.3; exit 1'\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1\n\
+    [buildsequencer_job.a]\ncommand: ./gated\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1\n\
     [buildsequencer_job.b]\ncommand: true\nmindelay: 3600\nstartdelay: 0\n";
 
 #[test]
 fn the_journal_gets_a_priority_on_each_line() {
     let place = Place::new();
     let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), false, &[]);
+    daemon.wait_for_log("Job a still running");
+    place.let_go();
     daemon.wait_for_log("Scheduling a for 3.6e+03");
     place.write("conf", "[buildsequencer]\n");
     daemon.signal(Signal::SIGHUP);
@@ -181,6 +184,8 @@ fn nobody_else_gets_a_priority() {
     ] {
         let place = Place::new();
         let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), wrong, more);
+        place.wait_for_begin();
+        place.let_go();
         wait_for("the end of both jobs", || {
             place
                 .read(log)
@@ -537,7 +542,7 @@ fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
     let mut shell = String::new();
     if nix::unistd::geteuid().is_root() {
         let directory = place.dir();
-        fs::copy(common::PROGRAM, place.path("program")).unwrap();
+        place.copy_program("program");
         nix::unistd::chown(Path::new(directory), Some(65534.into()), None).unwrap();
         let start = format!("cd {directory} && exec ./program -c conf");
         shell = format!("set -- chroot --userspec=65534:65534 / sh -c '{start}'");

@@ -105,6 +105,29 @@ impl Place {
         path
     }
 
+    /// A copy of the program under test, for users who cannot reach the original.
+    pub fn copy_program(&self, name: &str) {
+        let _starting = starting();
+        fs::copy(PROGRAM, self.path(name)).unwrap();
+    }
+
+    /// A script that tells of its begin, waits for `let_go`, and then does `body`.
+    pub fn gated(&self, name: &str, body: &str) {
+        let wait = "echo >{dir}/begun; until test -e {dir}/go; do sleep 0.02; done";
+        self.script(name, &format!("{wait}\n{body}"));
+    }
+
+    /// Waits until a gated script has begun.
+    #[track_caller]
+    pub fn wait_for_begin(&self) {
+        wait_for_file(&self.path("begun"));
+    }
+
+    /// Lets gated scripts go on.
+    pub fn let_go(&self) {
+        self.write("go", "");
+    }
+
     /// A file's contents; nothing if it is not there.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_default()
