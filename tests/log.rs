@@ -378,6 +378,22 @@ fn a_reload_takes_on_another_log_and_other_limits_but_an_option_still_wins() {
 }
 
 #[test]
+fn spew_logs_every_decision_and_only_when_it_is_asked_for() {
+    let jobs = format!("{}timeout: 0.1\n", once("a", "sleep 60"));
+    let told = |config: &str, options: &[&str]| {
+        let place = Place::new();
+        let daemon = place.daemon_with(&format!("{ALONE}{config}{jobs}"), |command| {
+            command.args(options);
+        });
+        daemon.wait_for_log("Scheduling a for 3.6e+03");
+        daemon.stop().contains("SIGTERM to process group")
+    };
+    assert!(!told("", &[]));
+    assert!(told("spew: true\n", &[]));
+    assert!(told("", &["--spew"]));
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     let place = Place::new();
     place.write(

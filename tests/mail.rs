@@ -569,6 +569,35 @@ fn mail_that_is_queued_when_the_stop_comes_still_leaves() {
     assert!(!log.contains("Subject"), "{log}");
 }
 
+/// 256 messages may wait, the one under way included. What that pushes out is the oldest that is not under way.
+#[test]
+fn what_a_full_queue_pushes_out_goes_to_the_log_whole_and_once() {
+    let place = Place::new();
+    place.script("hanging", "exec sleep 60");
+    let jobs: String = (1..=260)
+        .map(|n| failing(&format!("j{n}"), "false"))
+        .collect();
+    let daemon = place.daemon(&format!("{}{jobs}", to_ops("sendmail: ./hanging")));
+    daemon.wait_for_log("Scheduling j1 for 3.6e+03");
+    let reported = |log: &str| -> Vec<String> {
+        let subjects = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("\tSubject: Job "));
+        subjects
+            .map(|rest| rest.split(' ').next().unwrap().to_string())
+            .collect()
+    };
+    assert_eq!(reported(&daemon.log()), ["j2", "j3", "j4", "j5"]);
+    // The second one stops at once; then all the others are there as well.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_log("Received SIGTERM, shutting down.");
+    let mut all = reported(&daemon.stop());
+    assert_eq!(all.len(), 260);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 260);
+}
+
 /// A job that exits with what the file `mode` says, again and again.
 fn moody(place: &Place, settings: &str) -> String {
     place.write("mode", "3");

@@ -7,6 +7,7 @@ mod common;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -792,4 +793,53 @@ fn a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only() {
         "{}",
         daemon.log()
     );
+}
+
+/// What the test binary is told in order to become a daemon that orphans come to, as to process 1.
+const SUBREAPER: &str = "BECOME_A_SUBREAPER";
+
+/// No test of its own: the next one has it run in a process where it turns into the daemon. The attribute belongs to
+/// a process, survives exec, and no shell can set it (PR_SET_CHILD_SUBREAPER(2const)).
+#[test]
+fn in_a_process_of_its_own_this_becomes_a_daemon() {
+    if std::env::var_os(SUBREAPER).is_some() {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let mut daemon = std::process::Command::new(common::PROGRAM);
+        daemon.args(["-c", "conf", "-l", "log"]);
+        let error = daemon.exec();
+        assert_eq!(error.to_string(), "", "it returns only if it fails");
+    }
+}
+
+#[test]
+fn orphans_are_reaped_and_nobody_takes_their_exit_code_for_a_jobs() {
+    let place = Place::new();
+    // Each is left alone by a parent of its own. The last dies of a signal that has no name.
+    place.script(
+        "job",
+        "(sh -c 'echo $$ >>{dir}/orphans; exit 9' &)\n(sh -c 'echo $$ >>{dir}/orphans; kill -9 $$' &)\n\
+         (sh -c 'echo $$ >>{dir}/orphans; kill -40 $$' &)\n\
+         until test $(wc -l <{dir}/orphans) -ge 3; do sleep 0.02; done\nsleep 0.1\nexit 3",
+    );
+    place.write(
+        "conf",
+        &format!(
+            "{ALONE}{}{}",
+            once("a", "./job"),
+            once("b", "sh -c 'kill -41 $$'")
+        ),
+    );
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "in_a_process_of_its_own_this_becomes_a_daemon"]);
+    command.current_dir(place.dir()).env(SUBREAPER, "1");
+    let daemon = place.daemon_of(command);
+    daemon.wait_for_log("Job a completed with exit code 3\n");
+    daemon.wait_for_log("Job b completed with exit code 169 (killed by SIGRTMIN+7)\n");
+    wait_for("nobody left to reap", || {
+        daemon.children().is_empty().then_some(())
+    });
+    for orphan in pids(&place, "orphans", 3) {
+        assert!(!std::path::Path::new(&format!("/proc/{orphan}")).exists());
+    }
+    daemon.stop();
 }

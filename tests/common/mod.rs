@@ -49,6 +49,11 @@ pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
+/// The number of a process that is waited for by its number.
+fn pid_of(child: Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
+}
+
 /// Waits until `condition` gives something.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -192,6 +197,15 @@ impl Place {
         self.start(command, prepare)
     }
 
+    /// A daemon that this command becomes, with its configuration in `conf`.
+    pub fn daemon_of(&self, mut command: Command) -> Daemon<'_> {
+        command
+            .stdin(Stdio::null())
+            .stdout(self.append_to("stdout"));
+        command.stderr(self.append_to("stderr")).process_group(0);
+        Daemon::new(self, pid_of(spawn(&mut command)))
+    }
+
     /// A shell that first does `shell` and then becomes the command that its arguments give.
     pub fn command_after(&self, shell: &str) -> Command {
         let mut command = Command::new("sh");
@@ -202,10 +216,6 @@ impl Place {
     }
 
     #[track_caller]
-    #[allow(
-        clippy::zombie_processes,
-        reason = "Daemon waits for it, by its number"
-    )]
     fn start(&self, mut command: Command, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
         command
             .args(["-c", "conf"])
@@ -214,8 +224,7 @@ impl Place {
             .stderr(self.append_to("stderr"))
             .process_group(0);
         prepare(&mut command);
-        let child = spawn(&mut command);
-        Daemon::new(self, Pid::from_raw(child.id().try_into().unwrap()))
+        Daemon::new(self, pid_of(spawn(&mut command)))
     }
 
     /// A daemon whose parent left these signals blocked. std empties the mask of what it starts.
