@@ -6,7 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for};
+use common::{
+    ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for, wait_for_file,
+};
 
 /// A daemon's section with one recipient.
 fn to_ops(sendmail: &str) -> String {
@@ -394,6 +396,18 @@ fn a_lasting_fault_sends_the_report_to_the_log_at_once_and_once() {
         daemon.wait_for_log(IN_LOG);
         assert_reported_once(&daemon.stop());
     }
+}
+
+#[test]
+fn a_report_in_the_log_is_not_logged_again_when_the_last_try_hangs() {
+    let place = Place::new();
+    let sendmail = place.sendmail("test $n = 0 && exit 64; echo >{dir}/hangs; exec sleep 60");
+    let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+    daemon.wait_for_log(IN_LOG);
+    daemon.signal(Signal::SIGTERM);
+    wait_for_file(&place.path("hangs"));
+    // The second one ends what hangs.
+    assert_reported_once(&daemon.stop());
 }
 
 #[test]

@@ -679,6 +679,27 @@ fn a_flood_of_output_is_read_to_its_end_in_bounded_memory() {
     assert!(peak < 24 << 20, "{peak} bytes");
 }
 
+/// It always has more to read than is read in a turn.
+#[test]
+fn a_job_that_never_stops_talking_starves_neither_signals_nor_its_timeout() {
+    let place = Place::new();
+    place.script("job", "echo >{dir}/begun; trap '' TERM; yes | cat");
+    let daemon = place.daemon(&format!(
+        "{ALONE}{}",
+        job(
+            "a",
+            "command: ./job\nmindelay: 3600\nstartdelay: 0\ntimeout: 0.5\nkilldelay: 0.5"
+        )
+    ));
+    place.wait_for_begin();
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Received SIGHUP");
+    assert!(!daemon.log().contains("completed"), "{}", daemon.log());
+    daemon.wait_for_log("Job a completed with exit code 137 (timed out after 0.5 seconds)\n");
+    assert!(daemon.peak_memory() < 24 << 20, "{}", daemon.peak_memory());
+    daemon.stop();
+}
+
 #[test]
 fn any_bytes_are_carried() {
     let place = Place::new();
