@@ -203,11 +203,11 @@ fn any_output_arrives_in_a_seven_bit_mail_with_no_byte_changed() {
 fn a_line_of_998_bytes_goes_as_it_is() {
     let place = Place::new();
     let sendmail = place.sendmail("");
-    place.script("job", "head -c 998 /dev/zero | tr '\\0' x; echo; exit 1");
+    place.script("job", "printf '%0998d\\n' 0; exit 1");
     let _daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failing("a", "./job")));
     let mail = place.wait_for_mails(1).remove(0);
     assert_eq!(mail.header("Content-Transfer-Encoding"), "7bit");
-    assert!(mail.body().contains(&format!("\n\n{}\n", "x".repeat(998))));
+    assert!(mail.body().contains(&format!("\n\n{}\n", "0".repeat(998))));
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn a_sendmail_that_a_signal_kills_has_failed() {
 
 #[test]
 fn a_sendmail_that_reads_nothing_is_judged_by_its_exit_status_alone() {
-    let long = failing("long", "sh -c 'head -c 300000 /dev/zero; exit 3'");
+    let long = failing("long", "sh -c 'printf %0300000d 0; exit 3'");
     let place = Place::new();
     place.script("sendmail", "exec <&-; echo read >>{dir}/done; exit 0");
     let daemon = place.daemon(&format!(
@@ -516,7 +516,7 @@ fn a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds() {
     let place = Place::new();
     // It reads nothing, and what it has started holds its pipes.
     place.script("sendmail", "sleep 60 & echo $! >{dir}/pid; wait");
-    let long = failing("long", "sh -c 'head -c 300000 /dev/zero; exit 3'");
+    let long = failing("long", "sh -c 'printf %0300000d 0; exit 3'");
     let daemon = place.daemon(&format!(
         "{}{}{long}{}",
         to_ops("sendmail: ./sendmail"),
