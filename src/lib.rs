@@ -8,12 +8,15 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod detach;
 pub mod life;
 pub mod log;
 pub mod mail;
+pub mod notify;
 pub mod outcome;
 pub mod output;
 pub mod pidfile;
+pub mod privileges;
 pub mod process;
 pub mod quoted_printable;
 pub mod record;
