@@ -1,7 +1,7 @@
 //! The mail queue: which message goes to sendmail next, when a failed one is tried again, and which reports
 //! have to go to the log instead. Pure and bounded; it starts no process and writes no log.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -235,13 +235,15 @@ impl Queue {
         self.entries.iter().map(|e| e.due).min()
     }
 
-    /// Takes the next message that is due, unless one is under way. Recipients whose last try did not fail
-    /// come first, so that a dead address holds up nobody else; then the earliest due, then the oldest.
+    /// Takes the next message that is due, unless one is under way. Recipients whose queued messages have
+    /// failed least often come first, so that a dead address holds up nobody else, not even one that failed
+    /// once; then the earliest due, then the oldest.
     pub fn start(&mut self, now: Instant) -> Option<Delivery> {
         if self.under_way().is_some() {
             return None;
         }
-        let rank = |e: &Entry| (self.is_failing(&e.unsent.to), e.due);
+        let failed = self.failed_tries();
+        let rank = |e: &Entry| (failed.get(e.unsent.to.as_str()), e.due);
         let due = self
             .entries
             .iter()
@@ -331,9 +333,13 @@ impl Queue {
         held.any(|r| Rc::ptr_eq(r, report))
     }
 
-    fn is_failing(&self, to: &str) -> bool {
-        let mut failed = self.entries.iter().filter(|e| e.failed_tries > 0);
-        failed.any(|e| e.unsent.to == to)
+    /// How often sendmail has failed with what is queued, by recipient; those with no failure are absent.
+    fn failed_tries(&self) -> BTreeMap<&str, usize> {
+        let mut failed = BTreeMap::new();
+        for entry in self.entries.iter().filter(|e| e.failed_tries > 0) {
+            *failed.entry(entry.unsent.to.as_str()).or_insert(0) += entry.failed_tries;
+        }
+        failed
     }
 
     fn remove(&mut self, index: usize) -> Option<Entry> {
