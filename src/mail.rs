@@ -188,7 +188,7 @@ impl Queue {
     }
 
     /// Queues a report for one recipient, due at once, and returns what had to leave to make room: the
-    /// oldest, but neither the message under way nor any copy of this report.
+    /// oldest, but not the message under way. A report over `MAX_BYTES` is queued all the same, without others.
     pub fn push(&mut self, report: Rc<Report>, to: &str, now: Instant) -> Vec<Dropped> {
         let dropped = self.make_room(&report);
         if !self.holds(&report) {
@@ -210,6 +210,8 @@ impl Queue {
     }
 
     fn make_room(&mut self, report: &Rc<Report>) -> Vec<Dropped> {
+        let under_way = self.entries.iter().find(|e| e.under_way);
+        let under_way = under_way.map(|e| Rc::clone(&e.unsent.report));
         let mut dropped = Vec::new();
         loop {
             let more = if self.holds(report) { 0 } else { report.size() };
@@ -217,9 +219,11 @@ impl Queue {
             if !too_many && self.bytes.saturating_add(more) <= MAX_BYTES {
                 return dropped;
             }
-            // For want of bytes a report does not push out its own copies, which would free none.
-            let may_go =
-                |e: &Entry| !e.under_way && (too_many || !Rc::ptr_eq(&e.unsent.report, report));
+            // Copies of this report or of the one under way would free no bytes: that report stays.
+            let stays = |r: &Rc<Report>| {
+                Rc::ptr_eq(r, report) || under_way.as_ref().is_some_and(|u| Rc::ptr_eq(r, u))
+            };
+            let may_go = |e: &Entry| !e.under_way && (too_many || !stays(&e.unsent.report));
             let Some(oldest) = self.entries.iter().position(may_go) else {
                 return dropped;
             };
