@@ -96,6 +96,7 @@ fn harmless(said: &str) -> String {
         }
         for c in word.chars().map(|c| if c.is_control() { '?' } else { c }) {
             if line.len() + c.len_utf8() > MAX_SAID {
+                line.truncate(line.trim_end().len());
                 return line;
             }
             line.push(c);
