@@ -26,5 +26,6 @@ pub mod signals;
 pub mod start;
 pub mod text;
 pub mod throttle;
+pub mod users;
 pub mod verify;
 pub mod words;

@@ -73,8 +73,8 @@ impl Daemon {
         self.log.flush(Instant::now(), SystemTime::now());
         let log = match &path {
             None => Log::to_stdout(),
-            Some(path) => match Log::to_file(path, rotation) {
-                Ok((log, _)) => log,
+            Some(path) => match Log::to_file(path, rotation, None) {
+                Ok(log) => log,
                 Err(error) => {
                     let (path, why) = (path.display(), error_text(&error));
                     self.say(
