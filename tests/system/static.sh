@@ -33,7 +33,7 @@ shows_no_path() {
         # A home directory of `/` would be found everywhere.
         [ ${#path} -lt 4 ] || ! strings -a "$program" | grep -F -e "$path" || found=1
     done
-    return $found
+    return "$found"
 }
 expect "no path of this machine is in it" shows_no_path
 
@@ -158,7 +158,7 @@ for modules in 'files' 'ldap sss nosuchmodule' 'files systemd winbind' '[NOTFOUN
     refused "an unknown name with it" \
         "there is no user 'nobody'; give a number if users cannot be looked up here" -u nobody
 done
-rm -r "$root/etc" "$root/lib"
+rm -r "${root:?}/etc" "${root:?}/lib"
 
 # Descriptors 0 to 2, each open or closed. The Rust runtime needs /dev/null for the closed ones.
 
