@@ -8,9 +8,17 @@
 
 use ini::configparser::ini::Ini;
 
-/// Put before every continuation line on its way through `ini`, which would take `  [x]` for a section.
-/// No value may hold it, since it is a control character.
+use super::values::shown;
+
+/// Put around every piece of text on its way through `ini`, which would else strip white space that Python
+/// leaves alone, and take `[x]` for a section. No text of ours holds it, since it is a control character.
 const GUARD: char = '\u{1}';
+
+/// Where `ini` keeps what stands in no section. It gets one section at a time, without its header.
+const NO_SECTION: &str = "\u{1}";
+
+/// The section that ConfigParser takes for defaults of all others.
+const DEFAULT: &[u8] = b"DEFAULT";
 
 /// Which of our sections a header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +42,8 @@ pub struct Entry {
     pub line: usize,
     /// In lower case.
     pub key: String,
-    /// Without white space around it; lines are joined by LF.
-    pub value: String,
+    /// Without white space around it; lines are joined by LF. `None` if it has a fault, which has been told.
+    pub value: Option<String>,
     /// Whether a comment, from the first ` ;` on, was cut from it.
     pub cut: bool,
 }
@@ -49,148 +57,186 @@ pub struct Fault {
     pub message: String,
 }
 
-/// A key that has been begun: what goes to `ini` for it.
-#[derive(Debug)]
-struct Pending {
-    line: usize,
-    text: String,
-    cut: bool,
+/// What is wrong outside of our sections.
+#[derive(Debug, Default)]
+pub struct Between {
+    /// A line before any section, `[DEFAULT]`, a header that misnames a job.
+    pub faults: Vec<Fault>,
+    /// Whether a header misnames a job.
+    pub misnamed: bool,
 }
 
-/// Faults that belong to no section of ours: a line before any section, `[DEFAULT]`, a header that is nearly
-/// ours but misnames a job.
-pub fn faults_between(text: &[u8]) -> Vec<Fault> {
-    let mut faults = Vec::new();
+/// Looks at what belongs to no section of ours.
+pub fn between(text: &[u8]) -> Between {
+    let mut between = Between::default();
     let mut in_section = false;
-    for (number, line) in lines(text) {
-        if let Some(header) = header(line) {
+    for (line, text) in lines(text) {
+        let message = if let Some(header) = header(text) {
             in_section = true;
-            if let Err(message) = section(header) {
-                faults.push(Fault {
-                    line: number,
-                    message,
-                });
+            match section(header) {
+                Ok(_) => continue,
+                Err(message) => {
+                    between.misnamed |= header != DEFAULT;
+                    message
+                }
             }
-        } else if !in_section && !is_comment_or_blank(line) {
-            let message = "this line comes before any [section]".to_string();
-            faults.push(Fault {
-                line: number,
-                message,
-            });
+        } else if in_section || is_comment_or_blank(text) {
+            continue;
+        } else {
             // One such line is enough to say that this is no configuration file.
             in_section = true;
-        }
+            "this line comes before any [section]".to_string()
+        };
+        between.faults.push(Fault { line, message });
     }
-    faults
+    between
 }
 
 /// Hands out each section that is `wanted`, with its header's line and its entries, in the order of the file.
-/// Faults of its lines go to `faults`; the sound entries are handed out all the same.
+/// Faults of its lines go to `faults`.
 pub fn sections<'a>(
     text: &'a [u8],
     wanted: impl Fn(Section<'a>) -> bool,
     faults: &mut Vec<Fault>,
     mut each: impl FnMut(Section<'a>, usize, Vec<Entry>),
 ) {
-    let mut current: Option<(Section<'a>, usize)> = None;
-    let mut body: Vec<Pending> = Vec::new();
-    let mut finish = |current: Option<(Section<'a>, usize)>,
-                      body: &mut Vec<Pending>,
-                      faults: &mut Vec<Fault>| {
-        if let Some((section, line)) = current {
-            each(section, line, entries(body, faults));
-        }
-        body.clear();
-    };
+    let mut ini = parser();
+    let mut open: Option<(Section<'a>, usize, Body)> = None;
     for (number, line) in lines(text) {
         if let Some(header) = header(line) {
-            finish(current.take(), &mut body, faults);
-            current = section(header)
+            if let Some((section, line, body)) = open.take() {
+                each(section, line, body.entries(&mut ini, faults));
+            }
+            open = section(header)
                 .ok()
                 .flatten()
-                .filter(|s| wanted(*s))
-                .map(|s| (s, number));
-        } else if current.is_some() && !is_comment_or_blank(line) {
-            if let Err(message) = take_line(line, number, &mut body) {
-                faults.push(Fault {
-                    line: number,
-                    message,
-                });
+                .filter(|section| wanted(*section))
+                .map(|section| (section, number, Body::default()));
+        } else if let Some((.., body)) = &mut open
+            && !is_comment_or_blank(line)
+            && let Err(message) = body.take(line, number)
+        {
+            faults.push(Fault {
+                line: number,
+                message,
+            });
+        }
+    }
+    if let Some((section, line, body)) = open {
+        each(section, line, body.entries(&mut ini, faults));
+    }
+}
+
+/// The lines of one section, made ready for `ini`.
+#[derive(Debug, Default)]
+struct Body {
+    /// What goes to `ini`. Each key has the number of its entry before it, so that order, repeated keys and line
+    /// numbers survive.
+    text: String,
+    /// Key and value are still to come from there.
+    entries: Vec<Entry>,
+}
+
+impl Body {
+    /// Takes a line that is neither blank nor a comment.
+    fn take(&mut self, line: &[u8], number: usize) -> Result<(), String> {
+        if line.first().is_some_and(is_space) {
+            self.continuation(trim(line))
+        } else {
+            self.key(line, number)
+        }
+    }
+
+    fn continuation(&mut self, line: &[u8]) -> Result<(), String> {
+        let entry = self
+            .entries
+            .last_mut()
+            .ok_or("an indented line continues a value, and there is no key above it")?;
+        match printable(line) {
+            Ok(line) => self.text.extend([" \u{1}", line, "\u{1}\n"]),
+            Err(message) => {
+                entry.value = None;
+                return Err(message);
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, line: &[u8], number: usize) -> Result<(), String> {
+        let delimiter = line.iter().position(|b| matches!(b, b':' | b'='));
+        let (key, rest) = line.split_at(delimiter.unwrap_or(line.len()));
+        let (rest, cut) = without_comment(rest);
+        self.entries.push(Entry {
+            line: number,
+            key: String::new(),
+            value: None,
+            cut,
+        });
+        let place = self.entries.len() - 1;
+        let sound = printable(trim(key)).and_then(|key| Ok((key, printable(trim(rest))?)));
+        match sound {
+            Ok((key, rest)) => {
+                let (delimiter, value) = rest.split_at(rest.len().min(1));
+                let value = trim_text(value);
+                let before = place.to_string();
+                self.text.extend([
+                    &before, "\u{1}", key, "\u{1}", delimiter, "\u{1}", value, "\u{1}\n",
+                ]);
+                self.entries[place].value = Some(String::new());
+                Ok(())
+            }
+            Err(message) => {
+                self.entries[place].key = first_word(&String::from_utf8_lossy(key));
+                Err(message)
             }
         }
     }
-    finish(current, &mut body, faults);
+
+    /// Has `ini` tell keys from values.
+    fn entries(self, ini: &mut Ini, faults: &mut Vec<Fault>) -> Vec<Entry> {
+        let Body { text, mut entries } = self;
+        let mut sections = match ini.read(text) {
+            Ok(sections) => sections,
+            Err(message) => {
+                // The guards leave it nothing to complain about.
+                let line = entries.first().map_or(1, |entry| entry.line);
+                faults.push(Fault { line, message });
+                return Vec::new();
+            }
+        };
+        for (key, value) in sections.remove(NO_SECTION).unwrap_or_default() {
+            let Some((place, key)) = key.split_once(GUARD) else {
+                continue;
+            };
+            let place = place.parse().ok();
+            if let Some(entry) = place.and_then(|place: usize| entries.get_mut(place)) {
+                let key = key.replace(GUARD, "");
+                if let Err(message) = entry.fill(key, value) {
+                    let line = entry.line;
+                    faults.push(Fault { line, message });
+                }
+            }
+        }
+        entries
+    }
 }
 
-/// One line of a section of ours that is neither blank nor a comment.
-fn take_line(line: &[u8], number: usize, body: &mut Vec<Pending>) -> Result<(), String> {
-    if line.first().is_some_and(is_space) {
-        let text = printable(trim(line))?;
-        let pending = body
-            .last_mut()
-            .ok_or("an indented line continues a key, and there is none above it")?;
-        pending.text.extend(['\n', ' ', GUARD]);
-        pending.text.push_str(text);
-        return Ok(());
-    }
-    let (line, cut) = without_comment(line);
-    let mut text = String::from(printable(trim(line))?);
-    // Keeps white space that is not ASCII, which Python's strip does not know, at the value's end.
-    text.push(GUARD);
-    body.push(Pending {
-        line: number,
-        text,
-        cut,
-    });
-    Ok(())
-}
-
-/// Has `ini` tell keys from values: each key becomes a section of its own, named by its line, so that order,
-/// repeated keys and line numbers survive.
-fn entries(body: &[Pending], faults: &mut Vec<Fault>) -> Vec<Entry> {
-    let Some(first) = body.first() else {
-        return Vec::new();
-    };
-    let mut text = String::with_capacity(body.iter().map(|p| p.text.len() + 16).sum());
-    for pending in body {
-        text.push_str(&format!("[{}]\n", pending.line));
-        let begins_like_a_header = pending.text.starts_with('[');
-        if begins_like_a_header || pending.text.starts_with([':', '=']) {
-            continue;
-        }
-        text.push_str(&pending.text);
-        text.push('\n');
-    }
-    let mut ini = parser();
-    let mut parsed = match ini.read(text) {
-        Ok(parsed) => parsed,
-        Err(message) => {
-            faults.push(Fault {
-                line: first.line,
-                message,
-            });
-            return Vec::new();
-        }
-    };
-    let mut entries = Vec::with_capacity(body.len());
-    for pending in body {
-        let found = parsed
-            .remove(&pending.line.to_string())
-            .and_then(|keys| keys.into_iter().next());
-        match found {
-            Some((key, Some(value))) => entries.push(Entry {
-                line: pending.line,
-                key: key.to_lowercase(),
-                value: clean(&value),
-                cut: pending.cut,
-            }),
-            _ => faults.push(Fault {
-                line: pending.line,
-                message: not_a_key(&pending.text),
-            }),
+impl Entry {
+    /// Takes what `ini` says of it.
+    fn fill(&mut self, key: String, value: Option<String>) -> Result<(), String> {
+        match value {
+            Some(value) if !key.is_empty() && !key.starts_with('[') => {
+                self.key = key.to_ascii_lowercase();
+                self.value = self.value.take().map(|_| clean(value));
+                Ok(())
+            }
+            value => {
+                self.value = None;
+                self.key = first_word(&key);
+                Err(not_a_key(&key, value.is_some()))
+            }
         }
     }
-    entries
 }
 
 fn parser() -> Ini {
@@ -198,29 +244,37 @@ fn parser() -> Ini {
     ini.set_multiline(true);
     ini.set_comment_symbols(&[]);
     ini.set_inline_comment_symbols(Some(&[]));
-    ini.set_default_section("\u{1}");
+    ini.set_default_section(NO_SECTION);
     ini
 }
 
-/// What ConfigParser does last: two quotes alone are an empty value.
-fn clean(value: &str) -> String {
-    let value = value.replace(GUARD, "");
-    let value = value.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
+/// A value as ConfigParser leaves it: two quotes alone on the key's line are nothing. The white space around the
+/// whole is lazr.config's to strip.
+fn clean(mut value: String) -> String {
+    value.retain(|c| c != GUARD);
     if value == "\"\"" {
-        String::new()
-    } else {
-        value.to_string()
+        return String::new();
     }
+    let kept = value.strip_prefix("\"\"\n").unwrap_or(&value);
+    trim_text(kept).to_string()
 }
 
-fn not_a_key(line: &str) -> String {
-    let line = line.lines().next().unwrap_or_default().replace(GUARD, "");
-    let shown: String = line.chars().take(60).collect();
+/// What was most likely meant as the key of a line that cannot be read.
+fn first_word(line: &str) -> String {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    word.to_ascii_lowercase()
+}
+
+fn not_a_key(line: &str, has_value: bool) -> String {
     if line.starts_with('[') {
-        format!("'{shown}' looks like a section but is not: [name] has to be closed and not empty")
+        let shown = shown(line);
+        format!("{shown} looks like a section but is not: [name] has to be closed and not empty")
+    } else if has_value {
+        "there is no key before the ':' or '='".to_string()
     } else {
+        let shown = shown(line);
         format!(
-            "'{shown}' is neither 'key: value' nor 'key = value'; a line that continues a value is indented"
+            "{shown} is neither 'key: value' nor 'key = value'; a line that continues a value is indented"
         )
     }
 }
@@ -250,6 +304,10 @@ fn trim(mut line: &[u8]) -> &[u8] {
     line
 }
 
+fn trim_text(text: &str) -> &str {
+    text.trim_matches(|c: char| u8::try_from(c).is_ok_and(|byte| is_space(&byte)))
+}
+
 /// A line that ConfigParser passes over: blank, or with `#`, `;` or the word `rem` in the first column.
 fn is_comment_or_blank(line: &[u8]) -> bool {
     match line {
@@ -275,7 +333,7 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     match header {
         b"meta" => return Ok(Some(Section::Meta)),
         b"buildsequencer" => return Ok(Some(Section::Sequencer)),
-        b"DEFAULT" => {
+        DEFAULT => {
             return Err(
                 "[DEFAULT] is not supported; defaults for jobs go to [buildsequencer_job.template]"
                     .into(),
@@ -293,7 +351,12 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
         Some(name) => (name, true),
         None => (rest, false),
     };
-    let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+    let bad = |why: &str| {
+        format!(
+            "bad job name {}: {why}",
+            shown(&String::from_utf8_lossy(name))
+        )
+    };
     let valid = !name.is_empty()
         && name
             .iter()
@@ -301,13 +364,9 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     let name = std::str::from_utf8(name)
         .ok()
         .filter(|_| valid)
-        .ok_or_else(|| {
-            format!("bad job name '{shown}': a name is made of letters, digits, '_' and '-'")
-        })?;
+        .ok_or_else(|| bad("a name is made of letters, digits, '_' and '-'"))?;
     if name == "optional" || name == "template" {
-        return Err(format!(
-            "bad job name '{shown}': the word has another meaning here"
-        ));
+        return Err(bad("the word has another meaning here"));
     }
     Ok(Some(if optional {
         Section::Optional(name)
@@ -316,18 +375,12 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     }))
 }
 
-/// A key's own line up to its comment: the first `;` after the delimiter begins one if white space precedes it.
-fn without_comment(line: &[u8]) -> (&[u8], bool) {
-    let Some(delimiter) = line.iter().position(|b| matches!(b, b':' | b'=')) else {
-        return (line, false);
-    };
-    let semicolon = line[delimiter..]
-        .iter()
-        .position(|&b| b == b';')
-        .map(|at| at + delimiter);
-    match semicolon {
-        Some(at) if is_space(&line[at - 1]) => (&line[..at], true),
-        _ => (line, false),
+/// What follows a key, from the delimiter on, up to its comment: the first `;` begins one if white space
+/// precedes it.
+fn without_comment(rest: &[u8]) -> (&[u8], bool) {
+    match rest.iter().position(|&b| b == b';') {
+        Some(at) if at > 0 && is_space(&rest[at - 1]) => (&rest[..at], true),
+        _ => (rest, false),
     }
 }
 
@@ -335,11 +388,11 @@ fn without_comment(line: &[u8]) -> (&[u8], bool) {
 fn printable(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|error| {
         let byte = line.get(error.valid_up_to()).copied().unwrap_or_default();
-        format!(
-            "not UTF-8: byte 0x{byte:02x} in column {} of the value's line",
-            error.valid_up_to() + 1
-        )
+        format!("byte 0x{byte:02x} is not UTF-8")
     })?;
+    if line.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+        return Ok(text);
+    }
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(text),
         Some(c) => Err(format!(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::values::{address, addresses, boolean, command, count, duration, size};
+use super::values::{address, addresses, boolean, command, count, duration, path, size};
 use super::{Config, ControlSocket, Job, Settings};
 use crate::text::seconds;
 
@@ -61,10 +61,6 @@ fn put_some<V>(
 ) -> Result<(), String> {
     *place = value.map(parse).transpose()?;
     Ok(())
-}
-
-fn path(value: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(value))
 }
 
 fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
@@ -176,7 +172,7 @@ pub const SEQUENCER: [Key<Config>; 14] = [
             put(
                 &mut c.controlsocket,
                 v,
-                |at| Ok(ControlSocket::At(at.into())),
+                |at| path(at).map(ControlSocket::At),
                 ControlSocket::Off,
             )
         },
