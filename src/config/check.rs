@@ -1,9 +1,9 @@
-//! The effective configuration as text that is itself a configuration, and what in it is legal but unwise.
-//! Pure; whether commands and directories exist is for `verify` to see.
+//! The effective configuration as text, and what in it is legal but unwise. The text is itself a configuration:
+//! read again it prints as the same. Pure; whether commands and directories exist is for `verify` to see.
 
 use std::fmt::Write as _;
 
-use super::{Config, FROM_ADDRESS, Job, keys};
+use super::{Config, FROM_ADDRESS, Job, dialect, keys};
 use crate::text::seconds;
 
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
@@ -27,13 +27,19 @@ fn effective(config: &Config, job: &Job, key: &keys::Key<Job>) -> String {
         "startdelay" => seconds(job.start_delay()),
         "mailproblemsto" => keys::show_targets(config.recipients(job)),
         "mailinterval" => seconds(config.mail_interval(job)),
+        "stuckafter" => seconds(job.settings.stuckafter),
         _ => (key.show)(job),
     }
 }
 
 fn line(text: &mut String, key: &str, value: &str) {
+    let start = if dialect::stands_beside_key(value) {
+        " "
+    } else {
+        "\n    "
+    };
     // Further lines have to be indented to be read as such.
-    let _ = writeln!(text, "{key}: {}", value.replace('\n', "\n    "));
+    let _ = writeln!(text, "{key}:{start}{}", value.replace('\n', "\n    "));
 }
 
 /// What is legal but most likely not meant, a line each.

@@ -384,6 +384,13 @@ fn without_comment(rest: &[u8]) -> (&[u8], bool) {
     }
 }
 
+/// Whether `value` would be read as it is after `key: `; on an indented line of its own any value is.
+pub fn stands_beside_key(value: &str) -> bool {
+    let first = value.lines().next().unwrap_or_default();
+    let (_, cut) = without_comment(format!(" {first}").as_bytes());
+    !cut && first != "\"\""
+}
+
 /// `line` as text, if it is UTF-8 and holds no control character but the tab.
 fn printable(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|error| {

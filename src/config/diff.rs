@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::values::on_one_line;
 use super::{Config, Job, keys};
 
 /// The differences, in the order in which they are told.
@@ -25,9 +26,11 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         }
         match key.name {
             "mailproblemsto" => difference.lines.extend(mailer_targets(&new.mailproblemsto)),
-            name => difference
-                .lines
-                .push(format!("Changed {name}: {was} -> {is}")),
+            name => {
+                let (was, is) = (on_one_line(&was), on_one_line(&is));
+                let line = format!("Changed {name}: {was} -> {is}");
+                difference.lines.push(line);
+            }
         }
     }
     let before: HashMap<&str, &Rc<Job>> = old.jobs.iter().map(|job| (&*job.name, job)).collect();
@@ -71,7 +74,7 @@ impl Difference {
 
 fn changed(was: &Job, is: &Job) -> String {
     let settings = keys::JOB.iter().filter_map(|key| {
-        let (was, is) = ((key.show)(was), (key.show)(is));
+        let (was, is) = (on_one_line(&(key.show)(was)), on_one_line(&(key.show)(is)));
         (was != is).then(|| format!("{} {was} -> {is}", key.name))
     });
     format!(

@@ -63,8 +63,15 @@ fn put_some<V>(
     Ok(())
 }
 
+/// Nobody but the log is the same as nobody.
 fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
-    addresses(value).map(Rc::from)
+    let targets = addresses(value)?;
+    let log_only = targets.iter().all(|target| &**target == "-");
+    Ok(if log_only {
+        Rc::new([])
+    } else {
+        targets.into()
+    })
 }
 
 fn show_path(path: Option<&PathBuf>) -> String {
@@ -253,7 +260,11 @@ pub const JOB: [Key<Job>; 12] = [
             of(j).stuckafter_by_hand = v.is_some();
             Ok(())
         },
-        show: |j| seconds(j.settings.stuckafter),
+        // Set by hand, the default value means more.
+        show: |j| match j.settings.stuckafter_by_hand {
+            true => seconds(j.settings.stuckafter),
+            false => "none".to_string(),
+        },
     },
     Key {
         name: "startdelay",

@@ -17,6 +17,11 @@ pub fn shown(value: &str) -> String {
     format!("'{start}{more}'")
 }
 
+/// A value on one line, whole.
+pub fn on_one_line(value: &str) -> String {
+    value.chars().flat_map(escaped).collect()
+}
+
 /// What could change the line, made visible.
 fn escaped(c: char) -> impl Iterator<Item = char> {
     let plain = (!c.is_control()).then_some(c);
