@@ -10,9 +10,10 @@ use std::rc::Rc;
 
 use nix::fcntl::OFlag;
 
-use super::dialect::{self, Fault, Section};
+use super::dialect::{self, Entry, Fault, Section};
 use super::{layers, values};
 use crate::process::error_text;
+use crate::text::nearest;
 
 /// No configuration is larger; a file that is must be something else.
 const MAX_SIZE: u64 = 1 << 30;
@@ -67,8 +68,12 @@ pub fn collect(path: &Path, from: &Path) -> Chain {
 impl Chain {
     /// Adds a file that has been read; returns the one that it extends, with the line that says so.
     fn add(&mut self, path: &Path, text: Vec<u8>) -> Option<(usize, PathBuf)> {
-        let (extends, faults) = extends(&text);
-        self.broken |= !faults.is_empty();
+        let Meta {
+            extends,
+            faults,
+            doubtful,
+        } = meta(&text);
+        self.broken |= doubtful;
         let number = self.files.len();
         self.faults
             .extend(faults.into_iter().map(|fault| (number, fault)));
@@ -161,33 +166,122 @@ fn beside(namer: &Path, base: &Path) -> PathBuf {
     path
 }
 
-/// The file that `[meta] extends` names, with its line, and the faults of `[meta]`.
-fn extends(text: &[u8]) -> (Option<(usize, PathBuf)>, Vec<Fault>) {
+/// What `[meta]` says.
+#[derive(Debug, Default)]
+struct Meta {
+    /// The file that is extended, with the line that names it.
+    extends: Option<(usize, PathBuf)>,
+    faults: Vec<Fault>,
+    /// A fault may be the reason why nothing is extended.
+    doubtful: bool,
+}
+
+fn meta(text: &[u8]) -> Meta {
+    let mut meta = Meta::default();
     let mut faults = Vec::new();
-    let mut found = Vec::new();
     let wanted = |section| section == Section::Meta;
     dialect::sections(text, wanted, &mut faults, |_, _, entries| {
-        found.extend(entries);
-    });
-    let mut extends = None;
-    for entry in found {
-        let (line, Some(value)) = (entry.line, entry.value) else {
-            continue;
-        };
-        if entry.key != "extends" {
-            let message = layers::unknown(&entry.key, ["extends"]);
-            faults.push(Fault { line, message });
-        } else if value.is_empty() || value.eq_ignore_ascii_case("none") {
-            extends = None;
-        } else {
-            match values::path(&value) {
-                Ok(path) => extends = Some((line, path)),
-                Err(message) => faults.push(Fault {
-                    line,
-                    message: format!("extends: {message}"),
-                }),
+        for entry in entries {
+            let line = entry.line;
+            let near = nearest(&entry.key, ["extends"]).is_some();
+            match extends(entry) {
+                Ok(base) => meta.extends = base.map(|path| (line, path)),
+                Err(message) => {
+                    meta.doubtful |= near;
+                    let told = message.map(|message| Fault { line, message });
+                    meta.faults.extend(told);
+                }
             }
         }
+    });
+    meta.faults.extend(faults);
+    meta
+}
+
+/// The path that an entry of `[meta]` names. The error is empty if its fault has been told.
+fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
+    let value = entry.value.ok_or(None)?;
+    if entry.key != "extends" {
+        return Err(Some(layers::unknown(&entry.key, ["extends"])));
     }
-    (extends, faults)
+    if value.is_empty() || value.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let path = values::path(&value).map_err(|message| format!("extends: {message}"))?;
+    Ok(Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_counts_from_the_directory_of_the_file_that_names_it() {
+        for (namer, base, expected) in [
+            ("top.conf", "base.conf", "base.conf"),
+            ("a/top.conf", "base.conf", "a/base.conf"),
+            ("a/b/top.conf", "../base.conf", "a/base.conf"),
+            ("a/b/top.conf", "../../base.conf", "base.conf"),
+            ("a/top.conf", "../../base.conf", "../base.conf"),
+            ("../top.conf", "../base.conf", "../../base.conf"),
+            ("./top.conf", "./c/../base.conf", "./base.conf"),
+            ("/top.conf", "x/base.conf", "/x/base.conf"),
+            ("a/top.conf", "/x/base.conf", "/x/base.conf"),
+            ("a/..b/top.conf", "../base.conf", "a/base.conf"),
+        ] {
+            let path = beside(Path::new(namer), Path::new(base));
+            assert_eq!(path, Path::new(expected), "{namer} extends {base}");
+        }
+    }
+
+    #[test]
+    fn the_last_extends_of_a_file_counts_and_none_extends_nothing() {
+        for (meta, expected) in [
+            ("extends: a", Some((2, "a"))),
+            ("EXTENDS = a\nextends: b c ; d", Some((3, "b c"))),
+            ("extends:\n  a", Some((2, "a"))),
+            ("extends: a\n[x]\n[meta]\nextends: None", None),
+            ("extends:", None),
+            ("", None),
+        ] {
+            let found = super::meta(format!("[meta]\n{meta}").as_bytes());
+            let expected = expected.map(|(line, path)| (line, PathBuf::from(path)));
+            assert_eq!((found.extends, found.faults), (expected, vec![]), "{meta}");
+            assert!(!found.doubtful);
+        }
+    }
+
+    #[test]
+    fn what_else_meta_holds_is_a_fault() {
+        let text = b"[meta]\nextend: a\nextends: b\n  c\njunk\nextends: \xff\n";
+        let faults = meta(text).faults;
+        let told: Vec<_> = faults.iter().map(|f| (f.line, &*f.message)).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        for expected in [
+            (2, "unknown key 'extend'; is 'extends' meant?"),
+            (
+                3,
+                r"extends: 'b\nc' is not a path: it has more than one line",
+            ),
+        ] {
+            assert!(told.contains(&expected), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_have_been_meant_as_extends_leaves_a_gap() {
+        for (text, doubtful) in [
+            ("extend: a", true),
+            ("extends a", true),
+            ("extends: a\n  b", true),
+            ("extends: \u{7}", true),
+            ("base: a", false),
+            ("junk", false),
+            ("extends: a\njunk", false),
+        ] {
+            let meta = meta(format!("[meta]\n{text}").as_bytes());
+            assert_eq!(meta.doubtful, doubtful, "{text}");
+            assert_eq!(meta.faults.len(), 1, "{text}");
+        }
+    }
 }
