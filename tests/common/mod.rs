@@ -313,8 +313,8 @@ impl Drop for Daemon<'_> {
 /// Runs a prepared command to its end; a test fails if that does not come.
 #[track_caller]
 pub fn finish(mut command: Command) -> Output {
-    let output = File::from(tempfile::tempfile().unwrap());
-    let errors = File::from(tempfile::tempfile().unwrap());
+    let output = tempfile::tempfile().unwrap();
+    let errors = tempfile::tempfile().unwrap();
     command
         .stdout(output.try_clone().unwrap())
         .stderr(errors.try_clone().unwrap());
