@@ -24,6 +24,7 @@ pub mod report;
 pub mod schedule;
 pub mod signals;
 pub mod start;
+pub mod status;
 pub mod text;
 pub mod throttle;
 pub mod verify;

@@ -171,7 +171,7 @@ pub struct Queue {
     copies: u64,
     /// The daemon ends: each message gets one more try and no other after it.
     closing: bool,
-    last_error: Option<String>,
+    last_error: Option<(String, Instant)>,
     failing_since: Option<Instant>,
 }
 
@@ -281,7 +281,7 @@ impl Queue {
         let entry = self.entries.get_mut(index)?;
         entry.under_way = false;
         let start = format!("Mail to {} failed: {failure}", entry.unsent.to);
-        self.last_error = Some(failure.to_string());
+        self.last_error = Some((failure.to_string(), now));
         self.failing_since.get_or_insert(now);
         let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
         let Some(after) = next_try.filter(|_| !self.closing) else {
@@ -332,7 +332,12 @@ impl Queue {
 
     /// Why the last try failed; None if it did not.
     pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+        self.last_error.as_ref().map(|(error, _)| error.as_str())
+    }
+
+    /// When the last try failed; None if it did not.
+    pub fn last_error_at(&self) -> Option<Instant> {
+        self.last_error.as_ref().map(|(_, at)| *at)
     }
 
     /// When the first try failed since sendmail last took a message; None if the last try did not fail.

@@ -73,6 +73,7 @@ pub struct Record {
     ended: Stamp,
     succeeded: Stamp,
     last: Option<Box<Last>>,
+    paused: Option<Box<(SystemTime, u32)>>,
     /// What `mailinterval` remembers of the job.
     pub throttle: Throttle,
 }
@@ -125,6 +126,16 @@ impl Record {
     pub fn restore(&mut self, ended: Option<SystemTime>, last: Option<Last>) {
         self.ended = ended.map_or(Stamp::default(), Stamp::at);
         self.last = last.map(Box::new);
+    }
+
+    /// Notes that an operator with this user id holds the job, or that nobody does any more.
+    pub fn set_paused(&mut self, by: Option<(SystemTime, u32)>) {
+        self.paused = by.map(Box::new);
+    }
+
+    /// Since when the job is held, and by the operator with which user id.
+    pub fn paused_by(&self) -> Option<(SystemTime, u32)> {
+        self.paused.as_deref().copied()
     }
 
     /// Runs since the daemon started.
