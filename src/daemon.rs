@@ -9,7 +9,7 @@ mod stop;
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
@@ -19,6 +19,7 @@ use crate::config::diff::mailer_targets;
 use crate::config::{Config, Fault, Job};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
+use crate::notify::Supervisor;
 use crate::process::{self, Spawner};
 use crate::record::Record;
 use crate::schedule::{Delays, Schedule, Timing};
@@ -54,8 +55,25 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// Whether standard output is gone, so that there has to be a file.
+    pub detached: bool,
     /// The command line's `--spew`.
     pub spew: bool,
+}
+
+/// The log of a detached daemon that names none, in the run directory, as with twistd.
+const TWISTD_LOG: &str = "twistd.log";
+
+impl Source {
+    /// The log's file; `None` is standard output.
+    pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
+        let path = self
+            .logfile
+            .clone()
+            .or_else(|| config.logfile.clone())
+            .filter(|path| path != Path::new("-"));
+        path.or_else(|| self.detached.then(|| PathBuf::from(TWISTD_LOG)))
+    }
 }
 
 /// All state of a running daemon.
@@ -76,6 +94,7 @@ pub struct Daemon {
     host: String,
     poll: Poll,
     signals: Signals,
+    supervisor: Supervisor,
     spawner: Spawner,
     buffer: Vec<u8>,
 }
@@ -114,6 +133,7 @@ impl Daemon {
             host: host_name(),
             poll,
             signals,
+            supervisor: Supervisor::from_environment(now),
             spawner,
             buffer: vec![0; READ_SIZE],
         };
@@ -143,6 +163,7 @@ impl Daemon {
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        self.supervisor.ready(Instant::now());
         loop {
             let now = Instant::now();
             self.act_on_deadlines(now);
@@ -279,6 +300,7 @@ impl Daemon {
             self.delivery_deadline(),
             self.log.deadline(),
             self.phase.deadline(),
+            self.supervisor.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -289,6 +311,7 @@ impl Daemon {
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);
+        self.supervisor.act(now);
     }
 
     fn rotate_log(&mut self) {

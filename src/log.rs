@@ -355,6 +355,18 @@ impl Log {
         }
     }
 
+    /// Goes on in another log, with what waits and has been dropped so far.
+    pub fn move_to(&mut self, other: Log) {
+        let Log {
+            sink,
+            rotation,
+            journal,
+            ..
+        } = other;
+        (self.sink, self.rotation, self.journal) = (sink, rotation, journal);
+        (self.written, self.trouble) = (0, None);
+    }
+
     /// Takes on other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use buildd_sequencer::cli::{self, Action, exit};
+use buildd_sequencer::detach;
 use buildd_sequencer::signals::Hangup;
 use buildd_sequencer::start::{self, Checked, Failed};
 
@@ -15,6 +16,14 @@ fn main() -> ExitCode {
         Err(error) => return fail(exit::USAGE, &[format!("buildd-sequencer: {error}")]),
     };
     let result = match (action, hangup) {
+        (Action::Daemon, Ok(hangup)) if options.daemon && !detach::is_detaching() => {
+            // The daemon is another process; this one only waits for it to be up.
+            drop(hangup);
+            return match detach::start() {
+                Ok(status) => ExitCode::from(status),
+                Err(line) => fail(exit::FAILURE, &[format!("buildd-sequencer: {line}")]),
+            };
+        }
         (Action::Daemon, Ok(hangup)) => start::daemon(&options, hangup),
         (Action::Daemon, Err(error)) => {
             return fail(

@@ -18,9 +18,10 @@ use nix::unistd::{self, Pid};
 use crate::life::Exit;
 use crate::outcome::{NOT_FOUND, NOT_STARTED};
 
-/// What the daemon's supervisor said to the daemon alone; a job that saw it would speak in the daemon's name
+/// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the daemon's name
 /// (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
-const NOT_FOR_JOBS: [&str; 4] = [
+const NOT_FOR_JOBS: [&str; 5] = [
+    crate::detach::MARK,
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

@@ -172,6 +172,11 @@ impl Schedule {
         }
     }
 
+    /// Jobs that wait at an operator's request, the first one first.
+    pub fn requested(&self) -> impl Iterator<Item = usize> + '_ {
+        self.requests.iter().copied()
+    }
+
     /// Whether a job waits at an operator's request.
     pub fn is_requested(&self, job: usize) -> bool {
         self.requests.contains(&job)

@@ -2,6 +2,8 @@
 //! counterpart (due times, the earliest job, mail queues) the counterpart is in the unit tests of `schedule`,
 //! `report` and `mail`, under names that say so; what can be seen from outside is here.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use common::{Place, Signal};

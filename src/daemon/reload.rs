@@ -1,23 +1,30 @@
 //! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
 use crate::config::{self, Config};
-use crate::log::Level;
+use crate::log::{Level, Log, Rotation};
+use crate::process::error_text;
 use crate::record::Record;
 
 impl Daemon {
     pub(super) fn reload(&mut self, now: Instant) {
         self.say(Level::Info, "Received SIGHUP, reloading configuration.");
+        self.supervisor.reloading(now);
         if self.phase != Phase::Working {
             self.say(
                 Level::Warning,
                 "The daemon stops; the configuration stays as it is.",
             );
-            return;
+        } else {
+            self.read_again(now);
         }
+        self.supervisor.ready(now);
+    }
+
+    fn read_again(&mut self, now: Instant) {
         match config::load(&self.source.path, &self.source.from) {
             Err(faults) => {
                 for fault in &faults {
@@ -25,12 +32,16 @@ impl Daemon {
                 }
                 let count = faults.len();
                 let faults = if count == 1 { "fault" } else { "faults" };
-                self.say(
-                    Level::Error,
-                    &format!("Configuration not reloaded: {count} {faults}, nothing has changed."),
-                );
+                let line =
+                    format!("Configuration not reloaded: {count} {faults}, nothing has changed.");
+                self.say(Level::Error, &line);
             }
-            Ok(loaded) => self.adopt(loaded.config, now),
+            Ok(loaded) => {
+                for warning in loaded.warnings {
+                    self.say(Level::Warning, &warning.to_string());
+                }
+                self.adopt(loaded.config, now);
+            }
         }
     }
 
@@ -45,6 +56,37 @@ impl Daemon {
         for line in lines {
             self.say(Level::Info, &line);
         }
+        self.move_log();
+    }
+
+    /// Follows the configuration to another log, or stays where it is if that cannot be.
+    fn move_log(&mut self) {
+        let rotation = Rotation {
+            size: self.config.logsize,
+            keep: self.config.logkeep,
+        };
+        let path = self.source.log_path(&self.config);
+        if path.as_deref() == self.log.path() {
+            self.log.set_rotation(rotation);
+            return;
+        }
+        self.log.flush(Instant::now(), SystemTime::now());
+        let log = match &path {
+            None => Log::to_stdout(),
+            Some(path) => match Log::to_file(path, rotation) {
+                Ok((log, _)) => log,
+                Err(error) => {
+                    let (path, why) = (path.display(), error_text(&error));
+                    self.say(
+                        Level::Error,
+                        &format!("cannot open log '{path}': {why}; writing on to the old one"),
+                    );
+                    return;
+                }
+            },
+        };
+        self.log.move_to(log);
+        self.watch_log();
     }
 
     /// Moves what is known of the jobs to their new places. A running job goes on under its old definition.

@@ -63,6 +63,7 @@ impl Daemon {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
                 self.say(Level::Info, &format!("Received {signal}, shutting down."));
+                self.supervisor.stopping(now);
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
                         until: Some(now + MAIL_TIME),
@@ -92,7 +93,7 @@ impl Daemon {
     }
 
     /// SIGQUIT: the running job ends in its own time.
-    pub(super) fn drain(&mut self, _now: Instant) {
+    pub(super) fn drain(&mut self, now: Instant) {
         if self.phase == Phase::Working {
             let line = match &self.run {
                 Some(run) => format!(
@@ -102,6 +103,7 @@ impl Daemon {
                 None => "Received SIGQUIT, draining: no job runs.".to_string(),
             };
             self.say(Level::Info, &line);
+            self.supervisor.stopping(now);
             self.phase = Phase::Draining;
         }
     }
