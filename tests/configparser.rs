@@ -55,7 +55,7 @@ struct Said<'a>(&'a [u8]);
 impl<'a> Said<'a> {
     fn line(&mut self) -> Option<&'a str> {
         let end = self.0.iter().position(|&byte| byte == b'\n')?;
-        Some(std::str::from_utf8(&self.bytes(end)).unwrap())
+        Some(std::str::from_utf8(self.bytes(end)).unwrap())
     }
 
     /// This many bytes and the line feed after them.
