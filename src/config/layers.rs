@@ -211,7 +211,11 @@ impl<'a> Layers<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
+        // With a million jobs this counts: a table less before there is another copy of each, and a list that was
+        // made in the place of a larger one.
+        self.places = HashMap::new();
         self.config.jobs = drafts.into_iter().map(|draft| Rc::new(draft.job)).collect();
+        self.config.jobs.shrink_to_fit();
         Ok(Loaded {
             config: self.config,
             warnings: located(self.warnings, files),
