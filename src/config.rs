@@ -220,6 +220,17 @@ pub fn load(path: &Path, from: &Path) -> Result<Loaded, Vec<Fault>> {
     parse(chain::collect(path, from))
 }
 
+/// The control socket that the configuration at `path` names, as far as it can be read: whatever else is wrong
+/// with it must not keep anybody from asking a daemon that runs well.
+pub fn control_socket(path: &Path, from: &Path) -> ControlSocket {
+    let Chain { files, faults, .. } = chain::collect(path, from);
+    let mut building = Building::new(faults);
+    for (number, file) in files.iter().enumerate() {
+        building.sequencer_and_template(number, file);
+    }
+    building.config.controlsocket
+}
+
 /// Makes a configuration of the files' text, base first. Pure.
 pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
     let Chain {

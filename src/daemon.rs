@@ -2,7 +2,9 @@
 //! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
 //! are started in one place, the top of a turn; everything else only changes state.
 
+mod commands;
 mod deliveries;
+mod kept;
 mod reload;
 mod runs;
 mod stop;
@@ -17,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, Fault, Job};
+use crate::control::Server;
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -24,9 +27,13 @@ use crate::process::{self, Spawner};
 use crate::record::Record;
 use crate::schedule::{Delays, Schedule, Timing};
 use crate::signals::{Signal, Signals};
+use crate::state::Now;
+use crate::status::{Counters, Running, View, table};
 use crate::text::six_three_g;
 
+use commands::Waiter;
 use deliveries::Delivering;
+use kept::Files;
 use runs::Run;
 use stop::Phase;
 
@@ -36,6 +43,7 @@ const MAIL_INPUT: Token = Token(2);
 const MAIL_OUTPUT: Token = Token(3);
 const LOG: Token = Token(4);
 const SIGNALS: Token = Token(8);
+const CONTROL: Token = Token(32);
 
 /// Events taken from the kernel at once; what does not fit comes with the next turn.
 const EVENTS: usize = 64;
@@ -92,6 +100,12 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
+    started: Instant,
+    configured: Instant,
+    counters: Counters,
+    files: Files,
+    control: Option<Server>,
+    waiters: Vec<Waiter>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -116,8 +130,15 @@ impl Daemon {
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = Instant::now();
-        let schedule = Schedule::new(config.jobs.iter().map(|job| Timing::new(&delays(job), now)));
-        let records = vec![Record::default(); config.jobs.len()];
+        let wall = SystemTime::now();
+        let state = kept::read_state(&config, wall);
+        let clocks = Now { instant: now, wall };
+        let known = config
+            .jobs
+            .iter()
+            .map(|job| state.restore(&job.name, &delays(job), clocks));
+        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        let schedule = Schedule::new(timings);
         let mut daemon = Daemon {
             source,
             config,
@@ -131,6 +152,12 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
+            started: now,
+            configured: now,
+            counters: Counters::default(),
+            files: Files::default(),
+            control: None,
+            waiters: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -138,6 +165,11 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
+        if let Some(warning) = state.warning {
+            daemon.say(Level::Warning, &warning);
+        }
+        daemon.open_control()?;
+        daemon.open_files();
         Ok(daemon)
     }
 
@@ -173,7 +205,7 @@ impl Daemon {
             }
             self.log.flush(now, SystemTime::now());
             let timeout = self
-                .deadline()
+                .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => self.take(&events),
@@ -198,6 +230,17 @@ impl Daemon {
                 _ => {}
             }
         }
+        for event in events {
+            let now = Instant::now();
+            match event.token().0.checked_sub(CONTROL.0) {
+                Some(0) => self.accept_clients(now),
+                Some(slot) if slot < Server::TOKENS => {
+                    let gone = event.is_write_closed() || event.is_error();
+                    self.client_event(slot - 1, gone, now);
+                }
+                _ => {}
+            }
+        }
         let mut child = false;
         for event in events {
             let index = event.token().0.wrapping_sub(SIGNALS.0);
@@ -218,12 +261,19 @@ impl Daemon {
     fn obey(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Hangup => self.reload(now),
+            Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
-            Signal::User2 | Signal::Child => {}
+            Signal::User2 => {
+                let table = table::table(&self.view(now));
+                self.say(
+                    Level::Info,
+                    &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
+                );
+            }
+            Signal::Child => {}
         }
     }
 
@@ -288,7 +338,7 @@ impl Daemon {
     }
 
     /// The earliest moment at which something has to be done without being told.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
             self.schedule.next().map(|next| next.due)
         } else {
@@ -301,6 +351,8 @@ impl Daemon {
             self.log.deadline(),
             self.phase.deadline(),
             self.supervisor.deadline(),
+            self.files_deadline(now),
+            self.control.as_ref().and_then(Server::deadline),
         ]
         .into_iter()
         .flatten()
@@ -311,7 +363,37 @@ impl Daemon {
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);
+        self.act_on_files(now);
         self.supervisor.act(now);
+        if let Some(server) = &mut self.control {
+            server.expire(now);
+        }
+    }
+
+    /// The state as it is shown.
+    fn view(&self, now: Instant) -> View<'_> {
+        let running = self.run.as_ref().map(|run| Running {
+            place: run.place,
+            job: &run.job,
+            pid: run.pid.as_raw(),
+            started: run.started,
+            wall: run.wall,
+        });
+        View {
+            now,
+            wall: SystemTime::now(),
+            started: self.started,
+            configured: self.configured,
+            phase: self.phase.word(),
+            host: &self.host,
+            config: &self.config,
+            schedule: &self.schedule,
+            records: &self.records,
+            running,
+            queue: &self.queue,
+            counters: &self.counters,
+            lines_dropped: self.log.lines_dropped(),
+        }
     }
 
     fn rotate_log(&mut self) {

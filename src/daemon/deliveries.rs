@@ -62,6 +62,7 @@ impl Daemon {
 
     /// A report that left the queue unsent goes to the log whole, once, and its job's next failure is mailed.
     pub(super) fn not_mailed(&mut self, dropped: &Dropped, why: &str) {
+        self.counters.mails_given_up += 1;
         if !dropped.logged {
             let to = &dropped.unsent.to;
             self.say(
@@ -217,7 +218,13 @@ impl Daemon {
     }
 
     fn delivery_over(&mut self, result: Result<(), Failure>, now: Instant) {
-        match self.queue.finished(result, now) {
+        match &result {
+            Ok(()) => self.counters.mails_sent += 1,
+            Err(_) => self.counters.mail_tries_failed += 1,
+        }
+        let verdict = self.queue.finished(result, now);
+        self.changed();
+        match verdict {
             None => {}
             Some(Verdict::Sent) => self.spew(|| "sendmail took the message".to_string()),
             Some(Verdict::Retry { line, log, .. }) => {
@@ -228,6 +235,7 @@ impl Daemon {
             }
             Some(Verdict::GaveUp { line, dropped }) => {
                 self.say(Level::Error, &line);
+                self.counters.mails_given_up += 1;
                 if !dropped.logged {
                     self.say_bytes(Level::Error, &dropped.unsent.log_text());
                 }
