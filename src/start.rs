@@ -197,6 +197,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         config.logfile =
             Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
     }
+    config.spew |= options.spew;
     let path = path.display();
     let warnings = warnings.iter().map(|fault| fault.to_string());
     let unwise = config::check::warnings(&config)
