@@ -312,6 +312,10 @@ impl Daemon {
         {
             self.announced = None;
             self.start_run(next.job, now);
+            // A run that could not be started is over already, and nothing else would bring the next turn.
+            if self.run.is_none() {
+                self.announce(now);
+            }
         }
     }
 

@@ -355,18 +355,6 @@ impl Log {
         }
     }
 
-    /// Goes on in another log, with what waits and has been dropped so far.
-    pub fn move_to(&mut self, other: Log) {
-        let Log {
-            sink,
-            rotation,
-            journal,
-            ..
-        } = other;
-        (self.sink, self.rotation, self.journal) = (sink, rotation, journal);
-        (self.written, self.trouble) = (0, None);
-    }
-
     /// Takes on other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;
@@ -389,6 +377,26 @@ impl Log {
             self.reopen()
         }
         .map(|()| true)
+    }
+
+    /// Goes on in the file `path`, or on standard output, with the lines that wait. On failure nothing changes.
+    pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
+        let new = match path {
+            None => Log::to_stdout(),
+            Some(path) => {
+                let (log, _created) = Log::to_file(path, self.rotation).map_err(|e| {
+                    format!(
+                        "cannot open log '{}': {}; the log stays where it is",
+                        path.display(),
+                        error_text(&e)
+                    )
+                })?;
+                log
+            }
+        };
+        (self.sink, self.journal) = (new.sink, new.journal);
+        (self.written, self.trouble) = (0, None);
+        Ok(())
     }
 
     fn rotate(&mut self) -> Result<(), String> {

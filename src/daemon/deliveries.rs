@@ -31,7 +31,7 @@ pub struct Delivering {
     said: Vec<u8>,
     deadline: Instant,
     timed_out: bool,
-    /// The input was left for the sake of others before the pipe was full; no event will call us back.
+    /// A pipe was left for the sake of others before it was full or empty; no event will call us back.
     more: bool,
 }
 
@@ -124,7 +124,6 @@ impl Daemon {
         let Some(delivering) = &mut self.delivering else {
             return;
         };
-        delivering.more = false;
         for turn in 0.. {
             let Some(input) = &mut delivering.input else {
                 return;
@@ -159,7 +158,11 @@ impl Daemon {
         let Some(output) = &mut delivering.output else {
             return;
         };
-        loop {
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                delivering.more = true;
+                return;
+            }
             match output.read(&mut self.buffer) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -185,12 +188,11 @@ impl Daemon {
     }
 
     pub(super) fn act_on_delivery(&mut self, now: Instant) {
-        if self
-            .delivering
-            .as_ref()
-            .is_some_and(|delivering| delivering.more)
+        if let Some(delivering) = &mut self.delivering
+            && std::mem::take(&mut delivering.more)
         {
             self.feed_delivery();
+            self.read_delivery();
         }
         if let Some(delivering) = &mut self.delivering
             && !delivering.timed_out

@@ -5,8 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
 use crate::config::{self, Config, Fault, Loaded};
-use crate::log::{Level, Log, Rotation};
-use crate::process::error_text;
+use crate::log::{Level, Rotation};
 use crate::record::Record;
 
 impl Daemon {
@@ -61,41 +60,28 @@ impl Daemon {
         for line in &lines {
             self.say(Level::Info, line);
         }
-        self.move_log();
+        self.follow_log();
         self.move_control();
         self.open_files();
         self.dismiss_waiters(now);
         lines
     }
 
-    /// Follows the configuration to another log, or stays where it is if that cannot be.
-    fn move_log(&mut self) {
-        let rotation = Rotation {
+    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be.
+    fn follow_log(&mut self) {
+        self.log.set_rotation(Rotation {
             size: self.config.logsize,
             keep: self.config.logkeep,
-        };
+        });
         let path = self.source.log_path(&self.config);
         if path.as_deref() == self.log.path() {
-            self.log.set_rotation(rotation);
             return;
         }
         self.log.flush(Instant::now(), SystemTime::now());
-        let log = match &path {
-            None => Log::to_stdout(),
-            Some(path) => match Log::to_file(path, rotation) {
-                Ok((log, _)) => log,
-                Err(error) => {
-                    let (path, why) = (path.display(), error_text(&error));
-                    self.say(
-                        Level::Error,
-                        &format!("cannot open log '{path}': {why}; writing on to the old one"),
-                    );
-                    return;
-                }
-            },
-        };
-        self.log.move_to(log);
-        self.watch_log();
+        match self.log.move_to(path.as_deref()) {
+            Ok(()) => self.watch_log(),
+            Err(error) => self.say(Level::Error, &error),
+        }
     }
 
     /// Moves what is known of the jobs to their new places. A running job goes on under its old definition.
