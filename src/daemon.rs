@@ -106,6 +106,8 @@ pub struct Daemon {
     files: Files,
     control: Option<Server>,
     waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -158,6 +160,7 @@ impl Daemon {
             files: Files::default(),
             control: None,
             waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -165,15 +168,16 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
-        if let Some(warning) = state.warning {
-            daemon.say(Level::Warning, &warning);
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
         }
-        daemon.open_control()?;
         daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -183,13 +187,16 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.

@@ -27,12 +27,12 @@ type Reply = (u8, String);
 
 impl Daemon {
     /// Listens where the configuration says. Without a socket the daemon works as well, so only a path that was
-    /// set by hand is worth failing for: `Err` is the line that says why.
-    pub(super) fn open_control(&mut self) -> Result<(), String> {
+    /// set by hand is worth failing for: `Err` is the line that says why, `Ok` the one that says why not there.
+    pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
         let (path, by_hand) = match &self.config.controlsocket {
             ControlSocket::Off => {
                 self.control = None;
-                return Ok(());
+                return Ok(None);
             }
             ControlSocket::Default => (CONTROL_SOCKET.into(), false),
             ControlSocket::At(path) => (path.clone(), true),
@@ -42,13 +42,13 @@ impl Daemon {
             .as_ref()
             .is_some_and(|server| server.path() == path)
         {
-            return Ok(());
+            return Ok(None);
         }
         let shown = path.display();
         let why = match Server::bind(&path, self.poll.registry(), CONTROL) {
             Ok(server) => {
                 self.control = Some(server);
-                return Ok(());
+                return Ok(None);
             }
             Err(BindError::Taken) => "another daemon answers there".to_string(),
             Err(BindError::System(error)) => error_text(&error),
@@ -56,17 +56,15 @@ impl Daemon {
         if by_hand {
             return Err(format!("cannot listen on control socket '{shown}': {why}"));
         }
-        self.say(
-            Level::Info,
-            &format!("No control socket at '{shown}': {why}."),
-        );
-        Ok(())
+        Ok(Some(format!("No control socket at '{shown}': {why}.")))
     }
 
     /// Follows the configuration to another socket, or stays where it is if that cannot be.
     pub(super) fn move_control(&mut self) {
-        if let Err(line) = self.open_control() {
-            self.say(Level::Error, &line);
+        match self.open_control() {
+            Ok(None) => {}
+            Ok(Some(line)) => self.say(Level::Info, &line),
+            Err(line) => self.say(Level::Error, &line),
         }
     }
 
