@@ -106,7 +106,7 @@ what_it_writes() {
         fail "$1: the default block, comments and order kept" "$(diff "$here/expected" "$here/out")" "$(cat "$here/err")"
     fi
     expect "$1: quotes are warned of" \
-        grep -Fx "$here/launchpad.conf:25: warning: quotes and backslashes in a command now work as in a shell" "$here/err"
+        grep -Fx "$here/launchpad.conf:22: warning: quotes and backslashes in a command now work as in a shell" "$here/err"
     "$convert" "$here/launchpad.conf" TestRunner >"$here/out" 2>&1
     expect "$1: a block by its name, in any case" grep -Fx '[buildsequencer_job.only]' "$here/out"
 }
