@@ -47,7 +47,7 @@ END
 
 # asked NAME STATUS WORD: the script's answer must have this exit status.
 asked() {
-    sh "$here/init" "$3" >"$here/out" 2>&1
+    timeout 60 sh "$here/init" "$3" >"$here/out" 2>&1
     got=$?
     if [ "$got" -eq "$2" ]; then
         ok "$user: $1"
