@@ -107,6 +107,42 @@ pub enum Request {
     },
 }
 
+/// The request as the line that goes over the control socket: the command as one would type it.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No job has such a name, and the daemon says so; but a name must not become two words or two lines.
+        let name = |job: &str| job.replace(|c: char| c.is_whitespace() || c.is_control(), "?");
+        let of = |word: &str, job: &Option<String>| match job {
+            Some(job) => format!("{word} {}", name(job)),
+            None => word.to_string(),
+        };
+        let line = match self {
+            Request::Status { json: false } => "status".to_string(),
+            Request::Status { json: true } => "status --json".to_string(),
+            Request::Run { job, wait: false } => format!("run {}", name(job)),
+            Request::Run { job, wait: true } => format!("run --wait {}", name(job)),
+            Request::Kill(job) => of("kill", job),
+            Request::Pause(job) => of("pause", job),
+            Request::Resume(job) => of("resume", job),
+            Request::Reload => "reload".to_string(),
+            Request::Healthcheck { alive: false } => "healthcheck".to_string(),
+            Request::Healthcheck { alive: true } => "healthcheck --alive".to_string(),
+        };
+        f.write_str(&line)
+    }
+}
+
+/// Reads a line that came over the control socket.
+pub fn parse_request(line: &str) -> Result<Request, UsageError> {
+    match parse(line.split_whitespace().map(OsString::from))? {
+        (Action::Ask(request), options) if options == Options::default() => Ok(request),
+        _ => Err(UsageError(format!(
+            "not a command for a running daemon: '{}'",
+            line.escape_debug()
+        ))),
+    }
+}
+
 /// The options of an invocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {

@@ -217,3 +217,8 @@ impl Job {
 pub fn load(path: &Path, from: &Path) -> Result<Loaded, Vec<Fault>> {
     parse(chain::collect(path, from))
 }
+/// The control socket that the configuration at `path` names, as far as it can be read: whatever else is wrong
+/// with it must not keep anybody from asking a daemon that runs well.
+pub fn control_socket(path: &Path, from: &Path) -> ControlSocket {
+    layers::settings_only(chain::collect(path, from)).controlsocket
+}

@@ -2,7 +2,9 @@
 //! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
 //! are started in one place, the top of a turn; everything else only changes state.
 
+mod commands;
 mod deliveries;
+mod kept;
 mod reload;
 mod runs;
 mod stop;
@@ -17,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, Fault, Job};
+use crate::control::Server;
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -24,9 +27,13 @@ use crate::process::{self, Spawner};
 use crate::record::Record;
 use crate::schedule::{Delays, Schedule, Timing};
 use crate::signals::{Signal, Signals};
+use crate::state::Now;
+use crate::status::{Counters, Running, View, table};
 use crate::text::six_three_g;
 
+use commands::Waiter;
 use deliveries::Delivering;
+use kept::Files;
 use runs::Run;
 use stop::Phase;
 
@@ -36,6 +43,7 @@ const MAIL_INPUT: Token = Token(2);
 const MAIL_OUTPUT: Token = Token(3);
 const LOG: Token = Token(4);
 const SIGNALS: Token = Token(8);
+const CONTROL: Token = Token(32);
 
 /// Events taken from the kernel at once; what does not fit comes with the next turn.
 const EVENTS: usize = 64;
@@ -92,6 +100,14 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
+    started: Instant,
+    configured: Instant,
+    counters: Counters,
+    files: Files,
+    control: Option<Server>,
+    waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -116,8 +132,15 @@ impl Daemon {
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = Instant::now();
-        let schedule = Schedule::new(config.jobs.iter().map(|job| Timing::new(&delays(job), now)));
-        let records = vec![Record::default(); config.jobs.len()];
+        let wall = SystemTime::now();
+        let state = kept::read_state(&config, wall);
+        let clocks = Now { instant: now, wall };
+        let known = config
+            .jobs
+            .iter()
+            .map(|job| state.restore(&job.name, &delays(job), clocks));
+        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        let schedule = Schedule::new(timings);
         let mut daemon = Daemon {
             source,
             config,
@@ -131,6 +154,13 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
+            started: now,
+            configured: now,
+            counters: Counters::default(),
+            files: Files::default(),
+            control: None,
+            waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -138,10 +168,16 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
+        }
+        daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -151,13 +187,16 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.
@@ -173,7 +212,7 @@ impl Daemon {
             }
             self.log.flush(now, SystemTime::now());
             let timeout = self
-                .deadline()
+                .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => self.take(&events),
@@ -198,6 +237,17 @@ impl Daemon {
                 _ => {}
             }
         }
+        for event in events {
+            let now = Instant::now();
+            match event.token().0.checked_sub(CONTROL.0) {
+                Some(0) => self.accept_clients(now),
+                Some(slot) if slot < Server::TOKENS => {
+                    let gone = event.is_write_closed() || event.is_error();
+                    self.client_event(slot - 1, gone, now);
+                }
+                _ => {}
+            }
+        }
         let mut child = false;
         for event in events {
             let index = event.token().0.wrapping_sub(SIGNALS.0);
@@ -218,12 +268,19 @@ impl Daemon {
     fn obey(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Hangup => self.reload(now),
+            Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
-            Signal::User2 | Signal::Child => {}
+            Signal::User2 => {
+                let table = table::table(&self.view(now));
+                self.say(
+                    Level::Info,
+                    &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
+                );
+            }
+            Signal::Child => {}
         }
     }
 
@@ -262,6 +319,10 @@ impl Daemon {
         {
             self.announced = None;
             self.start_run(next.job, now);
+            // A run that could not be started is over already, and nothing else would bring the next turn.
+            if self.run.is_none() {
+                self.announce(now);
+            }
         }
     }
 
@@ -288,7 +349,7 @@ impl Daemon {
     }
 
     /// The earliest moment at which something has to be done without being told.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
             self.schedule.next().map(|next| next.due)
         } else {
@@ -301,6 +362,8 @@ impl Daemon {
             self.log.deadline(),
             self.phase.deadline(),
             self.supervisor.deadline(),
+            self.files_deadline(now),
+            self.control.as_ref().and_then(Server::deadline),
         ]
         .into_iter()
         .flatten()
@@ -311,7 +374,37 @@ impl Daemon {
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);
+        self.act_on_files(now);
         self.supervisor.act(now);
+        if let Some(server) = &mut self.control {
+            server.expire(now);
+        }
+    }
+
+    /// The state as it is shown.
+    fn view(&self, now: Instant) -> View<'_> {
+        let running = self.run.as_ref().map(|run| Running {
+            place: run.place,
+            job: &run.job,
+            pid: run.pid.as_raw(),
+            started: run.started,
+            wall: run.wall,
+        });
+        View {
+            now,
+            wall: SystemTime::now(),
+            started: self.started,
+            configured: self.configured,
+            phase: self.phase.word(),
+            host: &self.host,
+            config: &self.config,
+            schedule: &self.schedule,
+            records: &self.records,
+            running,
+            queue: &self.queue,
+            counters: &self.counters,
+            lines_dropped: self.log.lines_dropped(),
+        }
     }
 
     fn rotate_log(&mut self) {

@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::{Gid, Uid};
 
 use crate::process::error_text;
 use crate::text::{Utc, unix_seconds};
@@ -122,9 +123,14 @@ impl Log {
         Log::new(sink, journal)
     }
 
-    /// A file, created if need be. Also returns whether it was created now. The error is the system's.
-    pub fn to_file(path: &Path, rotation: Rotation) -> io::Result<(Log, bool)> {
-        let created = !path.exists();
+    /// A file, created if need be, and then given to `owner`. The error is the system's.
+    pub fn to_file(path: &Path, rotation: Rotation, owner: Option<(Uid, Gid)>) -> io::Result<Log> {
+        // Only what is surely new may be given away: `path` could be a link to something precious.
+        let created = owner.and_then(|owner| Some((create_new(path).ok()?, owner)));
+        if let Some((file, (uid, gid))) = created {
+            // Failure is not fatal: the file is open already.
+            let _ = fchown(file, Some(uid.as_raw()), Some(gid.as_raw()));
+        }
         let (file, size) = open_append(path)?;
         let rotate_at = rotation.size;
         let mut log = Log::new(
@@ -137,7 +143,7 @@ impl Log {
             false,
         );
         log.rotation = rotation;
-        Ok((log, created))
+        Ok(log)
     }
 
     fn new(sink: Sink, journal: bool) -> Log {
@@ -355,18 +361,6 @@ impl Log {
         }
     }
 
-    /// Goes on in another log, with what waits and has been dropped so far.
-    pub fn move_to(&mut self, other: Log) {
-        let Log {
-            sink,
-            rotation,
-            journal,
-            ..
-        } = other;
-        (self.sink, self.rotation, self.journal) = (sink, rotation, journal);
-        (self.written, self.trouble) = (0, None);
-    }
-
     /// Takes on other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;
@@ -389,6 +383,23 @@ impl Log {
             self.reopen()
         }
         .map(|()| true)
+    }
+
+    /// Goes on in the file `path`, or on standard output, with the lines that wait. On failure nothing changes.
+    pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
+        let new = match path {
+            None => Log::to_stdout(),
+            Some(path) => Log::to_file(path, self.rotation, None).map_err(|e| {
+                format!(
+                    "cannot open log '{}': {}; the log stays where it is",
+                    path.display(),
+                    error_text(&e)
+                )
+            })?,
+        };
+        (self.sink, self.journal) = (new.sink, new.journal);
+        (self.written, self.trouble) = (0, None);
+        Ok(())
     }
 
     fn rotate(&mut self) -> Result<(), String> {
@@ -468,6 +479,15 @@ fn reopen_stdout() -> Option<File> {
         .custom_flags(flags.bits())
         .open("/proc/self/fd/1")
         .ok()
+}
+
+/// A file that was not there before, not even as a link that leads nowhere.
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o666)
+        .open(path)
 }
 
 /// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
@@ -559,9 +579,7 @@ mod tests {
     }
 
     fn log_in(directory: &Path, size: u64, keep: u32) -> Log {
-        Log::to_file(&directory.join("log"), Rotation { size, keep })
-            .unwrap()
-            .0
+        Log::to_file(&directory.join("log"), Rotation { size, keep }, None).unwrap()
     }
 
     fn write(log: &mut Log, message: &str) {
@@ -653,8 +671,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
-        let Ok((mut log, _)) = Log::to_file(Path::new("/dev/full"), Rotation { size: 0, keep: 0 })
-        else {
+        let rotation = Rotation { size: 0, keep: 0 };
+        let Ok(mut log) = Log::to_file(Path::new("/dev/full"), rotation, None) else {
             return;
         };
         let line = "x".repeat(1000);

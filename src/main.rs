@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use buildd_sequencer::cli::{self, Action, exit};
+use buildd_sequencer::client::{self, Answer};
 use buildd_sequencer::detach;
 use buildd_sequencer::signals::Hangup;
 use buildd_sequencer::start::{self, Checked, Failed};
@@ -38,11 +39,15 @@ fn main() -> ExitCode {
                 Action::Version => {
                     print(&format!("buildd-sequencer {}\n", env!("CARGO_PKG_VERSION")))
                 }
-                Action::Check => start::check(&options).and_then(tell),
-                Action::Daemon | Action::Ask(_) => Err(Failed {
-                    status: exit::NO_DAEMON,
-                    lines: vec!["buildd-sequencer: no daemon answers".to_string()],
-                }),
+                Action::Check => start::check(&options).and_then(report),
+                Action::Ask(request) => match client::ask(&options, &request) {
+                    Ok(answer) => return tell(&answer),
+                    Err((status, line)) => Err(Failed {
+                        status,
+                        lines: vec![format!("buildd-sequencer: {line}")],
+                    }),
+                },
+                Action::Daemon => Ok(()),
             }
         }
     };
@@ -58,7 +63,7 @@ fn print(text: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn tell(checked: Checked) -> Result<(), Failed> {
+fn report(checked: Checked) -> Result<(), Failed> {
     print(&checked.text)?;
     if checked.missing.is_empty() {
         say(&checked.warnings);
@@ -72,6 +77,11 @@ fn tell(checked: Checked) -> Result<(), Failed> {
             .chain(checked.missing)
             .collect(),
     })
+}
+
+fn tell(answer: &Answer) -> ExitCode {
+    let _ = std::io::stdout().write_all(&answer.text);
+    ExitCode::from(answer.status)
 }
 
 fn fail(status: u8, lines: &[String]) -> ExitCode {

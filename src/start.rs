@@ -93,7 +93,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
         Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
     };
     let detaching = match options.daemon {
-        true => Detaching::begin().map_err(|e| run_time("detach", e))?,
+        true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
     };
     let places = Places::enter(options)?;
@@ -124,9 +124,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
     if let Some(detaching) = detaching {
-        detaching
-            .finish()
-            .map_err(|e| run_time("let go of the terminal", e))?;
+        detaching.finish().map_err(Failed::at_run_time)?;
     }
     daemon.run();
     Ok(())
@@ -160,17 +158,13 @@ fn open_log(source: &Source, config: &Config, identity: Option<&Identity>) -> Re
         size: config.logsize,
         keep: config.logkeep,
     };
-    let (log, created) = Log::to_file(&path, rotation).map_err(|error| {
+    Log::to_file(&path, rotation, identity.map(Identity::owner)).map_err(|error| {
         Failed::at_run_time(format!(
             "cannot open log '{}': {}",
             path.display(),
             error_text(&error)
         ))
-    })?;
-    if let Some(identity) = identity.filter(|_| created) {
-        identity.give(&path);
-    }
-    Ok(log)
+    })
 }
 
 /// What `check` found.

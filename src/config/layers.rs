@@ -28,6 +28,15 @@ pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
     layers.finish(&files, broken)
 }
 
+/// The daemon's own settings as far as they can be read, without jobs, whatever the faults.
+pub fn settings_only(chain: Chain) -> Config {
+    let mut layers = Layers::new(chain.faults);
+    for (number, file) in chain.files.iter().enumerate() {
+        layers.sequencer_and_template(number, file);
+    }
+    layers.config
+}
+
 /// A job while the chain is read.
 #[derive(Debug, Clone, Default)]
 struct Draft {

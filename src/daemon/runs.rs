@@ -85,6 +85,7 @@ impl Daemon {
         let wall = SystemTime::now();
         let late = self.schedule.begin(place, now);
         self.records[place].began(wall, late);
+        self.waiters_run_begins(&job.name);
         self.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
@@ -102,6 +103,7 @@ impl Daemon {
                     stuck_reported: false,
                 };
                 self.run = Some(run);
+                self.changed();
             }
             Err(error) => {
                 let why = error.to_string();
@@ -300,6 +302,13 @@ impl Daemon {
             self.records[place].ended(SystemTime::now(), ended.took, &ended.outcome, left_out);
             self.reschedule(place, &ended.outcome, now);
         }
+        if self.is_waited_for(&ended.job.name) {
+            let mut output = Vec::new();
+            ended.stdout.append_to(&mut output);
+            ended.stderr.append_to(&mut output);
+            self.waiters_run_ended(&ended.job.name, ended.outcome.code, &output, now);
+        }
+        self.changed();
         match verdict {
             Verdict::Failure => self.report_failure(ended, now),
             Verdict::Success => self.report_recovery(&ended, now),
@@ -408,7 +417,7 @@ impl Daemon {
         let Some(run) = &mut self.run else { return };
         run.stuck_reported = true;
         let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
-        let who = self.who_waits(now);
+        let who = self.view(now).who_waits();
         let after = seconds(job.settings.stuckafter);
         self.say(
             Level::Error,
@@ -433,23 +442,6 @@ impl Daemon {
             &self.origin(SystemTime::now()),
         );
         self.send_report(Rc::new(report), &job, Level::Error, now);
-    }
-
-    /// `3 jobs wait, queue_builder longest (3540 seconds)`
-    fn who_waits(&self, now: Instant) -> String {
-        let mut waiting = self.schedule.waiting(now);
-        let Some((longest, time)) = waiting.next() else {
-            return "no job waits".to_string();
-        };
-        let jobs = match waiting.count() {
-            0 => "1 job waits".to_string(),
-            others => format!("{} jobs wait", others + 1),
-        };
-        format!(
-            "{jobs}, {} longest ({} seconds)",
-            self.config.jobs[longest].name,
-            time.as_secs()
-        )
     }
 
     fn origin(&mut self, now: SystemTime) -> Origin<'_> {

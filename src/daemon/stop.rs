@@ -42,6 +42,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Working => "working",
+            Phase::Draining | Phase::Mailing { until: None } => "draining",
+            _ => "stopping",
+        }
+    }
+
     /// Whether jobs may be started.
     pub fn starts_jobs(self) -> bool {
         self == Phase::Working
@@ -90,6 +99,7 @@ impl Daemon {
             }
             Phase::Over => {}
         }
+        self.dismiss_waiters(now);
     }
 
     /// SIGQUIT: the running job ends in its own time.
@@ -105,6 +115,7 @@ impl Daemon {
             self.say(Level::Info, &line);
             self.supervisor.stopping(now);
             self.phase = Phase::Draining;
+            self.dismiss_waiters(now);
         }
     }
 
@@ -156,6 +167,8 @@ impl Daemon {
     /// The last acts: what mail did not carry goes to the log, whole.
     pub(super) fn finish(&mut self) {
         self.abandon_delivery();
+        self.close_files();
+        self.control = None;
         for dropped in self.queue.drain() {
             self.not_mailed(&dropped, "the daemon stops");
         }
