@@ -71,7 +71,7 @@ job_is_gone() {
 life() {
     user=${1:-root}
     settings "$1"
-    rm -rf "$here/log" "$pidfile"
+    rm -rf "$here/log" "$here/socket" "$pidfile"
     configuration ""
     asked "status of nothing is 3" 3 status
     asked "stopping nothing is no error" 0 stop

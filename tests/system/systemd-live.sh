@@ -97,7 +97,7 @@ first() {
 
 # A command below the root.
 inside() {
-    nsenter --target "$(first | tr -d ' ')" --mount --pid --ipc --uts --cgroup --root --wd=/ "$@"
+    nsenter --target "$(first | tr -d ' ')" --mount --pid --ipc --uts --cgroup --root "$@"
 }
 
 # property NAME [UNIT]
