@@ -18,7 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, Fault, Job};
+use crate::config::{Config, ControlSocket, Fault, Job};
 use crate::control::Server;
 use crate::log::{Level, Log};
 use crate::mail::Queue;
@@ -63,6 +63,8 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// The command line's control socket, which wins.
+    pub socket: Option<PathBuf>,
     /// Whether standard output is gone, so that there has to be a file.
     pub detached: bool,
     /// The command line's `--spew`.
@@ -73,6 +75,12 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
+    /// Where to listen for commands.
+    pub fn control_socket(&self, config: &Config) -> ControlSocket {
+        let named = self.socket.clone().map(ControlSocket::At);
+        named.unwrap_or_else(|| config.controlsocket.clone())
+    }
+
     /// The log's file; `None` is standard output.
     pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
         let path = self

@@ -4,7 +4,7 @@
 # The jobs of the daemon that the words typed so far would ask: -c and -s of the line are passed on.
 _buildd_sequencer_jobs() {
     "$@" status --json 2>/dev/null | tr '{,' '[\n*]' |
-        sed -n 's/^[[:space:]]*"job":[[:space:]]*"\([-_A-Za-z0-9]*\)".*/\1/p' | sort -u
+        sed -n 's/^[[:space:]]*"name":[[:space:]]*"\([-_A-Za-z0-9]*\)".*/\1/p' | sort -u
 }
 
 _buildd_sequencer() {

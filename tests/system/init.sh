@@ -71,7 +71,7 @@ job_is_gone() {
 life() {
     user=${1:-root}
     settings "$1"
-    rm -rf "$here/log" "$pidfile"
+    rm -rf "$here/log" "$here/socket" "$pidfile"
     configuration ""
     asked "status of nothing is 3" 3 status
     asked "stopping nothing is no error" 0 stop
@@ -94,16 +94,17 @@ comand: /bin/true"
     asked "and does not stop what runs" 6 restart
     holds "the same process runs" test "$(cat "$pidfile")" = "$first"
     configuration ""
+    rm -f "$here/log/job.pid"
     asked "it restarts" 0 restart
     holds "as another process" test "$pid" != "$first"
-    holds "the job runs again" kill -0 "$(cat "$here/log/job.pid")"
+    holds "the job runs again" test -s "$here/log/job.pid"
 
     kill -KILL "$pid" "$(cat "$here/log/job.pid")"
     holds "killed, it has died" job_is_gone
     holds "status of what has died is 1" dead_with_pid_file
+    rm -f "$here/log/mark"
     asked "a stale pid file does not stop the start" 0 try-restart
     asked "it starts over a stale pid file" 0 start
-    rm -f "$here/log/job.pid"
     holds "and runs its jobs" test -s "$here/log/mark"
     asked "it stops" 0 stop
     asked "status after that is 3" 3 status
