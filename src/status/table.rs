@@ -134,7 +134,7 @@ fn since(view: &View<'_>, at: SystemTime) -> Duration {
 /// `ok`, `exit 3 x12`
 fn outcome(last: Option<&Last>, in_a_row: u32) -> Option<String> {
     let last = last?;
-    Some(if in_a_row == 0 {
+    Some(if in_a_row < 2 {
         last.word.to_string()
     } else {
         format!("{} x{in_a_row}", last.word)
