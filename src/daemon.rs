@@ -19,7 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job};
-use crate::control::Server;
+use crate::control::{MAX_CLIENTS, Server};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -108,11 +108,11 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
-    started: Instant,
-    configured: Instant,
+    started: (Instant, SystemTime),
+    configured: SystemTime,
     counters: Counters,
     files: Files,
-    control: Option<Server>,
+    control: Server,
     waiters: Vec<Waiter>,
     /// What came up before there was anything in the log.
     notices: Vec<(Level, String)>,
@@ -162,11 +162,11 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
-            started: now,
-            configured: now,
+            started: (now, wall),
+            configured: wall,
             counters: Counters::default(),
             files: Files::default(),
-            control: None,
+            control: Server::new(CONTROL),
             waiters: Vec::new(),
             notices: Vec::new(),
             poll,
@@ -246,15 +246,15 @@ impl Daemon {
             }
         }
         for event in events {
-            let now = Instant::now();
-            match event.token().0.checked_sub(CONTROL.0) {
-                Some(0) => self.accept_clients(now),
-                Some(slot) if slot < Server::TOKENS => {
-                    let gone = event.is_write_closed() || event.is_error();
-                    self.client_event(slot - 1, gone, now);
-                }
-                _ => {}
+            let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
+            if slot < MAX_CLIENTS {
+                let gone = event.is_write_closed() || event.is_error();
+                self.client_event(slot, gone, Instant::now());
             }
+        }
+        // New clients last: a flood of them must not take the place of one whose request is here.
+        if events.iter().any(|event| event.token() == CONTROL) {
+            self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
         for event in events {
@@ -371,7 +371,7 @@ impl Daemon {
             self.phase.deadline(),
             self.supervisor.deadline(),
             self.files_deadline(now),
-            self.control.as_ref().and_then(Server::deadline),
+            self.control.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -384,9 +384,7 @@ impl Daemon {
         self.act_on_phase(now);
         self.act_on_files(now);
         self.supervisor.act(now);
-        if let Some(server) = &mut self.control {
-            server.expire(now);
-        }
+        self.control.act(self.poll.registry(), now);
     }
 
     /// The state as it is shown.
@@ -401,7 +399,8 @@ impl Daemon {
         View {
             now,
             wall: SystemTime::now(),
-            started: self.started,
+            started: self.started.1,
+            up: now.saturating_duration_since(self.started.0),
             configured: self.configured,
             phase: self.phase.word(),
             host: &self.host,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use buildd_sequencer::cli::{self, Action, exit};
+use buildd_sequencer::cli::{self, Action, Request, exit};
 use buildd_sequencer::client::{self, Answer};
 use buildd_sequencer::detach;
 use buildd_sequencer::signals::Hangup;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
                 }
                 Action::Check => start::check(&options).and_then(report),
                 Action::Ask(request) => match client::ask(&options, &request) {
-                    Ok(answer) => return tell(&answer),
+                    Ok(answer) => return tell(&request, &answer),
                     Err((status, line)) => Err(Failed {
                         status,
                         lines: vec![format!("buildd-sequencer: {line}")],
@@ -79,8 +79,17 @@ fn report(checked: Checked) -> Result<(), Failed> {
     })
 }
 
-fn tell(answer: &Answer) -> ExitCode {
-    let _ = std::io::stdout().write_all(&answer.text);
+/// A refusal is an error message; what a run has said, and what the health check says, is not.
+fn tell(request: &Request, answer: &Answer) -> ExitCode {
+    let says_all = matches!(
+        request,
+        Request::Run { wait: true, .. } | Request::Healthcheck { .. }
+    );
+    if answer.status == exit::OK || says_all {
+        let _ = std::io::stdout().write_all(&answer.text);
+    } else {
+        let _ = std::io::stderr().write_all(&answer.text);
+    }
     ExitCode::from(answer.status)
 }
 

@@ -442,6 +442,7 @@ impl Daemon {
             &self.origin(SystemTime::now()),
         );
         self.send_report(Rc::new(report), &job, Level::Error, now);
+        self.changed();
     }
 
     fn origin(&mut self, now: SystemTime) -> Origin<'_> {

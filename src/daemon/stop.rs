@@ -174,11 +174,12 @@ impl Daemon {
     /// The last acts: what mail did not carry goes to the log, whole.
     pub(super) fn finish(&mut self) {
         self.abandon_delivery();
-        self.close_files();
-        self.control = None;
         for dropped in self.queue.drain() {
             self.not_mailed(&dropped, "the daemon stops");
         }
+        // After the mail: the state says which failures still have to be mailed.
+        self.close_files();
+        self.control.close();
         self.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {
             Some(since) => LOG_TIME.saturating_sub(since.elapsed()),

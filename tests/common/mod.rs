@@ -9,6 +9,8 @@
     reason = "a test may"
 )]
 
+pub mod socket;
+
 use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::{self, File};
