@@ -123,22 +123,25 @@ impl Log {
         Log::new(sink, journal)
     }
 
-    /// A file, created if need be, and then given to `owner`. The error is the system's.
+    /// A file. One that was not there is given to `owner`. The error is the system's.
     pub fn to_file(path: &Path, rotation: Rotation, owner: Option<(Uid, Gid)>) -> io::Result<Log> {
-        // Only what is surely new may be given away: `path` could be a link to something precious.
-        let created = owner.and_then(|owner| Some((create_new(path).ok()?, owner)));
-        if let Some((file, (uid, gid))) = created {
-            // Failure is not fatal: the file is open already.
-            let _ = fchown(file, Some(uid.as_raw()), Some(gid.as_raw()));
-        }
-        let (file, size) = open_append(path)?;
-        let rotate_at = rotation.size;
+        let (file, size) = match appending().create_new(true).open(path) {
+            Ok(new) => {
+                if let Some((uid, gid)) = owner {
+                    // Failure is not fatal: the file is open already.
+                    let _ = fchown(&new, Some(uid.as_raw()), Some(gid.as_raw()));
+                }
+                (new, 0)
+            }
+            // Whatever is there already is not given away: it may be a link to something precious.
+            Err(_) => open_append(path)?,
+        };
         let mut log = Log::new(
             Sink::File {
                 path: path.to_path_buf(),
                 file,
                 size,
-                rotate_at,
+                rotate_at: rotation.size,
             },
             false,
         );
@@ -200,6 +203,9 @@ impl Log {
     pub fn flush(&mut self, now: Instant, wall: SystemTime) {
         if self.trouble.is_some_and(|t| now < t.retry_at) {
             return;
+        }
+        if let Err(error) = self.rotate_if_grown() {
+            self.append(wall, Level::Error, error.as_bytes());
         }
         self.write_waiting(now);
         if self.waiting.is_empty() && self.dropped > 0 {
@@ -266,7 +272,6 @@ impl Log {
     }
 
     fn write_waiting(&mut self, now: Instant) {
-        self.rotate_if_grown();
         let mut done = self.written;
         let mut failed = None;
         while done < self.waiting.len() {
@@ -305,17 +310,27 @@ impl Log {
         self.written = done - whole;
     }
 
-    fn rotate_if_grown(&mut self) {
-        if let Sink::File {
-            size, rotate_at, ..
-        } = &self.sink
-            && self.rotation.size > 0
-            && *size >= *rotate_at
-            && self.written == 0
-        {
-            // On failure the same file goes on, and grows by as much again before the next try.
-            let _ = self.rotate();
+    /// On failure the same file goes on, and grows by as much again before the next try.
+    fn rotate_if_grown(&mut self) -> Result<(), String> {
+        let Sink::File {
+            file,
+            size,
+            rotate_at,
+            ..
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        if self.rotation.size == 0 || *size < *rotate_at || self.written > 0 {
+            return Ok(());
         }
+        // It may have been cut since (logrotate's copytruncate); what is no regular file has no length.
+        *size = file.metadata().map_or(*size, |metadata| metadata.len());
+        if *size < *rotate_at {
+            return Ok(());
+        }
+        *rotate_at = size.saturating_add(self.rotation.size);
+        self.rotate_or_reopen().map(drop)
     }
 
     /// The descriptor to watch for room, if it is of a kind that says so.
@@ -403,16 +418,9 @@ impl Log {
     }
 
     fn rotate(&mut self) -> Result<(), String> {
-        let Sink::File {
-            path,
-            file,
-            size,
-            rotate_at,
-        } = &mut self.sink
-        else {
+        let Sink::File { path, file, .. } = &self.sink else {
             return Ok(());
         };
-        *rotate_at = size.saturating_add(self.rotation.size);
         if file.metadata().is_ok_and(|m| !m.is_file()) {
             return Ok(());
         }
@@ -481,24 +489,23 @@ fn reopen_stdout() -> Option<File> {
         .ok()
 }
 
-/// A file that was not there before, not even as a link that leads nowhere.
-fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o666)
-        .open(path)
+/// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
+fn appending() -> OpenOptions {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    options.append(true).mode(0o666).custom_flags(flags.bits());
+    options
 }
 
-/// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
+/// Opens the file that is there, or makes one. Not both in one call: a sticky directory may refuse that for
+/// another user's file (proc_sys_fs(5), protected_regular).
 fn open_append(path: &Path) -> io::Result<(File, u64)> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o666)
-        .custom_flags(flags.bits())
-        .open(path)?;
+    let file = match appending().open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            appending().create(true).open(path)?
+        }
+        opened => opened?,
+    };
     let size = file.metadata()?.len();
     Ok((file, size))
 }
@@ -507,7 +514,7 @@ fn open_append(path: &Path) -> io::Result<(File, u64)> {
 fn shift(path: &Path, keep: u32) -> Result<(), String> {
     let mut numbers = rotated(path).map_err(|e| {
         format!(
-            "cannot list the directory of log '{}': {}",
+            "cannot list the directory of log '{}': {}; writing on to the same file",
             path.display(),
             error_text(&e)
         )
@@ -531,7 +538,7 @@ fn shift(path: &Path, keep: u32) -> Result<(), String> {
 fn rename(from: &Path, to: &Path) -> Result<(), String> {
     fs::rename(from, to).map_err(|e| {
         format!(
-            "cannot rename log '{}' to '{}': {}",
+            "cannot rename log '{}' to '{}': {}; writing on to the same file",
             from.display(),
             to.display(),
             error_text(&e)
@@ -651,6 +658,59 @@ mod tests {
         );
         assert_eq!(text(&path), format!("{STAMP}three\n"));
         assert!(!path.with_extension("1").exists());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_not_rotated_before_it_has_grown_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let line = STAMP.len() as u64 + 4;
+        let mut log = log_in(directory.path(), 2 * line, 0);
+        write(&mut log, "one");
+        write(&mut log, "two");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        for message in ["3rd", "4th", "5th"] {
+            write(&mut log, message);
+        }
+        assert_eq!(text(&path), format!("{STAMP}5th\n"));
+        assert_eq!(
+            text(path.with_extension("1")),
+            format!("{STAMP}3rd\n{STAMP}4th\n")
+        );
+    }
+
+    #[test]
+    fn a_grown_file_that_somebody_moved_is_only_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 10, 0);
+        write(&mut log, "one");
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        write(&mut log, "two");
+        assert_eq!(text(&path), format!("{STAMP}two\n"));
+        assert!(!path.with_extension("1").exists());
+    }
+
+    #[test]
+    fn a_grown_file_that_cannot_be_rotated_says_so_once_per_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 200, 1);
+        // A directory can be neither removed nor replaced as a file can.
+        fs::create_dir(directory.path().join("log.1")).unwrap();
+        for _ in 0..20 {
+            write(&mut log, "x");
+        }
+        let log = text(&path);
+        assert_eq!(log.matches("] x\n").count(), 20);
+        let refusals = log.matches("cannot rename log").count() as u64;
+        assert!((2..=log.len() as u64 / 200).contains(&refusals), "{log}");
+        assert!(log.contains("; writing on to the same file\n"), "{log}");
     }
 
     #[test]

@@ -10,6 +10,10 @@ most_crates=15
 
 contrib/static-build >"$here/build" 2>&1 || { cat "$here/build"; fail "contrib/static-build builds it"; finish; }
 program=$(sed -n 's/^\(.*\): [0-9]* bytes$/\1/p' "$here/build")
+case $program in
+/*) ;;
+*) program=$(pwd)/$program ;;
+esac
 size=$(wc -c <"$program")
 expect "it has at most $most_bytes bytes ($size)" [ "$size" -le "$most_bytes" ]
 
@@ -33,7 +37,7 @@ shows_no_path() {
         # A home directory of `/` would be found everywhere.
         [ ${#path} -lt 4 ] || ! strings -a "$program" | grep -F -e "$path" || found=1
     done
-    return $found
+    return "$found"
 }
 expect "no path of this machine is in it" shows_no_path
 
@@ -158,7 +162,10 @@ for modules in 'files' 'ldap sss nosuchmodule' 'files systemd winbind' '[NOTFOUN
     refused "an unknown name with it" \
         "there is no user 'nobody'; give a number if users cannot be looked up here" -u nobody
 done
-rm -r "$root/etc" "$root/lib"
+rm -r "${root:?}/etc" "${root:?}/lib"
+
+expect "it gives up root by name" env BIN="$program" sh tests/system/privileges.sh
+expect "it is a good process 1" env BIN="$program" sh tests/system/pid1.sh
 
 # Descriptors 0 to 2, each open or closed. The Rust runtime needs /dev/null for the closed ones.
 
