@@ -118,7 +118,7 @@ fn live_lines_of_every_length() {
     for (script, lines) in [
         ("yes '' | head -c 256K", 1 << 18),
         ("yes | head -c 512K >&2", 1 << 18),
-        ("head -c 200M /dev/zero", (200 << 20) / 8192),
+        ("head -c 50M /dev/zero", (50 << 20) / 8192),
     ] {
         let place = Place::new();
         let jobs = printing(&place, script, "livelog: yes");
