@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::config::values::on_one_line;
+
 /// Exit statuses, in sysexits' terms where there is one (sysexits.h).
 pub mod exit {
     /// All went well.
@@ -182,7 +184,8 @@ pub struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; see 'buildd-sequencer --help'", self.0)
+        let message = on_one_line(&self.0);
+        write!(f, "{message}; see 'buildd-sequencer --help'")
     }
 }
 

@@ -438,15 +438,12 @@ impl Daemon {
     }
 
     fn say(&mut self, level: Level, message: &str) {
-        self.say_bytes(level, message.as_bytes());
+        self.say_parts(level, &[message.as_bytes()]);
     }
 
-    fn say_bytes(&mut self, level: Level, message: &[u8]) {
-        let wall = SystemTime::now();
-        self.log.add(wall, level, message);
-        if self.log.waiting() >= LOG_BATCH {
-            self.log.flush(Instant::now(), wall);
-        }
+    /// Logs a message that comes in parts.
+    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        say(&mut self.log, level, parts);
     }
 
     /// A decision, for `spew`; not even put into words otherwise.
@@ -455,6 +452,15 @@ impl Daemon {
             let decision = decision();
             self.say(Level::Info, &decision);
         }
+    }
+}
+
+/// Logs a message; writes once enough has come together.
+fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
+    let wall = SystemTime::now();
+    log.add_parts(wall, level, parts);
+    if log.waiting() >= LOG_BATCH {
+        log.flush(Instant::now(), wall);
     }
 }
 
