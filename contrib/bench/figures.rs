@@ -22,18 +22,19 @@ impl Figures {
         }
     }
 
-    /// `1.23 (1.20 to 1.31)`
+    /// The median with the quartiles: `1.23 (1.20 to 1.31)`
     pub fn show(&self) -> String {
         let sorted = self.sorted();
-        match (sorted.first(), sorted.last()) {
-            (Some(&least), Some(&most)) if sorted.len() > 1 => format!(
-                "{} ({} to {})",
-                short(self.median()),
-                short(least),
-                short(most)
-            ),
-            _ => short(self.median()),
-        }
+        let Some(last) = sorted.len().checked_sub(1).filter(|&last| last > 0) else {
+            return short(self.median());
+        };
+        let (low, high) = (sorted[last.div_ceil(4)], sorted[last - last.div_ceil(4)]);
+        format!(
+            "{} ({} to {})",
+            short(self.median()),
+            short(low),
+            short(high)
+        )
     }
 }
 
@@ -73,8 +74,8 @@ impl Table {
 
     pub fn markdown(&self) -> String {
         let mut text =
-            "What the daemon costs, as `cargo bench` measured it: the median, and the spread in \
-                        brackets.\n\n| what | measured | beside |\n|---|---|---|\n"
+            "What the daemon costs, as `cargo bench` measured it: the median, and the middle half of \
+                        all measurements in brackets.\n\n| what | measured | beside |\n|---|---|---|\n"
                 .to_string();
         for [what, figure, beside] in &self.rows {
             let _ = writeln!(text, "| {what} | {figure} | {beside} |");
