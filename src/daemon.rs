@@ -238,7 +238,7 @@ impl Daemon {
     fn take(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                JOB_STDOUT | JOB_STDERR => self.read_run(event.token()),
+                JOB_STDOUT | JOB_STDERR => self.run_event(event),
                 MAIL_INPUT => self.feed_delivery(),
                 MAIL_OUTPUT => self.read_delivery(),
                 LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),

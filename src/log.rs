@@ -218,7 +218,7 @@ impl Log {
             return;
         }
         if let Err(error) = self.rotate_if_grown() {
-            self.append(wall, Level::Error, error.as_bytes());
+            self.append(wall, Level::Error, &[error.as_bytes()]);
         }
         self.write_waiting(now);
         if self.waiting.is_empty() && self.dropped > 0 {
