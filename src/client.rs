@@ -72,12 +72,18 @@ fn socket_path(options: &Options) -> Result<PathBuf, String> {
 fn exchange(socket: &Path, request: &Request, limit: Option<Duration>) -> Result<Answer, String> {
     let until = limit.map(|limit| Instant::now() + limit);
     let at = |why: &dyn std::fmt::Display| format!("'{}': {why}", socket.display());
-    let mut stream = connect(socket, until).map_err(|errno| at(&system_text(errno)))?;
-    let mut line = request.to_string();
+    // Also a command that waits for a run does not wait for ever for a daemon that is too busy to listen.
+    let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
+    let mut stream = connect(socket, connected_by).map_err(|errno| match errno {
+        Errno::EAGAIN => at(&"it is too busy to take a connection"),
+        errno => at(&system_text(errno)),
+    })?;
+    let mut line = request.to_string().into_bytes();
+    // A name that is cut is no job's either, and the daemon says so.
     line.truncate(MAX_LINE - 1);
-    line.push('\n');
+    line.push(b'\n');
     stream
-        .write_all(line.as_bytes())
+        .write_all(&line)
         .map_err(|error| at(&error_text(&error)))?;
     let mut answer = Vec::new();
     let mut buffer = [0; 8192];
@@ -111,13 +117,11 @@ fn exchange(socket: &Path, request: &Request, limit: Option<Duration>) -> Result
     })
 }
 
-fn connect(socket: &Path, until: Option<Instant>) -> Result<UnixStream, Errno> {
+fn connect(socket: &Path, until: Instant) -> Result<UnixStream, Errno> {
     loop {
         match control::try_connect(socket) {
             Ok(fd) => return blocking(fd),
-            Err(Errno::EAGAIN) if until.is_none_or(|until| Instant::now() < until) => {
-                thread::sleep(CONNECT_AGAIN)
-            }
+            Err(Errno::EAGAIN) if Instant::now() < until => thread::sleep(CONNECT_AGAIN),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

@@ -1,20 +1,21 @@
 //! The control socket: takes one line from each client and gives a text back. Non-blocking and bounded, so that
 //! no client can delay a job; what the lines mean is not known here.
 
-use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+mod listening;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket};
-use nix::sys::stat::{Mode, umask};
+
+use listening::Listening;
+pub use listening::{BindError, try_connect};
 
 /// Clients at a time.
 pub const MAX_CLIENTS: usize = 16;
@@ -22,6 +23,10 @@ pub const MAX_CLIENTS: usize = 16;
 pub const MAX_LINE: usize = 4096;
 /// How long a client may take to send its line, and how long it may take nothing of an answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// When connections that the system would not let us take are tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// The answer to a line that does not end.
+const TOO_LONG: &[u8] = b"2\nthe request is longer than 4096 bytes\n";
 
 /// Who is at the other end of a connection (SO_PEERCRED, unix(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +46,6 @@ pub struct Asked {
     pub peer: Peer,
     /// The line, without its end.
     pub line: String,
-}
-
-/// Why there is no socket.
-#[derive(Debug)]
-pub enum BindError {
-    /// A daemon answers there.
-    Taken,
-    /// The system's words.
-    System(io::Error),
 }
 
 #[derive(Debug)]
@@ -72,52 +68,52 @@ struct Client {
     heard: Instant,
 }
 
-/// The socket and its clients.
+/// The socket, if there is one, and its clients.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
-    path: PathBuf,
-    /// Device and inode of the socket's file.
-    identity: Option<(u64, u64)>,
+    listening: Option<Listening>,
     clients: [Option<Client>; MAX_CLIENTS],
     next_id: u64,
     first: Token,
+    retry_at: Option<Instant>,
 }
 
 impl Server {
     /// How many tokens a server takes: one for the socket, then one for each client.
     pub const TOKENS: usize = 1 + MAX_CLIENTS;
 
-    /// Listens at `path`, mode 0660 from its first moment on, and has `registry` report it under the tokens from
-    /// `first` on. A socket whose daemon is dead is replaced.
-    pub fn bind(path: &Path, registry: &Registry, first: Token) -> Result<Server, BindError> {
-        if answers(path) {
-            return Err(BindError::Taken);
-        }
-        let listener = listen(path).map_err(BindError::System)?;
-        listener.set_nonblocking(true).map_err(BindError::System)?;
-        let identity = fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()));
-        let server = Server {
-            listener,
-            path: path.to_path_buf(),
-            identity,
+    /// A server without a socket, which will use the tokens from `first` on.
+    pub fn new(first: Token) -> Server {
+        Server {
+            listening: None,
             clients: [const { None }; MAX_CLIENTS],
             next_id: 0,
             first,
-        };
-        let fd = server.listener.as_raw_fd();
-        registry
-            .register(&mut SourceFd(&fd), first, Interest::READABLE)
-            .map_err(BindError::System)?;
-        Ok(server)
+            retry_at: None,
+        }
+    }
+
+    /// Listens at `path`, mode 0660 from its first moment on, and has `registry` tell of it. A socket whose daemon
+    /// is dead is replaced. Clients of a socket elsewhere stay; that one is removed once this one is there.
+    pub fn listen(&mut self, path: &Path, registry: &Registry) -> Result<(), BindError> {
+        let in_place = |listening: &Listening| listening.path() == path && listening.is_in_place();
+        if self.listening.as_ref().is_some_and(in_place) {
+            return Ok(());
+        }
+        self.listening = Some(Listening::at(path, registry, self.first)?);
+        Ok(())
+    }
+
+    /// Takes no more clients and removes the socket; those that are there get their answers.
+    pub fn close(&mut self) {
+        self.listening = None;
     }
 
     /// Where it listens.
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn path(&self) -> Option<&Path> {
+        self.listening.as_ref().map(Listening::path)
     }
 
-    /// Has clients reported under other tokens, so that a server that takes this one's place can have its own.
     fn token(&self, slot: usize) -> Token {
         Token(self.first.0 + 1 + slot)
     }
@@ -125,17 +121,30 @@ impl Server {
     /// Takes new clients. One more than there is room for takes the place of the one silent longest; one that
     /// waits for a run keeps its place.
     pub fn accept(&mut self, registry: &Registry, now: Instant) {
+        self.retry_at = None;
         // Bounded: whoever connects in an endless loop must not keep the daemon here.
         for _ in 0..MAX_CLIENTS {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.admit(stream, registry, now),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return,
+            let Some(listening) = &self.listening else {
+                return;
+            };
+            match listening.accept() {
+                Ok(stream) => self.admit(stream, registry, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(_) => {
+                    // No descriptor is free, say. Nothing will tell when that has changed.
+                    self.retry_at = Some(now + RETRY);
+                    return;
+                }
             }
         }
-        // Edge-triggered: more may wait without another event, so the event is asked for anew.
-        let fd = self.listener.as_raw_fd();
-        let _ = registry.reregister(&mut SourceFd(&fd), self.first, Interest::READABLE);
+        if let Some(listening) = &self.listening {
+            listening.tell_again(registry, self.first);
+        }
     }
 
     fn admit(&mut self, stream: UnixStream, registry: &Registry, now: Instant) {
@@ -176,42 +185,40 @@ impl Server {
         if let Some(free) = self.clients.iter().position(Option::is_none) {
             return Some(free);
         }
-        let heard = |client: &Option<Client>| {
-            client
-                .as_ref()
-                .filter(|c| !matches!(c.stage, Stage::Held))
-                .map(|c| c.heard)
-        };
-        let silent = self
-            .clients
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, client)| Some((heard(client)?, slot)));
+        let clients = self.clients.iter().enumerate();
+        let silent =
+            clients.filter_map(|(slot, client)| Some((client.as_ref()?.deadline()?, slot)));
         let (_, slot) = silent.min()?;
         self.clients[slot] = None;
         Some(slot)
     }
 
     /// Deals with an event of the client in `slot` and returns its request once that is complete. `gone`: the
-    /// connection is closed in both directions.
+    /// connection is closed in both directions, so that nobody is left to be answered.
     pub fn client_event(&mut self, slot: usize, gone: bool, now: Instant) -> Option<Asked> {
         let client = self.clients.get_mut(slot)?.as_mut()?;
         match &client.stage {
-            Stage::Reading(_) => match client.read_line(now) {
-                Ok(None) => None,
-                Ok(Some(line)) => {
-                    client.stage = Stage::Held;
-                    Some(Asked {
+            Stage::Reading(_) => {
+                let read = client.read_line(now);
+                let asked = match read {
+                    Line::NotYet => return None,
+                    Line::TooLong => {
+                        self.answer_with(slot, TOO_LONG.to_vec(), now);
+                        return None;
+                    }
+                    Line::None => None,
+                    Line::Complete(line) => Some(Asked {
                         client: client.id,
                         peer: client.peer,
                         line,
-                    })
-                }
-                Err(()) => {
+                    }),
+                };
+                client.stage = Stage::Held;
+                if gone || asked.is_none() {
                     self.clients[slot] = None;
-                    None
                 }
-            },
+                asked
+            }
             Stage::Held => {
                 if gone {
                     self.clients[slot] = None;
@@ -234,11 +241,12 @@ impl Server {
         let Some(slot) = place else { return };
         let mut answer = format!("{status}\n").into_bytes();
         answer.extend_from_slice(text);
+        self.answer_with(slot, answer, now);
+    }
+
+    fn answer_with(&mut self, slot: usize, text: Vec<u8>, now: Instant) {
         if let Some(client) = &mut self.clients[slot] {
-            client.stage = Stage::Answering {
-                text: answer,
-                written: 0,
-            };
+            client.stage = Stage::Answering { text, written: 0 };
             client.heard = now;
         }
         self.write(slot, now);
@@ -247,6 +255,12 @@ impl Server {
     /// Whether a client is still there.
     pub fn holds(&self, client: u64) -> bool {
         self.clients.iter().flatten().any(|c| c.id == client)
+    }
+
+    /// How many clients wait for a run to end.
+    pub fn held(&self) -> usize {
+        let stages = self.clients.iter().flatten().map(|c| &c.stage);
+        stages.filter(|stage| matches!(stage, Stage::Held)).count()
     }
 
     fn write(&mut self, slot: usize, now: Instant) {
@@ -258,81 +272,73 @@ impl Server {
         }
     }
 
-    /// When `expire` has something to do.
+    /// When `act` has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        let waited_for = self
-            .clients
-            .iter()
-            .flatten()
-            .filter(|c| !matches!(c.stage, Stage::Held));
-        waited_for.map(|c| c.heard + PATIENCE).min()
+        let clients = self.clients.iter().flatten();
+        let patience = clients.filter_map(Client::deadline).min();
+        patience.into_iter().chain(self.retry_at).min()
     }
 
-    /// Drops clients that have been silent for too long.
-    pub fn expire(&mut self, now: Instant) {
+    /// Drops clients that have been silent for too long, and tries again to take those that could not be taken.
+    pub fn act(&mut self, registry: &Registry, now: Instant) {
         for place in &mut self.clients {
-            if place
-                .as_ref()
-                .is_some_and(|c| !matches!(c.stage, Stage::Held) && now >= c.heard + PATIENCE)
-            {
+            let deadline = place.as_ref().and_then(Client::deadline);
+            if deadline.is_some_and(|at| now >= at) {
                 *place = None;
             }
         }
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.accept(registry, now);
+        }
     }
 }
 
-impl Drop for Server {
-    /// Removes the socket's file, if it is still this server's.
-    fn drop(&mut self) {
-        let named = fs::symlink_metadata(&self.path)
-            .ok()
-            .map(|m| (m.dev(), m.ino()));
-        if named.is_some() && named == self.identity {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+/// What a client has said so far.
+enum Line {
+    /// Not all of it.
+    NotYet,
+    /// Nothing, and nothing will come.
+    None,
+    /// More than `MAX_LINE`.
+    TooLong,
+    /// Its request, without the end of the line.
+    Complete(String),
 }
 
 impl Client {
-    /// `Ok(None)`: the line is not complete yet. `Err`: there will be none.
-    fn read_line(&mut self, now: Instant) -> Result<Option<String>, ()> {
+    /// When it has been silent for too long. The time to send the line is not renewed by each byte of it.
+    fn deadline(&self) -> Option<Instant> {
+        (!matches!(self.stage, Stage::Held)).then(|| self.heard + PATIENCE)
+    }
+
+    fn read_line(&mut self, now: Instant) -> Line {
         let Stage::Reading(line) = &mut self.stage else {
-            return Ok(None);
+            return Line::NotYet;
         };
         let mut buffer = [0; 512];
-        loop {
+        let end = loop {
             match self.stream.read(&mut buffer) {
                 // A client that closes its side has said all it wants to, line feed or not.
-                Ok(0) if line.is_empty() => return Err(()),
-                Ok(0) => break,
+                Ok(0) if line.is_empty() => return Line::None,
+                Ok(0) => break line.len(),
                 Ok(n) => {
-                    // The time to send the line runs from the connection on: no renewal for each byte.
                     line.extend_from_slice(&buffer[..n]);
-                    if line.contains(&b'\n') {
-                        break;
+                    let end = line.iter().position(|&byte| byte == b'\n');
+                    if end.unwrap_or(line.len()) >= MAX_LINE {
+                        return Line::TooLong;
                     }
-                    if line.len() >= MAX_LINE {
-                        return Err(());
+                    if let Some(end) = end {
+                        break end;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(_) => return Err(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Line::NotYet,
+                Err(_) => return Line::None,
             }
-        }
+        };
         self.heard = now;
-        let end = line
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .unwrap_or(line.len());
-        if end >= MAX_LINE {
-            return Err(());
-        }
-        Ok(Some(
-            String::from_utf8_lossy(&line[..end])
-                .trim_end_matches('\r')
-                .to_string(),
-        ))
+        let line = String::from_utf8_lossy(&line[..end]);
+        Line::Complete(line.trim_end_matches('\r').to_string())
     }
 
     /// Whether the client is done with, all written or gone.
@@ -354,39 +360,4 @@ impl Client {
         }
         true
     }
-}
-
-/// Whether a living daemon has the socket. One too busy to take the connection is alive.
-fn answers(path: &Path) -> bool {
-    matches!(
-        try_connect(path),
-        Ok(_) | Err(Errno::EAGAIN | Errno::EACCES | Errno::EPERM)
-    )
-}
-
-/// Connects without waiting.
-pub fn try_connect(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    Ok(fd)
-}
-
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    // bind(2) gives the socket its mode by the mask alone; a chmod after it would come too late.
-    let mask = umask(Mode::from_bits_truncate(0o117));
-    let bound = UnixListener::bind(path);
-    let bound = match bound {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && is_socket(path) => {
-            fs::remove_file(path).and_then(|()| UnixListener::bind(path))
-        }
-        other => other,
-    };
-    umask(mask);
-    bound
-}
-
-fn is_socket(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-    fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket())
 }

@@ -18,8 +18,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, Fault, Job};
-use crate::control::Server;
+use crate::config::{Config, ControlSocket, Fault, Job};
+use crate::control::{MAX_CLIENTS, Server};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -63,6 +63,8 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// The command line's control socket, which wins.
+    pub socket: Option<PathBuf>,
     /// Whether standard output is gone, so that there has to be a file.
     pub detached: bool,
     /// The command line's `--spew`.
@@ -73,6 +75,12 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
+    /// Where to listen for commands.
+    pub fn control_socket(&self, config: &Config) -> ControlSocket {
+        let named = self.socket.clone().map(ControlSocket::At);
+        named.unwrap_or_else(|| config.controlsocket.clone())
+    }
+
     /// The log's file; `None` is standard output.
     pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
         let path = self
@@ -100,12 +108,14 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
-    started: Instant,
-    configured: Instant,
+    started: (Instant, SystemTime),
+    configured: SystemTime,
     counters: Counters,
     files: Files,
-    control: Option<Server>,
+    control: Server,
     waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -152,12 +162,13 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
-            started: now,
-            configured: now,
+            started: (now, wall),
+            configured: wall,
             counters: Counters::default(),
             files: Files::default(),
-            control: None,
+            control: Server::new(CONTROL),
             waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -165,15 +176,16 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
-        if let Some(warning) = state.warning {
-            daemon.say(Level::Warning, &warning);
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
         }
-        daemon.open_control()?;
         daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -183,13 +195,16 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.
@@ -231,15 +246,15 @@ impl Daemon {
             }
         }
         for event in events {
-            let now = Instant::now();
-            match event.token().0.checked_sub(CONTROL.0) {
-                Some(0) => self.accept_clients(now),
-                Some(slot) if slot < Server::TOKENS => {
-                    let gone = event.is_write_closed() || event.is_error();
-                    self.client_event(slot - 1, gone, now);
-                }
-                _ => {}
+            let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
+            if slot < MAX_CLIENTS {
+                let gone = event.is_write_closed() || event.is_error();
+                self.client_event(slot, gone, Instant::now());
             }
+        }
+        // New clients last: a flood of them must not take the place of one whose request is here.
+        if events.iter().any(|event| event.token() == CONTROL) {
+            self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
         if events.iter().any(|event| event.token() == SIGNALS) {
@@ -353,7 +368,7 @@ impl Daemon {
             self.phase.deadline(),
             self.supervisor.deadline(),
             self.files_deadline(now),
-            self.control.as_ref().and_then(Server::deadline),
+            self.control.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -366,9 +381,7 @@ impl Daemon {
         self.act_on_phase(now);
         self.act_on_files(now);
         self.supervisor.act(now);
-        if let Some(server) = &mut self.control {
-            server.expire(now);
-        }
+        self.control.act(self.poll.registry(), now);
     }
 
     /// The state as it is shown.
@@ -383,7 +396,8 @@ impl Daemon {
         View {
             now,
             wall: SystemTime::now(),
-            started: self.started,
+            started: self.started.1,
+            up: now.saturating_duration_since(self.started.0),
             configured: self.configured,
             phase: self.phase.word(),
             host: &self.host,
@@ -421,15 +435,12 @@ impl Daemon {
     }
 
     fn say(&mut self, level: Level, message: &str) {
-        self.say_bytes(level, message.as_bytes());
+        self.say_parts(level, &[message.as_bytes()]);
     }
 
-    fn say_bytes(&mut self, level: Level, message: &[u8]) {
-        let wall = SystemTime::now();
-        self.log.add(wall, level, message);
-        if self.log.waiting() >= LOG_BATCH {
-            self.log.flush(Instant::now(), wall);
-        }
+    /// Logs a message that comes in parts.
+    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        say(&mut self.log, level, parts);
     }
 
     /// A decision, for `spew`; not even put into words otherwise.
@@ -438,6 +449,15 @@ impl Daemon {
             let decision = decision();
             self.say(Level::Info, &decision);
         }
+    }
+}
+
+/// Logs a message; writes once enough has come together.
+fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
+    let wall = SystemTime::now();
+    log.add_parts(wall, level, parts);
+    if log.waiting() >= LOG_BATCH {
+        log.flush(Instant::now(), wall);
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A write that takes long is followed by at least this many times as long without one.
 const REST: u32 = 20;
 
+/// No file that `read` takes is larger.
+const MAX_SIZE: u64 = 1 << 30;
+
 /// A file that is kept up to date.
 #[derive(Debug)]
 pub struct Kept {
@@ -24,6 +28,15 @@ pub struct Kept {
     not_before: Option<Instant>,
     /// Whether the last write failed, so that the failure is told once.
     failed: bool,
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub struct NotWritten {
+    /// Why.
+    pub error: io::Error,
+    /// Whether the one before it did not fail.
+    pub is_news: bool,
 }
 
 impl Kept {
@@ -53,14 +66,8 @@ impl Kept {
         self.changed.then(|| self.not_before.unwrap_or(now))
     }
 
-    /// Writes `text` in place of what is there; with `sync` it is on the disk when this returns. `Err` is worth
-    /// telling: it comes once for any number of failures in a row.
-    pub fn write(
-        &mut self,
-        text: &[u8],
-        sync: bool,
-        now: Instant,
-    ) -> Result<(), Option<io::Error>> {
+    /// Writes `text` in place of what is there; with `sync` it is on the disk when this returns.
+    pub fn write(&mut self, text: &[u8], sync: bool, now: Instant) -> Result<(), NotWritten> {
         self.changed = false;
         let result = replace(&self.path, text, self.mode, sync);
         self.not_before = Some(Instant::now() + INTERVAL.max(now.elapsed() * REST));
@@ -72,7 +79,8 @@ impl Kept {
             Err(error) => {
                 // It is still out of date: the next change is not waited for.
                 self.changed = true;
-                Err((!std::mem::replace(&mut self.failed, true)).then_some(error))
+                let is_news = !std::mem::replace(&mut self.failed, true);
+                Err(NotWritten { error, is_news })
             }
         }
     }
@@ -93,9 +101,32 @@ fn replace(path: &Path, text: &[u8], mode: u32, sync: bool) -> io::Result<()> {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        fs::File::open(directory)?.sync_all()?;
+        match fs::File::open(directory).and_then(|directory| directory.sync_all()) {
+            // A directory that may be searched but not read, and file systems that cannot do this.
+            Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
+            }
+            other => return other,
+        }
     }
     Ok(())
+}
+
+/// Reads a whole file, but nothing that is none: opening or reading it could take for ever.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    let refused = |why: &str| Err(io::Error::other(why.to_string()));
+    if !file.metadata()?.is_file() {
+        return refused("it is not a regular file");
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return refused("it is larger than 1 GiB");
+    }
+    Ok(bytes)
 }
 
 /// `.NAME.new`: hidden, and with an ending that no collector reads.

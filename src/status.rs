@@ -56,9 +56,11 @@ pub struct View<'a> {
     /// The same by the wall clock.
     pub wall: SystemTime,
     /// When the daemon started.
-    pub started: Instant,
+    pub started: SystemTime,
     /// When its configuration was read.
-    pub configured: Instant,
+    pub configured: SystemTime,
+    /// How long it has been up.
+    pub up: Duration,
     /// `working`, `draining` or `stopping`.
     pub phase: &'static str,
     /// This machine's name.
@@ -207,12 +209,19 @@ impl<'a> View<'a> {
     /// Jobs that wait behind the run under way: how many, which longest, and how long that one.
     pub fn waiting(&self) -> Option<(usize, &'a Job, Duration)> {
         self.running?;
-        let mut waiting = self
-            .schedule
-            .waiting(self.now)
-            .filter(|(_, time)| !time.is_zero());
-        let (place, time) = waiting.next()?;
-        Some((waiting.count() + 1, self.config.jobs.get(place)?, time))
+        let waiting = || {
+            let all = self.schedule.waiting(self.now);
+            all.filter(|(_, time)| !time.is_zero())
+        };
+        // Of those that wait equally long, the one that comes first.
+        let (place, time) = waiting().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
+        Some((waiting().count(), self.config.jobs.get(place)?, time))
+    }
+
+    /// The job that a late one or one that was asked for waits for.
+    pub fn behind(&self, row: &Row<'_>) -> Option<&'a str> {
+        let waits = matches!(row.state, State::Late | State::Next);
+        self.running.filter(|_| waits).map(|run| &*run.job.name)
     }
 
     /// `3 jobs wait, queue_builder longest (3540 seconds)`

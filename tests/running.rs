@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::{
     ALONE, Daemon, Pid, Place, Signal, is_running, job, place_of, ran, scheduled, wait_for,
+    wait_for_own_group,
 };
 use nix::sys::signal::{SigSet, kill};
 
@@ -777,11 +778,10 @@ fn a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only() {
     let place = Place::new();
     // timeout(1) gives itself a group of its own.
     place.script("job", "timeout 60 sleep 60 & echo $! >{dir}/pid; wait");
-    let daemon = place.daemon(&format!("{ALONE}{}timeout: 0.2\n", once("a", "./job")));
-    daemon.wait_for_log("Job a completed with exit code 143 (timed out after 0.2 seconds)\n");
-    let escaped = pids(&place, "pid", 1)[0];
-    assert!(is_running(escaped));
-    kill(Pid::from_raw(escaped), Signal::SIGTERM).unwrap();
+    let daemon = place.daemon(&format!("{ALONE}{}timeout: 0.6\n", once("a", "./job")));
+    let escaped = wait_for_own_group(&place, "pid");
+    daemon.wait_for_log("Job a completed with exit code 143 (timed out after 0.6 seconds)\n");
+    kill(escaped, Signal::SIGTERM).unwrap();
     assert!(
         daemon.log().contains("background process"),
         "{}",

@@ -3,13 +3,12 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::{CONTROL, Daemon, Phase};
+use super::{Daemon, Phase};
 use crate::cli::{self, Request, exit};
 use crate::config::{CONTROL_SOCKET, ControlSocket};
-use crate::control::{Asked, BindError, Peer, Server};
+use crate::control::{Asked, MAX_CLIENTS, Peer};
 use crate::life::Why;
 use crate::log::Level;
-use crate::process::error_text;
 use crate::status::{json, table};
 use crate::text::{brief, nearest};
 
@@ -27,60 +26,42 @@ type Reply = (u8, String);
 
 impl Daemon {
     /// Listens where the configuration says. Without a socket the daemon works as well, so only a path that was
-    /// set by hand is worth failing for: `Err` is the line that says why.
-    pub(super) fn open_control(&mut self) -> Result<(), String> {
-        let (path, by_hand) = match &self.config.controlsocket {
+    /// set by hand is worth failing for: `Err` is the line that says why, `Ok` the one that says why not there.
+    pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
+        let (path, by_hand) = match self.source.control_socket(&self.config) {
             ControlSocket::Off => {
-                self.control = None;
-                return Ok(());
+                self.control.close();
+                return Ok(None);
             }
             ControlSocket::Default => (CONTROL_SOCKET.into(), false),
-            ControlSocket::At(path) => (path.clone(), true),
+            ControlSocket::At(path) => (path, true),
         };
-        if self
-            .control
-            .as_ref()
-            .is_some_and(|server| server.path() == path)
-        {
-            return Ok(());
-        }
+        let Err(why) = self.control.listen(&path, self.poll.registry()) else {
+            return Ok(None);
+        };
         let shown = path.display();
-        let why = match Server::bind(&path, self.poll.registry(), CONTROL) {
-            Ok(server) => {
-                self.control = Some(server);
-                return Ok(());
-            }
-            Err(BindError::Taken) => "another daemon answers there".to_string(),
-            Err(BindError::System(error)) => error_text(&error),
-        };
         if by_hand {
             return Err(format!("cannot listen on control socket '{shown}': {why}"));
         }
-        self.say(
-            Level::Info,
-            &format!("No control socket at '{shown}': {why}."),
-        );
-        Ok(())
+        Ok(Some(format!("No control socket at '{shown}': {why}.")))
     }
 
-    /// Follows the configuration to another socket, or stays where it is if that cannot be.
-    pub(super) fn move_control(&mut self) {
-        if let Err(line) = self.open_control() {
-            self.say(Level::Error, &line);
+    /// Follows the configuration to another socket, or stays where it is if that cannot be; the line that says so.
+    pub(super) fn move_control(&mut self) -> Option<String> {
+        let (level, mut line) = match self.open_control() {
+            Ok(line) => (Level::Info, line?),
+            Err(line) => (Level::Error, line),
+        };
+        match self.control.path() {
+            Some(path) => line.push_str(&format!("; it stays at '{}'", path.display())),
+            None => line.push_str("; there is none now"),
         }
-    }
-
-    pub(super) fn accept_clients(&mut self, now: Instant) {
-        if let Some(server) = &mut self.control {
-            server.accept(self.poll.registry(), now);
-        }
+        self.say(level, &line);
+        Some(line)
     }
 
     pub(super) fn client_event(&mut self, slot: usize, gone: bool, now: Instant) {
-        let Some(server) = &mut self.control else {
-            return;
-        };
-        if let Some(asked) = server.client_event(slot, gone, now) {
+        if let Some(asked) = self.control.client_event(slot, gone, now) {
             self.carry_out(&asked, now);
         }
     }
@@ -112,9 +93,7 @@ impl Daemon {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        if let Some(server) = &mut self.control {
-            server.answer(client, status, text.as_bytes(), now);
-        }
+        self.control.answer(client, status, text.as_bytes(), now);
     }
 
     /// The job of that name, or the refusal that offers the nearest one.
@@ -150,15 +129,18 @@ impl Daemon {
                 "the daemon stops; no job is started any more".to_string(),
             ));
         }
+        // One place is left for those who only ask, a health check above all.
+        if wait && self.control.held() >= MAX_CLIENTS {
+            let line = format!("{} clients wait for runs already", MAX_CLIENTS - 1);
+            return Some((exit::FAILURE, line));
+        }
         self.say_asked(&format!("run {name}"), asked.peer);
-        self.schedule.request(place);
+        self.schedule.request(place, now);
+        self.changed();
         if wait {
             let job = self.config.jobs[place].name.clone();
-            self.waiters.retain(|waiter| {
-                self.control
-                    .as_ref()
-                    .is_some_and(|server| server.holds(waiter.client))
-            });
+            let control = &self.control;
+            self.waiters.retain(|waiter| control.holds(waiter.client));
             self.waiters.push(Waiter {
                 client: asked.client,
                 job,
@@ -193,9 +175,7 @@ impl Daemon {
         let status = u8::try_from(code).unwrap_or(u8::MAX);
         let done: Vec<Waiter> = done;
         for waiter in done {
-            if let Some(server) = &mut self.control {
-                server.answer(waiter.client, status, output, now);
-            }
+            self.control.answer(waiter.client, status, output, now);
         }
     }
 
@@ -274,6 +254,7 @@ impl Daemon {
             ("resume", "resumed")
         };
         if changed > 0 {
+            self.changed();
             self.say_asked(
                 &format!(
                     "{verb}{}",
@@ -281,10 +262,11 @@ impl Daemon {
                 ),
                 peer,
             );
-            if let Err(why) = self.keep_state_now() {
-                let line = format!("{done}, but a restart will not know: {why}");
-                return (exit::FAILURE, line);
-            }
+        }
+        // Also where nothing changes now: the last time it may not have come to the disk.
+        if let Err(why) = self.keep_state_now() {
+            let line = format!("{done}, but a restart will not know: {why}");
+            return (exit::FAILURE, line);
         }
         let answer = match (name, changed) {
             (Some(name), 0) if hold => format!("{name} was paused already"),

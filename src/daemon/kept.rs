@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use super::Daemon;
 use crate::config::Config;
-use crate::files::Kept;
+use crate::files::{self, Kept, NotWritten};
 use crate::log::Level;
 use crate::process::error_text;
 use crate::state::{self, Now, State};
@@ -21,6 +21,8 @@ const METRICS_MODE: u32 = 0o644;
 pub struct Files {
     state: Option<Kept>,
     metrics: Option<Kept>,
+    /// The beginning of the run that they show as stuck.
+    stuck: Option<Instant>,
 }
 
 /// What the configured state file holds, and why it is not used where that is so.
@@ -28,7 +30,7 @@ pub fn read_state(config: &Config, wall: SystemTime) -> State {
     let Some(path) = &config.statefile else {
         return State::default();
     };
-    let mut state = match fs::read(path) {
+    let mut state = match files::read(path) {
         Ok(text) => state::read(&text, wall),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return State::default(),
         Err(error) => State::unusable(error_text(&error)),
@@ -79,10 +81,24 @@ impl Daemon {
         let kept = [&self.files.state, &self.files.metrics]
             .into_iter()
             .flatten();
-        kept.filter_map(|kept| kept.deadline(now)).min()
+        let files = kept.filter_map(|kept| kept.deadline(now));
+        files.chain(self.becomes_stuck()).min()
+    }
+
+    /// When the run under way will have taken longer than its `stuckafter`: nothing else happens then that would
+    /// bring it into the metrics.
+    fn becomes_stuck(&self) -> Option<Instant> {
+        let run = self.run.as_ref()?;
+        let limit = run.job.settings.stuckafter;
+        let is_news = !limit.is_zero() && self.files.stuck != Some(run.started);
+        is_news.then(|| run.started + limit)
     }
 
     pub(super) fn act_on_files(&mut self, now: Instant) {
+        if self.becomes_stuck().is_some_and(|at| at <= now) {
+            self.files.stuck = self.run.as_ref().map(|run| run.started);
+            self.changed();
+        }
         let due = |kept: &Option<Kept>| {
             kept.as_ref()
                 .and_then(|kept| kept.deadline(now))
@@ -131,15 +147,16 @@ impl Daemon {
         &mut self,
         what: &str,
         kept: &Kept,
-        result: Result<(), Option<io::Error>>,
+        result: Result<(), NotWritten>,
     ) -> Result<(), String> {
-        let Err(error) = result else { return Ok(()) };
-        let shown = kept.path().display();
-        let Some(error) = error else {
-            return Err(format!("{what} '{shown}' cannot be written"));
+        let Err(NotWritten { error, is_news }) = result else {
+            return Ok(());
         };
+        let shown = kept.path().display();
         let why = format!("cannot write {what} '{shown}': {}", error_text(&error));
-        self.say(Level::Error, &format!("{why}; trying again every second."));
+        if is_news {
+            self.say(Level::Error, &format!("{why}; trying again every second."));
+        }
         Err(why)
     }
 

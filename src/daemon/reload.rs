@@ -49,7 +49,7 @@ impl Daemon {
     fn adopt(&mut self, loaded: Loaded, now: Instant) -> Vec<String> {
         let mut lines = config::diff::difference(&self.config, &loaded.config).lines;
         let old = std::mem::replace(&mut self.config, loaded.config);
-        self.configured = now;
+        self.configured = SystemTime::now();
         self.carry_over(&old, now);
         if lines.is_empty() {
             lines.push("Configuration reloaded: nothing has changed.".to_string());
@@ -61,7 +61,7 @@ impl Daemon {
             self.say(Level::Info, line);
         }
         self.follow_log();
-        self.move_control();
+        lines.extend(self.move_control());
         self.open_files();
         self.dismiss_waiters(now);
         lines

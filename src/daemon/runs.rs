@@ -10,7 +10,7 @@ use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays};
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays, say};
 use crate::config::Job;
 use crate::life::{Action, Exit, Life, Why};
 use crate::log::Level;
@@ -172,10 +172,13 @@ impl Daemon {
     /// Reads what one of the run's pipes holds, within bounds.
     fn read_run(&mut self, token: Token) {
         let Some(run) = &mut self.run else { return };
+        let job = Rc::clone(&run.job);
+        let name = job.name.as_bytes();
         let stream = run.stream(token);
         let Some(pipe) = &mut stream.pipe else { return };
         stream.more = false;
-        let mut live = Vec::new();
+        // Logged as they are cut: a turn's lines are too many to be kept.
+        let mut live = |line: &[u8]| say(&mut self.log, Level::Info, &[name, b": ", line]);
         let mut closed = false;
         for turn in 0.. {
             if turn == READS_PER_TURN {
@@ -187,7 +190,7 @@ impl Daemon {
                 Ok(n) => {
                     stream.capture.push(&self.buffer[..n]);
                     if let Some(lines) = &mut stream.lines {
-                        lines.push(&self.buffer[..n], |line| live.push(line.to_vec()));
+                        lines.push(&self.buffer[..n], &mut live);
                     }
                     // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
                     if n == self.buffer.len() || stream.hung_up {
@@ -201,31 +204,20 @@ impl Daemon {
         }
         if closed {
             if let Some(lines) = &mut stream.lines {
-                lines.finish(|line| live.push(line.to_vec()));
+                lines.finish(&mut live);
             }
             stream.pipe = None;
             run.life.pipe_closed();
         }
-        self.log_live(live);
     }
 
+    /// Reads both pipes until they are empty, also where no event said that there is more.
     fn read_to_the_end(&mut self) {
         for token in [JOB_STDOUT, JOB_STDERR] {
             if let Some(run) = &mut self.run {
                 run.stream(token).hung_up = true;
             }
             self.read_run(token);
-        }
-    }
-
-    fn log_live(&mut self, lines: Vec<Vec<u8>>) {
-        let Some(job) = self.run.as_ref().map(|run| Rc::clone(&run.job)) else {
-            return;
-        };
-        for line in lines {
-            let mut message = format!("{}: ", job.name).into_bytes();
-            message.extend_from_slice(&line);
-            self.say_bytes(Level::Info, &message);
         }
     }
 
@@ -362,10 +354,9 @@ impl Daemon {
     }
 
     fn log_output(&mut self, heading: &[u8], output: &Capture) {
-        let mut message = heading.to_vec();
-        output.append_to(&mut message);
-        message.push(b'\n');
-        self.say_bytes(Level::Info, &message);
+        let gap = output.gap();
+        let [first, gap, older, newer] = output.parts(&gap);
+        self.say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
     fn report_failure(&mut self, ended: Ended, now: Instant) {
@@ -470,6 +461,7 @@ impl Daemon {
             &self.origin(SystemTime::now()),
         );
         self.send_report(Rc::new(report), &job, Level::Error, now);
+        self.changed();
     }
 
     fn origin(&mut self, now: SystemTime) -> Origin<'_> {

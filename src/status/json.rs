@@ -13,8 +13,8 @@ pub fn json(view: &View<'_>) -> String {
     object.text("version", env!("CARGO_PKG_VERSION"));
     object.text("host", view.host);
     object.number("pid", u64::from(std::process::id()));
-    object.time("started", Some(view.wall_time(view.started)));
-    object.time("configured", Some(view.wall_time(view.configured)));
+    object.time("started", Some(view.started));
+    object.time("configured", Some(view.configured));
     object.text("state", view.phase);
     object.raw("running", &running(view));
     object.number("waiting", view.waiting().map_or(0, |(n, ..)| n as u64));
@@ -77,6 +77,7 @@ fn job(view: &View<'_>, row: &Row<'_>) -> String {
     let mut object = Object::new();
     object.text("name", &row.job.name);
     object.text("state", &row.state.word().to_lowercase());
+    object.maybe("behind", view.behind(row));
     object.time("due", row.due().map(|due| view.wall_time(due)));
     object.time("started", record.started());
     object.time("ended", record.ended_at());

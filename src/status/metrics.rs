@@ -68,7 +68,7 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "start_time_seconds",
         "gauge",
         "When the daemon started, in seconds since 1970.",
-        stamp(view.wall_time(view.started)),
+        stamp(view.started),
     );
     if let Some((ok, at)) = counters.last_reload {
         single(

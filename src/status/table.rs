@@ -1,7 +1,7 @@
 //! The status as a table for people: plain text, one line a job, what is unusual on top.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Row, State, View};
 use crate::record::Last;
@@ -22,8 +22,8 @@ pub fn table(view: &View<'_>) -> String {
         env!("CARGO_PKG_VERSION"),
         view.host,
         std::process::id(),
-        brief(view.now.saturating_duration_since(view.started)),
-        brief(view.now.saturating_duration_since(view.configured)),
+        brief(view.up),
+        brief(since(view, view.configured)),
         if view.phase == "working" {
             String::new()
         } else {
@@ -53,17 +53,6 @@ pub fn table(view: &View<'_>) -> String {
     line(&mut text, &TITLES.map(str::to_string), &widths);
     for (cells, _) in &rows {
         line(&mut text, cells, &widths);
-    }
-    for (_, row) in &rows {
-        if let Some((since, uid)) = row.record.paused_by() {
-            let ago = view.wall.duration_since(since).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "{} paused {} ago by uid {uid}",
-                row.job.name,
-                brief(ago)
-            );
-        }
     }
     text
 }
@@ -114,13 +103,20 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
             None if row.state == State::Waiting => brief(Duration::ZERO),
             None => format!("-{}", brief(view.now.saturating_duration_since(due))),
         });
+    let state = match (view.behind(row), row.record.paused_by()) {
+        (Some(job), _) => format!("{} behind {job}", row.state.word()),
+        (None, Some((at, uid))) if row.state == State::Paused => {
+            format!("paused {} by uid {uid}", brief(since(view, at)))
+        }
+        _ => row.state.word().to_string(),
+    };
     let ended = row
         .timing
         .ran
         .then(|| brief(view.now.saturating_duration_since(row.timing.since)));
     [
         row.job.name.to_string(),
-        row.state.word().to_string(),
+        state,
         due,
         ended.unwrap_or_else(none),
         row.record.took().map_or_else(none, precise),
@@ -130,10 +126,15 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
     ]
 }
 
+/// How long ago that was; nothing for a moment that a step of the clock has put ahead.
+fn since(view: &View<'_>, at: SystemTime) -> Duration {
+    view.wall.duration_since(at).unwrap_or_default()
+}
+
 /// `ok`, `exit 3 x12`
 fn outcome(last: Option<&Last>, in_a_row: u32) -> Option<String> {
     let last = last?;
-    Some(if in_a_row == 0 {
+    Some(if in_a_row < 2 {
         last.word.to_string()
     } else {
         format!("{} x{in_a_row}", last.word)
