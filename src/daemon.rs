@@ -129,7 +129,7 @@ impl Daemon {
         source: Source,
         config: Config,
         log: Log,
-        signals: Signals,
+        mut signals: Signals,
     ) -> Result<Daemon, String> {
         let refused = |what: &str, error: io::Error| {
             format!("cannot {what}: {}", process::error_text(&error))
@@ -257,12 +257,15 @@ impl Daemon {
             self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
-        if events.iter().any(|event| event.token() == SIGNALS) {
-            while let Some(signal) = self.signals.take() {
-                match signal {
-                    Signal::Child => child = true,
-                    signal => self.obey(signal),
-                }
+        for event in events {
+            let index = event.token().0.wrapping_sub(SIGNALS.0);
+            match (index < Signals::TOKENS)
+                .then(|| self.signals.take(index))
+                .flatten()
+            {
+                Some(Signal::Child) => child = true,
+                Some(signal) => self.obey(signal),
+                None => {}
             }
         }
         if child {
