@@ -2,7 +2,9 @@
 //! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
 //! are started in one place, the top of a turn; everything else only changes state.
 
+mod commands;
 mod deliveries;
+mod kept;
 mod reload;
 mod runs;
 mod stop;
@@ -16,7 +18,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, Fault, Job};
+use crate::config::{Config, ControlSocket, Fault, Job};
+use crate::control::{MAX_CLIENTS, Server};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -24,9 +27,13 @@ use crate::process::{self, Spawner};
 use crate::record::Record;
 use crate::schedule::{Delays, Schedule, Timing};
 use crate::signals::{Signal, Signals};
+use crate::state::Now;
+use crate::status::{Counters, Running, View, table};
 use crate::text::six_three_g;
 
+use commands::Waiter;
 use deliveries::Delivering;
+use kept::Files;
 use runs::Run;
 use stop::Phase;
 
@@ -36,6 +43,7 @@ const MAIL_INPUT: Token = Token(2);
 const MAIL_OUTPUT: Token = Token(3);
 const LOG: Token = Token(4);
 const SIGNALS: Token = Token(8);
+const CONTROL: Token = Token(32);
 
 /// Events taken from the kernel at once; what does not fit comes with the next turn.
 const EVENTS: usize = 64;
@@ -55,6 +63,8 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// The command line's control socket, which wins.
+    pub socket: Option<PathBuf>,
     /// Whether standard output is gone, so that there has to be a file.
     pub detached: bool,
     /// The command line's `--spew`.
@@ -65,6 +75,12 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
+    /// Where to listen for commands.
+    pub fn control_socket(&self, config: &Config) -> ControlSocket {
+        let named = self.socket.clone().map(ControlSocket::At);
+        named.unwrap_or_else(|| config.controlsocket.clone())
+    }
+
     /// The log's file; `None` is standard output.
     pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
         let path = self
@@ -92,6 +108,14 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
+    started: (Instant, SystemTime),
+    configured: SystemTime,
+    counters: Counters,
+    files: Files,
+    control: Server,
+    waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -116,8 +140,15 @@ impl Daemon {
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = Instant::now();
-        let schedule = Schedule::new(config.jobs.iter().map(|job| Timing::new(&delays(job), now)));
-        let records = vec![Record::default(); config.jobs.len()];
+        let wall = SystemTime::now();
+        let state = kept::read_state(&config, wall);
+        let clocks = Now { instant: now, wall };
+        let known = config
+            .jobs
+            .iter()
+            .map(|job| state.restore(&job.name, &delays(job), clocks));
+        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        let schedule = Schedule::new(timings);
         let mut daemon = Daemon {
             source,
             config,
@@ -131,6 +162,13 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
+            started: (now, wall),
+            configured: wall,
+            counters: Counters::default(),
+            files: Files::default(),
+            control: Server::new(CONTROL),
+            waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -138,10 +176,16 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
+        }
+        daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -151,13 +195,16 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.
@@ -173,7 +220,7 @@ impl Daemon {
             }
             self.log.flush(now, SystemTime::now());
             let timeout = self
-                .deadline()
+                .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => self.take(&events),
@@ -191,12 +238,23 @@ impl Daemon {
     fn take(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                JOB_STDOUT | JOB_STDERR => self.read_run(event.token()),
+                JOB_STDOUT | JOB_STDERR => self.run_event(event),
                 MAIL_INPUT => self.feed_delivery(),
                 MAIL_OUTPUT => self.read_delivery(),
                 LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
                 _ => {}
             }
+        }
+        for event in events {
+            let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
+            if slot < MAX_CLIENTS {
+                let gone = event.is_write_closed() || event.is_error();
+                self.client_event(slot, gone, Instant::now());
+            }
+        }
+        // New clients last: a flood of them must not take the place of one whose request is here.
+        if events.iter().any(|event| event.token() == CONTROL) {
+            self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
         for event in events {
@@ -218,12 +276,19 @@ impl Daemon {
     fn obey(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Hangup => self.reload(now),
+            Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
-            Signal::User2 | Signal::Child => {}
+            Signal::User2 => {
+                let table = table::table(&self.view(now));
+                self.say(
+                    Level::Info,
+                    &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
+                );
+            }
+            Signal::Child => {}
         }
     }
 
@@ -262,6 +327,10 @@ impl Daemon {
         {
             self.announced = None;
             self.start_run(next.job, now);
+            // A run that could not be started is over already, and nothing else would bring the next turn.
+            if self.run.is_none() {
+                self.announce(now);
+            }
         }
     }
 
@@ -288,7 +357,7 @@ impl Daemon {
     }
 
     /// The earliest moment at which something has to be done without being told.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
             self.schedule.next().map(|next| next.due)
         } else {
@@ -301,6 +370,8 @@ impl Daemon {
             self.log.deadline(),
             self.phase.deadline(),
             self.supervisor.deadline(),
+            self.files_deadline(now),
+            self.control.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -311,7 +382,36 @@ impl Daemon {
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);
+        self.act_on_files(now);
         self.supervisor.act(now);
+        self.control.act(self.poll.registry(), now);
+    }
+
+    /// The state as it is shown.
+    fn view(&self, now: Instant) -> View<'_> {
+        let running = self.run.as_ref().map(|run| Running {
+            place: run.place,
+            job: &run.job,
+            pid: run.pid.as_raw(),
+            started: run.started,
+            wall: run.wall,
+        });
+        View {
+            now,
+            wall: SystemTime::now(),
+            started: self.started.1,
+            up: now.saturating_duration_since(self.started.0),
+            configured: self.configured,
+            phase: self.phase.word(),
+            host: &self.host,
+            config: &self.config,
+            schedule: &self.schedule,
+            records: &self.records,
+            running,
+            queue: &self.queue,
+            counters: &self.counters,
+            lines_dropped: self.log.lines_dropped(),
+        }
     }
 
     fn rotate_log(&mut self) {
@@ -338,15 +438,12 @@ impl Daemon {
     }
 
     fn say(&mut self, level: Level, message: &str) {
-        self.say_bytes(level, message.as_bytes());
+        self.say_parts(level, &[message.as_bytes()]);
     }
 
-    fn say_bytes(&mut self, level: Level, message: &[u8]) {
-        let wall = SystemTime::now();
-        self.log.add(wall, level, message);
-        if self.log.waiting() >= LOG_BATCH {
-            self.log.flush(Instant::now(), wall);
-        }
+    /// Logs a message that comes in parts.
+    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        say(&mut self.log, level, parts);
     }
 
     /// A decision, for `spew`; not even put into words otherwise.
@@ -355,6 +452,15 @@ impl Daemon {
             let decision = decision();
             self.say(Level::Info, &decision);
         }
+    }
+}
+
+/// Logs a message; writes once enough has come together.
+fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
+    let wall = SystemTime::now();
+    log.add_parts(wall, level, parts);
+    if log.waiting() >= LOG_BATCH {
+        log.flush(Instant::now(), wall);
     }
 }
 

@@ -57,7 +57,7 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(stdin.as_raw_fd(), 0)?;
     let mut attributes = PosixSpawnAttr::init()?;
-    // A SIGHUP that comes before the daemon has a handler waits for it.
+    // A SIGHUP that comes before the daemon's own first act waits for it.
     let mut blocked = SigSet::thread_get_mask()?;
     blocked.add(Signal::SIGHUP);
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;

@@ -6,9 +6,12 @@
 //! pure parts directly. It promises no stable interface.
 
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod detach;
+pub mod files;
 pub mod life;
 pub mod log;
 pub mod mail;
@@ -24,6 +27,8 @@ pub mod report;
 pub mod schedule;
 pub mod signals;
 pub mod start;
+pub mod state;
+pub mod status;
 pub mod text;
 pub mod throttle;
 pub mod users;

@@ -165,8 +165,13 @@ impl Log {
 
     /// Adds a message; further lines of it get a tab. Nothing is written before `flush`.
     pub fn add(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+        self.add_parts(now, level, &[message]);
+    }
+
+    /// Adds a message that comes in parts, so that nobody has to copy a large one together.
+    pub fn add_parts(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         if self.waiting.len() >= MOST_WAITING {
-            let lines = 1 + message.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let lines = 1 + line_feeds(parts) as u64;
             self.dropped += lines;
             self.dropped_in_all += lines;
             return;
@@ -174,27 +179,35 @@ impl Log {
         if self.dropped > 0 {
             self.add_dropped_notice(now);
         }
-        self.append(now, level, message);
+        self.append(now, level, parts);
     }
 
-    fn append(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+    fn append(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         let second = unix_seconds(now);
         if self.stamp.0 != second {
             self.stamp = (second, Utc::from(now).log_stamp());
         }
         let prefix = if self.journal { level.prefix() } else { "" };
+        let size: usize = parts.iter().map(|part| part.len()).sum();
+        if size > KEEP_BUFFER {
+            // Doubling could take twice of what a large message needs.
+            let more = (1 + prefix.len()) * line_feeds(parts);
+            self.waiting.reserve_exact(size + more + KEEP_BUFFER);
+        }
         self.waiting.extend_from_slice(prefix.as_bytes());
         self.waiting.extend_from_slice(self.stamp.1.as_bytes());
         self.waiting.extend_from_slice(b" [-] ");
-        let mut lines = message.split(|&byte| byte == b'\n');
-        if let Some(first) = lines.next() {
-            self.waiting.extend_from_slice(first);
-        }
-        for line in lines {
-            self.waiting.push(b'\n');
-            self.waiting.extend_from_slice(prefix.as_bytes());
-            self.waiting.push(b'\t');
-            self.waiting.extend_from_slice(line);
+        for part in parts {
+            let mut lines = part.split(|&byte| byte == b'\n');
+            if let Some(first) = lines.next() {
+                self.waiting.extend_from_slice(first);
+            }
+            for line in lines {
+                self.waiting.push(b'\n');
+                self.waiting.extend_from_slice(prefix.as_bytes());
+                self.waiting.push(b'\t');
+                self.waiting.extend_from_slice(line);
+            }
         }
         self.waiting.push(b'\n');
     }
@@ -205,7 +218,7 @@ impl Log {
             return;
         }
         if let Err(error) = self.rotate_if_grown() {
-            self.append(wall, Level::Error, error.as_bytes());
+            self.append(wall, Level::Error, &[error.as_bytes()]);
         }
         self.write_waiting(now);
         if self.waiting.is_empty() && self.dropped > 0 {
@@ -268,7 +281,7 @@ impl Log {
             self.dropped
         );
         self.dropped = 0;
-        self.append(wall, Level::Error, notice.as_bytes());
+        self.append(wall, Level::Error, &[notice.as_bytes()]);
     }
 
     fn write_waiting(&mut self, now: Instant) {
@@ -376,18 +389,6 @@ impl Log {
         }
     }
 
-    /// Goes on in another log, with what waits and has been dropped so far.
-    pub fn move_to(&mut self, other: Log) {
-        let Log {
-            sink,
-            rotation,
-            journal,
-            ..
-        } = other;
-        (self.sink, self.rotation, self.journal) = (sink, rotation, journal);
-        (self.written, self.trouble) = (0, None);
-    }
-
     /// Takes on other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;
@@ -410,6 +411,23 @@ impl Log {
             self.reopen()
         }
         .map(|()| true)
+    }
+
+    /// Goes on in the file `path`, or on standard output, with the lines that wait. On failure nothing changes.
+    pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
+        let new = match path {
+            None => Log::to_stdout(),
+            Some(path) => Log::to_file(path, self.rotation, None).map_err(|e| {
+                format!(
+                    "cannot open log '{}': {}; the log stays where it is",
+                    path.display(),
+                    error_text(&e)
+                )
+            })?,
+        };
+        (self.sink, self.journal) = (new.sink, new.journal);
+        (self.written, self.trouble) = (0, None);
+        Ok(())
     }
 
     fn rotate(&mut self) -> Result<(), String> {
@@ -474,6 +492,11 @@ impl Sink {
             }
         }
     }
+}
+
+fn line_feeds(parts: &[&[u8]]) -> usize {
+    let in_part = |part: &&[u8]| part.iter().filter(|&&byte| byte == b'\n').count();
+    parts.iter().map(in_part).sum()
 }
 
 fn reopen_stdout() -> Option<File> {

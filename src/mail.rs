@@ -117,8 +117,8 @@ pub struct Unsent {
 
 impl Unsent {
     /// The whole report, as it goes to the log.
-    pub fn log_text(&self) -> Vec<u8> {
-        self.report.log_text(&self.to, self.copy)
+    pub fn log_parts(&self) -> (String, &[u8]) {
+        self.report.log_parts(&self.to, self.copy)
     }
 }
 
@@ -171,7 +171,7 @@ pub struct Queue {
     copies: u64,
     /// The daemon ends: each message gets one more try and no other after it.
     closing: bool,
-    last_error: Option<String>,
+    last_error: Option<(String, Instant)>,
     failing_since: Option<Instant>,
 }
 
@@ -281,7 +281,7 @@ impl Queue {
         let entry = self.entries.get_mut(index)?;
         entry.under_way = false;
         let start = format!("Mail to {} failed: {failure}", entry.unsent.to);
-        self.last_error = Some(failure.to_string());
+        self.last_error = Some((failure.to_string(), now));
         self.failing_since.get_or_insert(now);
         let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
         let Some(after) = next_try.filter(|_| !self.closing) else {
@@ -332,7 +332,12 @@ impl Queue {
 
     /// Why the last try failed; None if it did not.
     pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+        self.last_error.as_ref().map(|(error, _)| error.as_str())
+    }
+
+    /// When the last try failed; None if it did not.
+    pub fn last_error_at(&self) -> Option<Instant> {
+        self.last_error.as_ref().map(|(_, at)| *at)
     }
 
     /// When the first try failed since sendmail last took a message; None if the last try did not fail.
@@ -385,6 +390,11 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::SystemTime;
+
+    fn log_text(unsent: &Unsent) -> Vec<u8> {
+        let (headers, body) = unsent.log_parts();
+        [headers.as_bytes(), body].concat()
+    }
 
     const MIB: usize = 1 << 20;
 
@@ -516,7 +526,7 @@ mod tests {
             Verdict::GaveUp { line, dropped } => {
                 assert_eq!(line, format!("{what}, giving up, the report follows"));
                 assert!(!dropped.logged);
-                let log = dropped.unsent.log_text();
+                let log = log_text(&dropped.unsent);
                 assert!(log.ends_with(b"\n\n\n\n\n\n\n\n\n\n\n"), "whole");
                 assert!(String::from_utf8_lossy(&log).contains("\nTo: ops@example.com\n"));
             }
@@ -542,7 +552,7 @@ mod tests {
             let mut headers = Vec::new();
             queue.start(t0).unwrap().message.fill(&mut headers, 1);
             let dropped = queue.drain();
-            assert_eq!(identity(&dropped[0].unsent.log_text()), identity(&headers));
+            assert_eq!(identity(&log_text(&dropped[0].unsent)), identity(&headers));
             identities.insert(identity(&headers));
         }
         assert_eq!(identities.len(), 2);

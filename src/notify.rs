@@ -162,7 +162,7 @@ impl Supervisor {
 /// `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
 fn address(name: &OsStr) -> Option<SocketAddr> {
     match name.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok(),
+        [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name).ok(),
         [b'/', ..] => SocketAddr::from_pathname(name).ok(),
         _ => None,
     }
@@ -293,7 +293,7 @@ mod tests {
             "@",
             &format!("/{}", "x".repeat(200)),
         ] {
-            let address = address(OsStr::new(name)).filter(|_| name != "@");
+            let address = address(OsStr::new(name));
             let mut supervisor = Supervisor::at(address, Some(RETRY), Instant::now());
             supervisor.ready(Instant::now());
             supervisor.status("nobody hears".to_string());

@@ -178,6 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_looks_at_twistds_log_is_no_twistd() {
+        for name in ["twistd", "twistd3", "twistd-2.7", "twistd.py"] {
+            assert!(is_twistd(name.as_bytes()), "{name}");
+        }
+        for name in ["twistd.log", "twistd.pid", "twistd.log.1", "mytwistd", ""] {
+            assert!(!is_twistd(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
     fn a_directory_in_its_place_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let error = PidFile::take(directory.path(), 1).unwrap_err().to_string();

@@ -73,6 +73,7 @@ pub struct Record {
     ended: Stamp,
     succeeded: Stamp,
     last: Option<Box<Last>>,
+    paused: Option<Box<(SystemTime, u32)>>,
     /// What `mailinterval` remembers of the job.
     pub throttle: Throttle,
 }
@@ -122,9 +123,25 @@ impl Record {
     }
 
     /// Takes over what a state file knows of the time before this start.
-    pub fn restore(&mut self, ended: Option<SystemTime>, last: Option<Last>) {
+    pub fn restore(
+        &mut self,
+        ended: Option<SystemTime>,
+        succeeded: Option<SystemTime>,
+        last: Option<Last>,
+    ) {
         self.ended = ended.map_or(Stamp::default(), Stamp::at);
+        self.succeeded = succeeded.map_or(Stamp::default(), Stamp::at);
         self.last = last.map(Box::new);
+    }
+
+    /// Notes that an operator with this user id holds the job, or that nobody does any more.
+    pub fn set_paused(&mut self, by: Option<(SystemTime, u32)>) {
+        self.paused = by.map(Box::new);
+    }
+
+    /// Since when the job is held, and by the operator with which user id.
+    pub fn paused_by(&self) -> Option<(SystemTime, u32)> {
+        self.paused.as_deref().copied()
     }
 
     /// Runs since the daemon started.
@@ -327,14 +344,14 @@ mod tests {
             word: "exit 3".into(),
             code: 3,
         };
-        record.restore(Some(clock()), Some(last.clone()));
+        record.restore(Some(clock()), None, Some(last.clone()));
         assert_eq!(
             (record.ended_at(), record.last()),
             (Some(clock()), Some(&last))
         );
         assert_eq!((record.runs(), record.failures()), (0, 0));
         assert_eq!((record.took(), record.started()), (None, None));
-        record.restore(None, None);
+        record.restore(None, None, None);
         assert_eq!((record.ended_at(), record.last()), (None, None));
     }
 
@@ -352,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_million_jobs_have_room() {
-        assert!(size_of::<Record>() <= 104, "{} bytes", size_of::<Record>());
+        assert!(size_of::<Record>() <= 112, "{} bytes", size_of::<Record>());
     }
 
     proptest! {

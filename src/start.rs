@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Options, exit};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, ControlSocket, Loaded};
 use crate::daemon::{Daemon, Source};
 use crate::detach::Detaching;
 use crate::log::{Log, Rotation};
@@ -112,6 +112,10 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
             .logfile
             .as_deref()
             .map(|path| command_line_log(path, &places)),
+        socket: options
+            .socket
+            .as_deref()
+            .map(|path| places.on_command_line(path)),
         detached: options.daemon,
         spew: options.spew,
     };
@@ -191,6 +195,10 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         config.logfile =
             Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
     }
+    if let Some(path) = &options.socket {
+        config.controlsocket = ControlSocket::At(places.on_command_line(path));
+    }
+    config.spew |= options.spew;
     let path = path.display();
     let warnings = warnings.iter().map(|fault| fault.to_string());
     let unwise = config::check::warnings(&config)

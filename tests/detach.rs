@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use common::{Place, Signal, stderr, stdout, wait_for};
 use nix::sys::signal::{kill, killpg};
@@ -260,57 +260,6 @@ fn a_second_start_is_refused_and_the_first_lives_on() {
     assert_eq!(place.read("twistd.pid"), format!("{}\n", daemon.0));
     daemon.stop();
     detached(&place, QUIET, &[], "twistd.pid").stop();
-}
-
-/// A process that only has a name.
-struct Named(Child);
-
-impl Named {
-    fn start(arguments: &[&str]) -> Named {
-        let mut command = Command::new("sleep");
-        command.arg0(arguments[0]).args(&arguments[1..]);
-        Named(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_pid_file_is_held_by_a_running_twistd_and_by_no_other_process() {
-    let place = Place::new();
-    let script = place.script("twistd", "read line");
-    let mut interpreted = Command::new(script);
-    interpreted.stdin(Stdio::piped());
-    for (named, is_held) in [
-        (Named::start(&["twistd", "600"]), true),
-        (Named::start(&["/usr/bin/twistd3", "600"]), true),
-        (Named(interpreted.spawn().unwrap()), true),
-        (Named::start(&["buildd-sequencer", "600"]), true),
-        (Named::start(&["twistd.log", "600"]), false),
-        (Named::start(&["my-buildd-sequencer", "600"]), false),
-        (Named::start(&["sleep", "600"]), false),
-    ] {
-        let pid = named.0.id();
-        wait_for("its name", || {
-            let own = fs::read("/proc/self/cmdline").unwrap();
-            (fs::read(format!("/proc/{pid}/cmdline")).unwrap() != own).then_some(())
-        });
-        place.write("twistd.pid", &format!("{pid}\n"));
-        if is_held {
-            let text = format!("another instance holds pid file '{}/", place.dir());
-            let output = detach(&place, QUIET, &["--pidfile", "twistd.pid"]);
-            refused(&output, 1, &text);
-            refused(&output, 1, &format!("twistd.pid' (process {pid})\n"));
-            assert_eq!(place.read("twistd.pid"), format!("{pid}\n"));
-        } else {
-            detached(&place, QUIET, &[], "twistd.pid").stop();
-        }
-    }
 }
 
 #[test]

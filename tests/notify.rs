@@ -96,7 +96,7 @@ fn is_ready_and_stops(supervisor: &Supervisor, place: &Place) {
     assert_eq!(supervisor.hears(), "READY=1");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(supervisor.hears(), "STOPPING=1");
-    daemon.stop();
+    assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn ready_and_stopping_are_told_to_an_abstract_socket() {
 fn it_is_not_ready_when_it_cannot_start() {
     let place = Place::new();
     let supervisor = Supervisor::at_path(&place);
-    let mut daemon = place.daemon_with("nonsense", |command| supervisor.tell(command));
+    let daemon = place.daemon_with("nonsense", |command| supervisor.tell(command));
     assert_eq!(daemon.wait().code(), Some(78));
     assert_eq!(supervisor.has_heard(), [""; 0]);
 }

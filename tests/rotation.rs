@@ -11,9 +11,8 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use common::{Daemon, PROGRAM, Place, Signal, wait_for};
+use common::{Daemon, Place, Signal, wait_for};
 
 /// Appends to a file how far it has come, and says it.
 const COUNT: &str = "n=$(($(cat count 2>/dev/null || echo 0) + 1))\necho $n >count.new\nmv count.new count\n\
@@ -51,27 +50,20 @@ fn rotated(place: &Place) -> Vec<u32> {
 /// All rotated files and the log itself, oldest first. Each ends with a whole line.
 #[track_caller]
 fn whole_log(place: &Place) -> String {
-    let files = files(place);
-    for text in &files {
-        assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-        assert!(!text.starts_with('\t'), "begins within a message: {text}");
-    }
-    files.concat()
-}
-
-/// The texts of all rotated files and of the log itself, oldest first.
-#[track_caller]
-fn files(place: &Place) -> Vec<String> {
     let numbers = rotated(place);
     let expected: Vec<u32> = (1..=numbers.len() as u32).rev().collect();
     assert_eq!(numbers, expected, "a file is missing in between");
     let names = numbers
         .iter()
         .map(|number| format!("sequencer.log.{number}"));
-    names
-        .chain(["sequencer.log".to_string()])
-        .map(|name| String::from_utf8(fs::read(place.path(&name)).unwrap()).unwrap())
-        .collect()
+    let mut all = String::new();
+    for name in names.chain(["sequencer.log".to_string()]) {
+        let text = String::from_utf8(fs::read(place.path(&name)).unwrap()).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "{name}: {text}");
+        assert!(!text.starts_with('\t'), "{name} begins within a message");
+        all += &text;
+    }
+    all
 }
 
 /// Each line is a stamped one or a further one, and the runs' words follow each other from run `first` on without a
@@ -243,47 +235,4 @@ fn a_flood_of_live_lines_is_whole_across_files() {
     }
     assert_eq!(expected, lines + 1);
     assert!(rotated(&place).len() >= 10);
-}
-
-/// What a file at its size limit (as a full disk does) takes of a line stays in it; the line is whole in the next.
-#[test]
-fn a_line_that_no_longer_fits_is_whole_in_the_next_file() {
-    let place = Place::new();
-    let runs = 20;
-    place.script(
-        "job",
-        &format!("[ \"$(cat count)\" != {runs} ] || exec sleep 600\n{COUNT}"),
-    );
-    let daemon = place.daemon_with(&config("0", 0), |command| {
-        *command = Command::new("sh");
-        let limited = format!("ulimit -f 4; exec {PROGRAM} -c conf");
-        command
-            .args(["-c", &limited])
-            .current_dir(place.dir())
-            .stdout(Stdio::null());
-    });
-    wait_for_count(&place, runs);
-    wait_for("all lines", || {
-        let files = files(&place);
-        if count(&files.concat(), "] Running count\n") > runs {
-            return Some(());
-        }
-        daemon.signal(Signal::SIGUSR1);
-        wait_for("one more file", || {
-            (rotated(&place).len() >= files.len()).then_some(())
-        });
-        None
-    });
-    daemon.stop();
-    let files = files(&place);
-    assert!(files.len() > 5, "{}", files.len());
-    let mut whole = String::new();
-    for (number, text) in files.iter().enumerate() {
-        let end = text.rfind('\n').map_or(0, |at| at + 1);
-        let next = files.get(number + 1).map_or("", String::as_str);
-        assert!(next.is_empty() || next.starts_with(&text[end..]), "{text}");
-        whole += &text[..end];
-    }
-    assert_eq!(account_for(&whole, 1), runs);
-    assert_eq!(count(&whole, "] Running count\n"), runs + 1);
 }

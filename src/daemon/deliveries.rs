@@ -31,7 +31,7 @@ pub struct Delivering {
     said: Vec<u8>,
     deadline: Instant,
     timed_out: bool,
-    /// The input was left for the sake of others before the pipe was full; no event will call us back.
+    /// A pipe was left for the sake of others before it was full or empty; no event will call us back.
     more: bool,
 }
 
@@ -50,7 +50,7 @@ impl Daemon {
         };
         for target in targets {
             if &*target == "-" {
-                self.say_bytes(level, &report.log_text("-", 0));
+                self.say_report(level, report.log_parts("-", 0));
                 continue;
             }
             self.say(Level::Info, &format!("Mailing report to: {target}"));
@@ -60,15 +60,20 @@ impl Daemon {
         }
     }
 
+    fn say_report(&mut self, level: Level, (headers, body): (String, &[u8])) {
+        self.say_parts(level, &[headers.as_bytes(), body]);
+    }
+
     /// A report that left the queue unsent goes to the log whole, once, and its job's next failure is mailed.
     pub(super) fn not_mailed(&mut self, dropped: &Dropped, why: &str) {
+        self.counters.mails_given_up += 1;
         if !dropped.logged {
             let to = &dropped.unsent.to;
             self.say(
                 Level::Error,
                 &format!("Mail to {to} was not sent: {why}, the report follows"),
             );
-            self.say_bytes(Level::Error, &dropped.unsent.log_text());
+            self.say_report(Level::Error, dropped.unsent.log_parts());
         }
         self.forget_mailed(&dropped.unsent.report);
     }
@@ -123,7 +128,6 @@ impl Daemon {
         let Some(delivering) = &mut self.delivering else {
             return;
         };
-        delivering.more = false;
         for turn in 0.. {
             let Some(input) = &mut delivering.input else {
                 return;
@@ -158,7 +162,11 @@ impl Daemon {
         let Some(output) = &mut delivering.output else {
             return;
         };
-        loop {
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                delivering.more = true;
+                return;
+            }
             match output.read(&mut self.buffer) {
                 Ok(0) => break,
                 Ok(n) => {
@@ -184,12 +192,11 @@ impl Daemon {
     }
 
     pub(super) fn act_on_delivery(&mut self, now: Instant) {
-        if self
-            .delivering
-            .as_ref()
-            .is_some_and(|delivering| delivering.more)
+        if let Some(delivering) = &mut self.delivering
+            && std::mem::take(&mut delivering.more)
         {
             self.feed_delivery();
+            self.read_delivery();
         }
         if let Some(delivering) = &mut self.delivering
             && !delivering.timed_out
@@ -217,19 +224,26 @@ impl Daemon {
     }
 
     fn delivery_over(&mut self, result: Result<(), Failure>, now: Instant) {
-        match self.queue.finished(result, now) {
+        match &result {
+            Ok(()) => self.counters.mails_sent += 1,
+            Err(_) => self.counters.mail_tries_failed += 1,
+        }
+        let verdict = self.queue.finished(result, now);
+        self.changed();
+        match verdict {
             None => {}
             Some(Verdict::Sent) => self.spew(|| "sendmail took the message".to_string()),
             Some(Verdict::Retry { line, log, .. }) => {
                 self.say(Level::Warning, &line);
                 if let Some(unsent) = log {
-                    self.say_bytes(Level::Error, &unsent.log_text());
+                    self.say_report(Level::Error, unsent.log_parts());
                 }
             }
             Some(Verdict::GaveUp { line, dropped }) => {
                 self.say(Level::Error, &line);
+                self.counters.mails_given_up += 1;
                 if !dropped.logged {
-                    self.say_bytes(Level::Error, &dropped.unsent.log_text());
+                    self.say_report(Level::Error, dropped.unsent.log_parts());
                 }
                 self.forget_mailed(&dropped.unsent.report);
             }

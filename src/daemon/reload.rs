@@ -4,89 +4,84 @@ use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
-use crate::config::{self, Config};
-use crate::log::{Level, Log, Rotation};
-use crate::process::error_text;
+use crate::config::{self, Config, Fault, Loaded};
+use crate::log::{Level, Rotation};
 use crate::record::Record;
 
 impl Daemon {
-    pub(super) fn reload(&mut self, now: Instant) {
+    pub(super) fn hangup(&mut self, now: Instant) {
         self.say(Level::Info, "Received SIGHUP, reloading configuration.");
-        self.supervisor.reloading(now);
-        if self.phase != Phase::Working {
-            self.say(
-                Level::Warning,
-                "The daemon stops; the configuration stays as it is.",
-            );
-        } else {
-            self.read_again(now);
-        }
-        self.supervisor.ready(now);
+        // What is to be told has been logged.
+        let _ = self.reload(now);
     }
 
-    fn read_again(&mut self, now: Instant) {
-        match config::load(&self.source.path, &self.source.from) {
-            Err(faults) => {
-                for fault in &faults {
-                    self.say(Level::Error, &fault.to_string());
-                }
-                let count = faults.len();
-                let faults = if count == 1 { "fault" } else { "faults" };
-                let line =
-                    format!("Configuration not reloaded: {count} {faults}, nothing has changed.");
-                self.say(Level::Error, &line);
-            }
+    /// Reads the configuration again; returns the lines that were logged: what has changed, or (`Err`) why nothing
+    /// has.
+    pub(super) fn reload(&mut self, now: Instant) -> Result<Vec<String>, Vec<String>> {
+        self.supervisor.reloading(now);
+        let result = if self.phase == Phase::Working {
+            config::load(&self.source.path, &self.source.from).map_err(refusal)
+        } else {
+            Err(vec![
+                "Configuration not reloaded: the daemon stops.".to_string(),
+            ])
+        };
+        self.counters.last_reload = Some((result.is_ok(), SystemTime::now()));
+        let result = match result {
             Ok(loaded) => {
-                for warning in loaded.warnings {
-                    self.say(Level::Warning, &warning.to_string());
-                }
-                self.adopt(loaded.config, now);
+                self.counters.reloads_done += 1;
+                Ok(self.adopt(loaded, now))
             }
-        }
+            Err(lines) => {
+                self.counters.reloads_refused += 1;
+                for line in &lines {
+                    self.say(Level::Error, line);
+                }
+                Err(lines)
+            }
+        };
+        self.changed();
+        self.supervisor.ready(now);
+        result
     }
 
     /// Takes a sound configuration over and says what is different.
-    fn adopt(&mut self, new: Config, now: Instant) {
-        let lines = config::diff::difference(&self.config, &new).lines;
-        let old = std::mem::replace(&mut self.config, new);
+    fn adopt(&mut self, loaded: Loaded, now: Instant) -> Vec<String> {
+        let mut lines = config::diff::difference(&self.config, &loaded.config).lines;
+        let old = std::mem::replace(&mut self.config, loaded.config);
+        self.configured = SystemTime::now();
         self.carry_over(&old, now);
         if lines.is_empty() {
-            self.say(Level::Info, "Configuration reloaded: nothing has changed.");
+            lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
-        for line in lines {
-            self.say(Level::Info, &line);
+        for warning in loaded.warnings {
+            self.say(Level::Warning, &warning.to_string());
         }
-        self.move_log();
+        for line in &lines {
+            self.say(Level::Info, line);
+        }
+        self.follow_log();
+        lines.extend(self.move_control());
+        self.open_files();
+        self.dismiss_waiters(now);
+        lines
     }
 
-    /// Follows the configuration to another log, or stays where it is if that cannot be.
-    fn move_log(&mut self) {
-        let rotation = Rotation {
+    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be.
+    fn follow_log(&mut self) {
+        self.log.set_rotation(Rotation {
             size: self.config.logsize,
             keep: self.config.logkeep,
-        };
+        });
         let path = self.source.log_path(&self.config);
         if path.as_deref() == self.log.path() {
-            self.log.set_rotation(rotation);
             return;
         }
         self.log.flush(Instant::now(), SystemTime::now());
-        let log = match &path {
-            None => Log::to_stdout(),
-            Some(path) => match Log::to_file(path, rotation, None) {
-                Ok(log) => log,
-                Err(error) => {
-                    let (path, why) = (path.display(), error_text(&error));
-                    self.say(
-                        Level::Error,
-                        &format!("cannot open log '{path}': {why}; writing on to the old one"),
-                    );
-                    return;
-                }
-            },
-        };
-        self.log.move_to(log);
-        self.watch_log();
+        match self.log.move_to(path.as_deref()) {
+            Ok(()) => self.watch_log(),
+            Err(error) => self.say(Level::Error, &error),
+        }
     }
 
     /// Moves what is known of the jobs to their new places. A running job goes on under its old definition.
@@ -132,4 +127,18 @@ impl Daemon {
             Some((is, due))
         });
     }
+}
+
+/// The lines that refuse a configuration.
+fn refusal(faults: Vec<Fault>) -> Vec<String> {
+    let word = if faults.len() == 1 { "fault" } else { "faults" };
+    let last = format!(
+        "Configuration not reloaded: {} {word}, nothing has changed.",
+        faults.len()
+    );
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .chain([last])
+        .collect()
 }

@@ -10,8 +10,9 @@ use crate::log::Level;
 const MAIL_TIME: Duration = Duration::from_secs(3);
 /// How long a log that nobody reads is waited for.
 const LOG_TIME: Duration = Duration::from_secs(1);
-/// How long a process may outlive SIGKILL before the stop goes on without it.
-const AFTER_KILL: Duration = Duration::from_secs(1);
+/// How long a process may outlive SIGKILL before the stop goes on without it. Longer than a run that is reaped needs
+/// for its pipes and group, and short enough for all to be over in 9 seconds.
+const AFTER_KILL: Duration = Duration::from_millis(750);
 
 /// How far the daemon is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub enum Phase {
     Stopping {
         /// When the run is stopped.
         at: Instant,
-        /// Whether it has been told to stop.
-        told: bool,
+        /// When it is left behind, once it has been told to stop.
+        left_at: Option<Instant>,
     },
     /// A run that was killed is waited for, but not for long.
     Killing {
@@ -42,6 +43,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Working => "working",
+            Phase::Draining | Phase::Mailing { until: None } => "draining",
+            _ => "stopping",
+        }
+    }
+
     /// Whether jobs may be started.
     pub fn starts_jobs(self) -> bool {
         self == Phase::Working
@@ -49,7 +59,7 @@ impl Phase {
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Phase::Stopping { at, told: false } => Some(at),
+            Phase::Stopping { at, left_at } => Some(left_at.unwrap_or(at)),
             Phase::Killing { until } => Some(until),
             Phase::Mailing { until } => until,
             _ => None,
@@ -71,7 +81,7 @@ impl Daemon {
                 } else {
                     Phase::Stopping {
                         at: now + self.config.stopdelay,
-                        told: false,
+                        left_at: None,
                     }
                 };
             }
@@ -90,6 +100,7 @@ impl Daemon {
             }
             Phase::Over => {}
         }
+        self.dismiss_waiters(now);
     }
 
     /// SIGQUIT: the running job ends in its own time.
@@ -105,18 +116,25 @@ impl Daemon {
             self.say(Level::Info, &line);
             self.supervisor.stopping(now);
             self.phase = Phase::Draining;
+            self.dismiss_waiters(now);
         }
     }
 
     /// Moves on to the next phase when this one has nothing left to do or its time is over.
     pub(super) fn act_on_phase(&mut self, now: Instant) {
         match self.phase {
-            Phase::Stopping { at, told: false } if self.run.is_some() && now >= at => {
-                self.phase = Phase::Stopping { at, told: true };
-                self.stop_run(Why::Shutdown, now);
-                self.act_on_run(now);
+            Phase::Stopping { at, left_at: None } if now >= at => {
+                if let Some(run) = &self.run {
+                    let left_at = Some(now + run.job.settings.killdelay + AFTER_KILL);
+                    self.phase = Phase::Stopping { at, left_at };
+                    self.stop_run(Why::Shutdown, now);
+                    self.act_on_run(now);
+                }
             }
-            Phase::Killing { until } if self.run.is_some() && now >= until => {
+            Phase::Killing { until: at }
+            | Phase::Stopping {
+                left_at: Some(at), ..
+            } if self.run.is_some() && now >= at => {
                 self.say(
                     Level::Error,
                     "The run's process does not die; leaving it behind.",
@@ -159,6 +177,9 @@ impl Daemon {
         for dropped in self.queue.drain() {
             self.not_mailed(&dropped, "the daemon stops");
         }
+        // After the mail: the state says which failures still have to be mailed.
+        self.close_files();
+        self.control.close();
         self.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {
             Some(since) => LOG_TIME.saturating_sub(since.elapsed()),

@@ -9,16 +9,23 @@
     reason = "a test may"
 )]
 
+pub mod socket;
+
+use std::cell::Cell;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 pub use nix::sys::signal::Signal;
-use nix::sys::signal::{kill, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+pub use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
@@ -26,6 +33,23 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildd-sequencer");
+
+/// A daemon's section without control socket, so that tests running side by side do not meet there.
+pub const ALONE: &str = "[buildsequencer]\ncontrolsocket: none\n";
+
+/// Held while a script is written and while a process is started: a child that is between fork and exec has
+/// every file of ours open, and a script that is open for writing cannot be run (ETXTBSY).
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn starting() -> MutexGuard<'static, ()> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts `command`, and not while another thread writes a script.
+pub fn spawn(command: &mut Command) -> Child {
+    let _starting = starting();
+    command.spawn().unwrap()
+}
 
 /// Waits until `condition` gives something.
 #[track_caller]
@@ -70,6 +94,7 @@ impl Place {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // Written elsewhere and renamed, so that a daemon never sees half of it.
         let new = path.with_extension("new");
+        let _starting = starting();
         fs::write(&new, text.replace("{dir}", self.dir())).unwrap();
         fs::rename(&new, &path).unwrap();
         path
@@ -82,8 +107,13 @@ impl Place {
         path
     }
 
+    /// A file's contents; nothing if it is not there.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_default()
+    }
+
     pub fn read(&self, name: &str) -> String {
-        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.bytes(name)).into_owned()
     }
 
     /// Lines of a file that jobs write to.
@@ -102,10 +132,7 @@ impl Place {
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
         command.current_dir(self.directory.path()).env_clear();
-        command.env(
-            "PATH",
-            std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
-        );
+        command.env("PATH", path_variable());
         command
     }
 
@@ -127,26 +154,76 @@ impl Place {
     #[track_caller]
     pub fn daemon_with(&self, config: &str, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
         self.write("conf", config);
-        let mut command = self.command();
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(self.path("log"))
-            .unwrap();
-        let errors = File::options()
-            .append(true)
-            .create(true)
-            .open(self.path("stderr"))
-            .unwrap();
+        self.start(self.command(), prepare)
+    }
+
+    /// The same, started by a shell that first does `shell` and then becomes the daemon.
+    #[track_caller]
+    pub fn daemon_after(
+        &self,
+        shell: &str,
+        config: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Daemon<'_> {
+        self.write("conf", config);
+        let mut command = self.command_after(shell);
+        command.arg(PROGRAM);
+        self.start(command, prepare)
+    }
+
+    /// A shell that first does `shell` and then becomes the command that its arguments give.
+    pub fn command_after(&self, shell: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.current_dir(self.directory.path()).env_clear();
+        command.env("PATH", path_variable());
+        command.args(["-c", &format!("{shell}\nexec \"$@\""), "sh"]);
+        command
+    }
+
+    #[track_caller]
+    #[allow(
+        clippy::zombie_processes,
+        reason = "Daemon waits for it, by its number"
+    )]
+    fn start(&self, mut command: Command, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
         command
             .args(["-c", "conf"])
             .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
+            .stdout(self.append_to("log"))
+            .stderr(self.append_to("stderr"))
             .process_group(0);
         prepare(&mut command);
-        let child = command.spawn().unwrap();
-        Daemon { place: self, child }
+        let child = spawn(&mut command);
+        Daemon::new(self, Pid::from_raw(child.id().try_into().unwrap()))
+    }
+
+    /// A daemon whose parent left these signals blocked. std empties the mask of what it starts.
+    pub fn daemon_with_blocked(&self, blocked: SigSet, config: &str) -> Daemon<'_> {
+        self.write("conf", config);
+        let shell = "cd \"$1\" || exit 1; shift; exec \"$@\" </dev/null >>log 2>>stderr";
+        let words = ["sh", "-c", shell, "sh", self.dir(), PROGRAM, "-c", "conf"];
+        let words = words.map(|word| CString::new(word).unwrap());
+        let path = path_variable().into_string().unwrap();
+        let environment = [CString::new(format!("PATH={path}")).unwrap()];
+        let mut attributes = PosixSpawnAttr::init().unwrap();
+        let flags =
+            PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP;
+        attributes.set_flags(flags).unwrap();
+        attributes.set_sigmask(&blocked).unwrap();
+        attributes.set_pgroup(Pid::from_raw(0)).unwrap();
+        let actions = PosixSpawnFileActions::init().unwrap();
+        let _starting = starting();
+        let pid = posix_spawnp(&words[0], &actions, &attributes, &words, &environment);
+        Daemon::new(self, pid.unwrap())
+    }
+
+    /// A file that is appended to.
+    pub fn append_to(&self, name: &str) -> File {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(self.path(name))
+            .unwrap()
     }
 
     /// A sendmail that keeps each message; `extra` is shell code run before it answers, with the recipient in $to
@@ -154,7 +231,7 @@ impl Place {
     pub fn sendmail(&self, extra: &str) -> String {
         fs::create_dir_all(self.path("mail")).unwrap();
         let body = format!(
-            "for to; do :; done\nn=$(ls {0}/mail | grep -c '')\nfile={0}/mail/$n\n\
+            "for to; do :; done\nn=$(ls {0}/mail | wc -l)\nfile={0}/mail/$n\n\
              {{ echo \"$*\"; cat; }} >{0}/mail.part\nmv {0}/mail.part \"$file\"\n{extra}",
             self.dir()
         );
@@ -219,12 +296,32 @@ impl Mail {
 /// A running daemon; it and its jobs are killed when the test is over.
 pub struct Daemon<'a> {
     place: &'a Place,
-    child: Child,
+    pid: Pid,
+    /// Set once it has been reaped: the number may then be another process's.
+    ended: Cell<Option<ExitStatus>>,
 }
 
-impl Daemon<'_> {
+impl<'a> Daemon<'a> {
+    fn new(place: &'a Place, pid: Pid) -> Daemon<'a> {
+        let ended = Cell::new(None);
+        Daemon { place, pid, ended }
+    }
+
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().try_into().unwrap())
+        self.pid
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        if self.ended.get().is_none() {
+            let status = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
+                WaitStatus::Exited(_, code) => Some(ExitStatus::from_raw(code << 8)),
+                WaitStatus::Signaled(_, signal, _) => Some(ExitStatus::from_raw(signal as i32)),
+                _ => None,
+            };
+            self.ended.set(status);
+        }
+        self.ended.get()
     }
 
     /// All that the daemon has logged.
@@ -261,20 +358,29 @@ impl Daemon<'_> {
         }
     }
 
+    #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
+        let ended = self.ended();
+        assert_eq!(ended, None, "it has ended: {}", self.log());
+        kill(self.pid, signal).unwrap();
     }
 
     /// Waits for its end.
     #[track_caller]
-    pub fn wait(&mut self) -> ExitStatus {
-        wait_for("the daemon's end", || self.child.try_wait().unwrap())
+    pub fn wait(&self) -> ExitStatus {
+        wait_for("the daemon's end", || self.ended())
     }
 
-    /// SIGTERM, and a clean end.
+    /// SIGTERM, and a clean end; the log.
     #[track_caller]
-    pub fn stop(mut self) -> String {
-        self.signal(Signal::SIGTERM);
+    pub fn stop(self) -> String {
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    /// The same with another signal that ends it.
+    #[track_caller]
+    pub fn stop_with(self, signal: Signal) -> String {
+        self.signal(signal);
         let status = self.wait();
         let log = self.log();
         assert_eq!(status.code(), Some(0), "{log}");
@@ -290,22 +396,51 @@ impl Daemon<'_> {
             .collect()
     }
 
+    /// Processor time that it has used, its children apart (proc_pid_schedstat(5)).
+    pub fn processor_time(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// The most memory that it has had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes: u64 = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kilobytes << 10
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .map(Iterator::count)
-            .unwrap_or(0)
+        self.descriptor_numbers().len()
+    }
+
+    pub fn descriptor_numbers(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.pid())) else {
+            return Vec::new();
+        };
+        let number = |name: OsString| name.to_str()?.parse().ok();
+        entries
+            .filter_map(|entry| number(entry.ok()?.file_name()))
+            .collect()
     }
 }
 
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
+        if self.ended().is_none() {
+            // Stopped first, so that it starts nothing while its children are killed.
+            let _ = kill(self.pid, Signal::SIGSTOP);
             for child in self.children() {
                 let _ = killpg(child, Signal::SIGKILL);
             }
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
         }
     }
 }
@@ -318,7 +453,7 @@ pub fn finish(mut command: Command) -> Output {
     command
         .stdout(output.try_clone().unwrap())
         .stderr(errors.try_clone().unwrap());
-    let mut child = command.spawn().unwrap();
+    let mut child = spawn(&mut command);
     let until = Instant::now() + LIMIT;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -339,6 +474,10 @@ pub fn finish(mut command: Command) -> Output {
         stdout: text_of(output).into_bytes(),
         stderr: text_of(errors).into_bytes(),
     }
+}
+
+fn path_variable() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into())
 }
 
 fn text_of(mut file: File) -> String {
@@ -380,4 +519,63 @@ pub fn wait_for_file(path: &Path) {
     wait_for(&format!("{}", path.display()), || {
         path.exists().then_some(())
     });
+}
+
+/// The jobs' names in the order in which the log says that they ran.
+pub fn ran(messages: &[String]) -> Vec<&str> {
+    messages
+        .iter()
+        .filter_map(|message| message.strip_prefix("Running "))
+        .collect()
+}
+
+/// The jobs that the log calls next, with the delay that it tells, in seconds.
+#[track_caller]
+pub fn scheduled(messages: &[String]) -> Vec<(&str, f64)> {
+    let lines = messages
+        .iter()
+        .filter_map(|message| message.strip_prefix("Scheduling "));
+    lines
+        .map(|line| {
+            let (job, rest) = line.split_once(" for ").unwrap();
+            let delay = rest.strip_suffix(" seconds time").unwrap().trim_start();
+            (job, delay.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Where in the log the first message is that begins with `start`.
+#[track_caller]
+pub fn place_of(messages: &[String], start: &str) -> usize {
+    messages
+        .iter()
+        .position(|message| message.starts_with(start))
+        .unwrap_or_else(|| panic!("no {start:?} in {messages:#?}"))
+}
+
+/// Whether a process runs; a zombie does not.
+pub fn is_running(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the state comes after it.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some(None | Some('Z' | 'X')))
+}
+
+/// Waits until the process whose number a job wrote to the file leads a group of its own, as timeout(1) does soon
+/// after its start.
+#[track_caller]
+pub fn wait_for_own_group(place: &Place, name: &str) -> Pid {
+    place.wait_for_lines(name, 1);
+    let pid = place.read(name).trim().to_string();
+    wait_for("a process group of its own", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let rest = stat.rsplit_once(") ").unwrap().1;
+        (rest.split(' ').nth(2) == Some(&pid)).then_some(())
+    });
+    Pid::from_raw(pid.parse().unwrap())
+}
+
+/// One job's section.
+pub fn job(name: &str, settings: &str) -> String {
+    format!("[buildsequencer_job.{name}]\n{settings}\n")
 }

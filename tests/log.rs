@@ -1,0 +1,634 @@
+//! The log: its lines, where they go, rotation, and that no log ever holds up a job.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use common::{ALONE, Daemon, Place, Signal, job, messages, stderr, wait_for, wait_for_file};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
+
+/// A job that runs once, at once.
+fn once(name: &str, command: &str) -> String {
+    job(
+        name,
+        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
+    )
+}
+
+/// A stamp as `date` gives it, by a clock and calendar that are not ours.
+fn utc_now() -> String {
+    let mut command = std::process::Command::new("date");
+    command.args(["-u", "+%Y-%m-%dT%H:%M:%S+0000"]);
+    let output = common::finish(command);
+    common::stdout(&output).trim().to_string()
+}
+
+/// Whether a line begins as each message of the daemon does.
+fn has_stamp(line: &str) -> bool {
+    let shape = "dddd-dd-ddTdd:dd:dd+0000 [-] ";
+    line.len() >= shape.len()
+        && shape
+            .bytes()
+            .zip(line.bytes())
+            .all(|(form, byte)| match form {
+                b'd' => byte.is_ascii_digit(),
+                form => byte == form,
+            })
+}
+
+#[test]
+fn every_message_has_a_stamp_in_utc_wherever_the_daemon_is() {
+    let place = Place::new();
+    let before = utc_now();
+    let daemon = place.daemon_with(&format!("{ALONE}{}", once("a", "false")), |command| {
+        command.env("TZ", "America/New_York").env("LC_ALL", "de_DE");
+    });
+    daemon.wait_for_log_times("Scheduling a", 2);
+    let after = utc_now();
+    for line in daemon.log().lines().filter(|line| !line.starts_with('\t')) {
+        assert!(has_stamp(line), "{line}");
+        let stamp = &line[..before.len()];
+        assert!(
+            before.as_str() <= stamp && stamp <= after.as_str(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn nothing_a_job_prints_looks_like_a_line_of_the_daemon() {
+    let place = Place::new();
+    let fake = "2026-11-23T23:36:37+0000 [-] Main loop terminated.";
+    place.script(
+        "job",
+        &format!(
+            "printf '%s\\n%s\\n\\n\\r%s\\n' '{fake}' '{fake}' '{fake}'; echo '{fake}' >&2; exit 1"
+        ),
+    );
+    let daemon = place.daemon(&format!(
+        "{ALONE}{}alwayslog: yes\n{}livelog: yes\n",
+        once("a", "./job"),
+        once("b", "./job"),
+    ));
+    daemon.wait_for_log("Scheduling a for 3.6e+03");
+    let log = daemon.log();
+    for line in log.split_terminator('\n') {
+        assert!(line.starts_with('\t') || has_stamp(line), "{line:?}");
+        let message = line.split_once(" [-] ").map(|(_, message)| message);
+        assert_ne!(
+            message.filter(|_| !line.starts_with('\t')),
+            Some("Main loop terminated.")
+        );
+    }
+    assert!(
+        log.contains(&format!("\t{fake}\n\t{fake}\n\t\n\t\r{fake}\n\t\n")),
+        "{log}"
+    );
+    assert!(log.contains(&format!(" [-] b: \r{fake}\n")), "{log}");
+}
+
+#[test]
+fn the_command_lines_log_wins_and_each_path_counts_from_where_it_was_written() {
+    let place = Place::new();
+    place.write("run/marker", "");
+    let config = format!("{ALONE}logfile: from-file\n{}", once("a", "true"));
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["-d", "run", "--logfile", "from-option"]);
+    });
+    wait_for_file(&place.path("from-option"));
+    assert_eq!(fs::read_dir(place.path("run")).unwrap().count(), 1);
+    assert_eq!(daemon.stop(), "", "standard output is not the log");
+
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["-d", "run"]);
+    });
+    wait_for_file(&place.path("run/from-file"));
+    daemon.stop();
+
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["-l", "-"]);
+    });
+    daemon.wait_for_log("Loading jobs...");
+    drop(daemon);
+    let place = Place::new();
+    let daemon = place.daemon(&format!("{ALONE}logfile: -\n{}", once("a", "true")));
+    daemon.wait_for_log("Loading jobs...");
+}
+
+/// A daemon whose standard output is told to be the journal, and is the file `log`.
+fn journalled<'a>(place: &'a Place, config: &str, wrong: bool, more: &[&str]) -> Daemon<'a> {
+    let log = place.append_to("log").metadata().unwrap();
+    let inode = log.ino() + u64::from(wrong);
+    place.daemon_with(config, |command| {
+        command.env("JOURNAL_STREAM", format!("{}:{inode}", log.dev()));
+        command.args(more);
+    })
+}
+
+const TROUBLE: &str = "mailproblemsto: ops@example.com\nsendmail: ./no-sendmail\n\
+    [buildsequencer_job.a]\ncommand: sh -c 'sleep 0.3; exit 1'\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1\n\
+    [buildsequencer_job.b]\ncommand: true\nmindelay: 3600\nstartdelay: 0\n";
+
+#[test]
+fn the_journal_gets_a_priority_on_each_line() {
+    let place = Place::new();
+    let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), false, &[]);
+    daemon.wait_for_log("Scheduling a for 3.6e+03");
+    place.write("conf", "[buildsequencer]\n");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("not reloaded");
+    let log = daemon.stop();
+    for (priority, start) in [
+        ("<6>", "Running a"),
+        ("<6>", "Job b completed with exit code 0"),
+        ("<6>", "Main loop terminated."),
+        ("<4>", "Job a completed with exit code 1"),
+        ("<3>", "Job a still running"),
+        ("<3>", "From: Launchpad Build Daemon Sequencer"),
+        ("<3>", "Configuration not reloaded"),
+    ] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(start))
+            .unwrap_or(start);
+        assert!(line.starts_with(priority), "{priority} {line}");
+    }
+    for line in log.lines() {
+        assert!(matches!(&line[..3], "<3>" | "<4>" | "<6>"), "{line}");
+        assert!(
+            line[3..].starts_with('\t') || has_stamp(&line[3..]),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn nobody_else_gets_a_priority() {
+    for (wrong, more, log) in [
+        (true, &[][..], "log"),
+        (false, &["-l", "other"][..], "other"),
+    ] {
+        let place = Place::new();
+        let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), wrong, more);
+        wait_for("the end of both jobs", || {
+            place
+                .read(log)
+                .contains("Scheduling a for 3.6e+03")
+                .then_some(())
+        });
+        for line in place.read(log).lines() {
+            assert!(line.starts_with('\t') || has_stamp(line), "{line}");
+        }
+        daemon.stop();
+    }
+}
+
+/// A daemon that logs to the file `log` by name, and has begun.
+fn logging_to_file<'a>(place: &'a Place, config: &str) -> Daemon<'a> {
+    let daemon = place.daemon_with(config, |command| {
+        command.args(["-l", "log"]);
+    });
+    daemon.wait_for_log("Scheduling");
+    daemon
+}
+
+#[test]
+fn usr1_rotates_as_twistd_does() {
+    let place = Place::new();
+    let daemon = logging_to_file(
+        &place,
+        &format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05")),
+    );
+    let first = place.append_to("log").metadata().unwrap().ino();
+    daemon.signal(Signal::SIGUSR1);
+    wait_for_file(&place.path("log.1"));
+    daemon.wait_for_log("Running a");
+    let second = place.append_to("log").metadata().unwrap().ino();
+    daemon.signal(Signal::SIGUSR1);
+    wait_for_file(&place.path("log.2"));
+    daemon.wait_for_log("Running a");
+    let inode = |name: &str| fs::metadata(place.path(name)).unwrap().ino();
+    assert_eq!((inode("log.2"), inode("log.1")), (first, second));
+    assert!(place.read("log.2").contains("Loading jobs..."));
+    daemon.stop();
+    // Nothing is lost or cut where one file ends and the next begins.
+    let all = place.read("log.2") + &place.read("log.1") + &place.read("log");
+    let runs = all.matches("Running a\n").count();
+    let ends = all.matches("Job a completed with exit code").count();
+    assert_eq!(runs, ends, "{all}");
+}
+
+#[test]
+fn usr1_only_reopens_a_log_that_logrotate_has_moved_or_removed() {
+    let place = Place::new();
+    let daemon = logging_to_file(
+        &place,
+        &format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05")),
+    );
+    fs::rename(place.path("log"), place.path("moved")).unwrap();
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_for_log("Running a");
+    assert!(place.read("moved").contains("Loading jobs..."));
+    fs::remove_file(place.path("log")).unwrap();
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_for_log("Running a");
+    daemon.stop();
+    assert!(!place.path("log.1").exists());
+}
+
+#[test]
+fn usr1_with_the_logs_directory_gone_changes_nothing_and_says_so() {
+    let place = Place::new();
+    place.write("logs/log", "");
+    let config = format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05"));
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["-l", "logs/log"]);
+    });
+    wait_for("a daemon that logs", || {
+        place.read("logs/log").contains("Loaded.").then_some(())
+    });
+    let mut open = File::open(place.path("logs/log")).unwrap();
+    fs::remove_dir_all(place.path("logs")).unwrap();
+    daemon.signal(Signal::SIGUSR1);
+    let mut text = String::new();
+    let mut log = |what: &str| {
+        wait_for(what, || {
+            open.read_to_string(&mut text).unwrap();
+            text.contains(what).then(|| text.split_off(0))
+        })
+    };
+    let text = log("cannot open log");
+    assert!(text.contains("No such file or directory"), "{text}");
+    log("Running a");
+    daemon.stop();
+}
+
+#[test]
+fn usr1_is_harmless_where_the_log_is_standard_output() {
+    let place = Place::new();
+    let daemon = place.daemon(&format!(
+        "{ALONE}{}",
+        job("a", "command: true\nmindelay: 0.05")
+    ));
+    daemon.wait_for_log("Scheduling");
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_for_log("SIGUSR1");
+    let runs = daemon.log().matches("Running").count();
+    daemon.wait_for_log_times("Running", runs + 1);
+    daemon.stop();
+    assert!(!place.path("log.1").exists());
+}
+
+#[test]
+fn a_log_past_its_size_is_rotated_and_only_logkeep_files_stay() {
+    let place = Place::new();
+    place.script(
+        "job",
+        "echo x >>{dir}/runs; wc -l <{dir}/runs; head -c 300 /dev/zero | tr '\\0' .",
+    );
+    let daemon = logging_to_file(
+        &place,
+        &format!(
+            "{ALONE}logsize: 2000\nlogkeep: 2\n{}",
+            job("a", "command: ./job\nmindelay: 0\nalwayslog: yes")
+        ),
+    );
+    place.wait_for_lines("runs", 40);
+    daemon.stop();
+    assert!(place.path("log.2").exists() && !place.path("log.3").exists());
+    for name in ["log.1", "log.2"] {
+        let size = fs::metadata(place.path(name)).unwrap().len();
+        assert!((2000..4000).contains(&size), "{name}: {size} bytes");
+    }
+    // The runs that the last files tell of are consecutive, up to the last one; the stop may have cut that one short.
+    let all = place.read("log.2") + &place.read("log.1") + &place.read("log");
+    let numbers: Vec<usize> = all
+        .lines()
+        .filter_map(|line| line.trim().parse().ok())
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{numbers:?}"
+    );
+    assert!(
+        numbers.len() > 5 && *numbers.last().unwrap() >= 39,
+        "{numbers:?}"
+    );
+}
+
+#[test]
+fn a_reload_takes_on_another_log_and_other_limits_but_an_option_still_wins() {
+    let place = Place::new();
+    let jobs = job("a", "command: true\nmindelay: 0.02");
+    let daemon = place.daemon(&format!("{ALONE}logfile: first\n{jobs}"));
+    wait_for_file(&place.path("first"));
+    place.write(
+        "conf",
+        &format!("{ALONE}logfile: second\nlogsize: 300\n{jobs}"),
+    );
+    daemon.signal(Signal::SIGHUP);
+    wait_for_file(&place.path("second.1"));
+    assert!(
+        place
+            .read("first")
+            .contains("Changed logfile: first -> second")
+    );
+    // Where the new place refuses, the old one goes on.
+    place.write(
+        "conf",
+        &format!("{ALONE}logfile: no/such/place\nlogsize: 0\n{jobs}"),
+    );
+    daemon.signal(Signal::SIGHUP);
+    wait_for("an error in the old log", || {
+        place
+            .read("second")
+            .contains("cannot open log 'no/such/place'")
+            .then_some(())
+    });
+    place.write("conf", &format!("{ALONE}{jobs}"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Running a");
+    daemon.stop();
+
+    let place = Place::new();
+    let daemon = logging_to_file(&place, &format!("{ALONE}{jobs}"));
+    place.write("conf", &format!("{ALONE}logfile: other\n{jobs}"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Changed logfile");
+    let runs = daemon.log().matches("Running").count();
+    daemon.wait_for_log_times("Running", runs + 2);
+    assert!(!place.path("other").exists());
+    daemon.stop();
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
+    let place = Place::new();
+    place.write(
+        "conf",
+        &format!("{ALONE}{}", once("a", "sh -c 'echo ran >{dir}/ran'")),
+    );
+    nix::unistd::mkfifo(&place.path("fifo"), Mode::S_IRWXU).unwrap();
+    for (path, why) in [
+        ("no/such/log", "No such file or directory"),
+        (".", "Is a directory"),
+        ("fifo", "No such device or address"),
+    ] {
+        let output = place.run(&["-c", "conf", "-l", path]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        assert!(
+            said.contains("cannot open log '") && said.contains(path),
+            "{said}"
+        );
+        assert!(said.trim_end().ends_with(why), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(!place.path("ran").exists());
+}
+
+/// Forty jobs that run once each and fill any pipe: 2.4 MB of log, and a line of `ran` each.
+fn chatty_jobs(place: &Place) -> String {
+    place.script("job", "yes 0123456789 | head -n 5000; echo ran >>{dir}/ran");
+    let jobs = (1..=40).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "./job")));
+    ALONE.to_string() + &jobs.collect::<String>()
+}
+
+/// Waits until all forty have run; a log that nobody reads must not have held them up.
+fn wait_for_chatty_jobs(place: &Place) {
+    let start = Instant::now();
+    place.wait_for_lines("ran", 40);
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// How many lines the log has where it takes all of them.
+fn undisturbed_lines() -> usize {
+    let place = Place::new();
+    let config = chatty_jobs(&place);
+    let daemon = place.daemon(&config);
+    daemon.wait_for_log("Scheduling j1 for 3.6e+03");
+    daemon.stop().lines().count()
+}
+
+/// Lines that are there, and lines that are said to be missing.
+fn accounted(log: &str) -> (usize, usize) {
+    let notices: Vec<usize> = messages(log)
+        .iter()
+        .filter_map(|m| {
+            m.strip_suffix(" log lines were dropped here because the log could not be written")
+        })
+        .map(|count| count.parse().unwrap())
+        .collect();
+    let lines = log.lines().count() - notices.len();
+    (lines, notices.iter().sum())
+}
+
+fn is_nonblocking(fd: impl AsFd) -> bool {
+    let flags = fcntl(fd, FcntlArg::F_GETFL).unwrap();
+    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
+}
+
+/// A reader that came late, on a thread of its own.
+struct Late {
+    text: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Late {
+    fn reads(mut from: impl Read + Send + 'static) -> Late {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&text);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            loop {
+                match from.read(&mut buffer).unwrap() {
+                    0 => return,
+                    n => read.lock().unwrap().extend_from_slice(&buffer[..n]),
+                }
+            }
+        });
+        Late { text, thread }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+
+    /// All of it, once every writer has gone.
+    fn whole(self) -> String {
+        self.thread.join().unwrap();
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Has jobs fill a log that nobody reads, looks that they go on and that the description of `ours`, which others
+/// share, stays as it was; then reads `theirs` and counts what came and what is said to be missing. `shell` is done
+/// before the daemon starts.
+fn check_a_log_nobody_reads(
+    place: &Place,
+    shell: &str,
+    ours: OwnedFd,
+    theirs: impl Read + Send + 'static,
+) {
+    let stdout = ours.try_clone().unwrap();
+    let daemon = place.daemon_after(shell, &chatty_jobs(place), |command| {
+        command.stdout(stdout);
+    });
+    wait_for_chatty_jobs(place);
+    assert!(!is_nonblocking(&ours));
+    drop(ours);
+    let reader = Late::reads(theirs);
+    wait_for("the number of dropped lines", || {
+        reader.so_far().contains("lines were dropped").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(daemon);
+    let log = reader.whole();
+    assert!(log.ends_with(" [-] Main loop terminated.\n"));
+    assert!(log.len() > 1 << 20, "1 MiB waits: {}", log.len());
+    assert!(log.len() < 1500 << 10, "no more waits: {}", log.len());
+    let (there, dropped) = accounted(&log);
+    assert_eq!(there + dropped, undisturbed_lines());
+    for line in log.lines() {
+        assert!(line.starts_with('\t') || has_stamp(line), "{line}");
+    }
+}
+
+#[test]
+fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
+    let (theirs, ours) = std::io::pipe().unwrap();
+    check_a_log_nobody_reads(&Place::new(), "", ours.into(), theirs);
+}
+
+#[test]
+fn a_socket_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    check_a_log_nobody_reads(&Place::new(), "", ours.into(), theirs);
+}
+
+/// What a permission refuses cannot be opened anew. Root needs none, so it has to start the daemon as somebody else.
+#[test]
+fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
+    let place = Place::new();
+    let fifo = place.path("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let flags = OFlag::O_NONBLOCK.bits();
+    let theirs = File::options().read(true).custom_flags(flags).open(&fifo);
+    let theirs = theirs.unwrap();
+    fcntl(&theirs, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    let ours = File::options().write(true).open(&fifo).unwrap();
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o000)).unwrap();
+    let mut shell = String::new();
+    if nix::unistd::geteuid().is_root() {
+        let directory = place.dir();
+        fs::copy(common::PROGRAM, place.path("program")).unwrap();
+        nix::unistd::chown(Path::new(directory), Some(65534.into()), None).unwrap();
+        let start = format!("cd {directory} && exec ./program -c conf");
+        shell = format!("set -- chroot --userspec=65534:65534 / sh -c '{start}'");
+    }
+    check_a_log_nobody_reads(&place, &shell, ours.into(), theirs);
+}
+
+#[test]
+fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
+    let (_theirs, ours) = std::io::pipe().unwrap();
+    let place = Place::new();
+    let jobs = chatty_jobs(&place);
+    let daemon = place.daemon_with(&jobs, |command| {
+        command.stdout(ours);
+    });
+    wait_for_chatty_jobs(&place);
+    let told = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(
+        told.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
+    let (theirs, ours) = std::io::pipe().unwrap();
+    let place = Place::new();
+    let jobs = chatty_jobs(&place);
+    let daemon = place.daemon_with(&jobs, |command| {
+        command.stdout(ours);
+    });
+    drop(theirs);
+    wait_for_chatty_jobs(&place);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_stops_neither_jobs_nor_the_end() {
+    for option in [&["-l", "/dev/full"][..], &[]] {
+        let place = Place::new();
+        let daemon = place.daemon_with(&chatty_jobs(&place), |command| {
+            command
+                .args(option)
+                .stdout(File::options().write(true).open("/dev/full").unwrap());
+        });
+        wait_for_chatty_jobs(&place);
+        let used = daemon.processor_time();
+        assert!(used < Duration::from_secs(5), "{used:?}");
+        let told = Instant::now();
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.wait().code(), Some(0));
+        assert!(
+            told.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            told.elapsed()
+        );
+    }
+}
+
+/// A limit on file sizes is a full disk that another file ends; the kernel's SIGXFSZ is not the daemon's death.
+#[test]
+fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
+    let jobs =
+        (1..=8).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "seq 100 199")));
+    let config = ALONE.to_string() + &jobs.collect::<String>();
+    let last = "Scheduling j1 for 3.6e+03 seconds time\n";
+    let place = Place::new();
+    let whole = place.daemon(&config).wait_for_log(last);
+
+    let place = Place::new();
+    // In units of 512 bytes.
+    let daemon = place.daemon_after("ulimit -f 8", &config, |command| {
+        command.args(["-l", "log"]);
+    });
+    wait_for("a full log", || {
+        (place.bytes("log").len() == 4096).then_some(())
+    });
+    fs::rename(place.path("log"), place.path("full")).unwrap();
+    daemon.signal(Signal::SIGUSR1);
+    let rest = daemon.wait_for_log(last);
+    let full = place.read("full");
+    let (full, _cut) = full.rsplit_once('\n').unwrap();
+    let all = messages(&format!("{full}\n{rest}"));
+    let without_times = |messages: Vec<String>| -> Vec<String> {
+        let times = |message: &String| !message.starts_with("Scheduling");
+        messages.into_iter().filter(times).collect()
+    };
+    assert_eq!(without_times(all), without_times(messages(&whole)));
+    daemon.stop();
+}

@@ -1,0 +1,730 @@
+//! Reports on their way to sendmail: what it is given, what becomes of what it does not take, and that no job waits.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for};
+
+/// A daemon's section with one recipient.
+fn to_ops(sendmail: &str) -> String {
+    format!("{ALONE}mailproblemsto: ops@example.com\n{sendmail}\n")
+}
+
+/// A job that fails once, at once.
+fn failing(name: &str, command: &str) -> String {
+    job(
+        name,
+        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
+    )
+}
+
+/// A job that shows that the others go on.
+fn tick() -> String {
+    job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0")
+}
+
+/// Waits for some more runs of `tick`.
+#[track_caller]
+fn wait_for_ticks(daemon: &Daemon<'_>) {
+    let end = "Job tick completed with exit code 0\n";
+    let before = daemon.log().matches(end).count();
+    daemon.wait_for_log_times(end, before + 5);
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    common::stdout(&common::finish(command)).trim().to_string()
+}
+
+/// The bytes that a quoted-printable text stands for (RFC 2045, 6.7), or the text itself where it says 7bit.
+fn decoded(mail: &Mail) -> Vec<u8> {
+    let at = mail.bytes.windows(2).position(|w| w == b"\n\n").unwrap() + 2;
+    let body = &mail.bytes[at..];
+    if mail.header("Content-Transfer-Encoding") == "7bit" {
+        return body.to_vec();
+    }
+    assert_eq!(mail.header("Content-Transfer-Encoding"), "quoted-printable");
+    let mut bytes = Vec::new();
+    let mut rest = body.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'=' {
+            bytes.push(byte);
+            continue;
+        }
+        let high = rest.next().unwrap();
+        if high != b'\n' {
+            let digits = [high, rest.next().unwrap()];
+            let digits = std::str::from_utf8(&digits).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_report_is_as_it_should_be_to_the_byte() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    place.script(
+        "job",
+        "echo 'queue: database is locked' >&2; echo 'queue: 2 builds'; exit 3",
+    );
+    let began = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let daemon = place.daemon(&format!(
+        "{}fromaddress: buildd@example.org\n{}",
+        to_ops(&sendmail),
+        failing("queue_builder", "./job 'one two'")
+    ));
+    let mail = place.wait_for_mails(1).remove(0);
+    assert_eq!(
+        mail.arguments,
+        "-i -f buildd@example.org -- ops@example.com"
+    );
+    let date = mail.header("Date");
+    let id = mail.header("Message-ID");
+    let started = mail.header("X-Buildd-Started");
+    let took = mail.header("X-Buildd-Duration");
+    let host = output_of("uname", &["-n"]);
+    let expected = format!(
+        "From: Launchpad Build Daemon Sequencer <buildd@example.org>\n\
+         To: ops@example.com\n\
+         Subject: Job queue_builder exited with code 3\n\
+         X-Launchpad: yes\n\
+         X-Buildd: yes\n\
+         X-Buildd-Host: {host}\n\
+         X-Buildd-Job: queue_builder\n\
+         X-Buildd-Started: {started}\n\
+         X-Buildd-Duration: {took}\n\
+         Date: {date}\n\
+         Message-ID: {id}\n\
+         Auto-Submitted: auto-generated\n\
+         Precedence: bulk\n\
+         MIME-Version: 1.0\n\
+         Content-Type: text/plain; charset=utf-8\n\
+         Content-Transfer-Encoding: 7bit\n\
+         \n\
+         Job: queue_builder\n\
+         Command: ./job 'one two'\n\
+         Exit code: 3\n\
+         Standard Error:\n\
+         \n\
+         queue: database is locked\n\
+         \n\
+         \n\
+         Standard Output:\n\
+         \n\
+         queue: 2 builds\n\
+         \n"
+    );
+    assert_eq!(mail.text(), expected);
+    for time in [&date, &started] {
+        let seconds: u64 = output_of("date", &["-d", time, "+%s"]).parse().unwrap();
+        assert!((began..=began + 60).contains(&seconds), "{time}");
+    }
+    assert!(
+        date.ends_with(" +0000") && started.ends_with('Z'),
+        "{date} {started}"
+    );
+    assert!(took.parse::<f64>().unwrap() < 60.0, "{took}");
+    assert!(
+        id.starts_with('<') && id.ends_with('>') && id.contains('@'),
+        "{id}"
+    );
+    // What sendmail took is nobody else's business.
+    assert!(!daemon.stop().contains("Subject:"));
+}
+
+#[test]
+fn any_output_arrives_in_a_seven_bit_mail_with_no_byte_changed() {
+    let long_line = "x".repeat(1200);
+    let cases: [(&str, &[u8], bool); 8] = [
+        (
+            "plain",
+            b"seven bits, 100 = 100, >From here, not From there \t\n.\n..\n",
+            false,
+        ),
+        ("latin", b"caf\xe9\n", true),
+        ("utf8", "na\u{ef}ve \u{20ac} \u{1f600}".as_bytes(), true),
+        ("half", b"half a character \xe2\x82", true),
+        ("nul", b"a\0b", true),
+        ("cr", b"progress 1%\rprogress 2%\r\n", true),
+        ("from", b"first\nFrom here\n", true),
+        ("long", long_line.as_bytes(), true),
+    ];
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let mut config = to_ops(&sendmail);
+    for (name, output, _) in cases {
+        std::fs::write(place.path(name), output).unwrap();
+        config += &failing(name, &format!("sh -c 'cat {name}; cat {name} >&2; exit 1'"));
+    }
+    let daemon = place.daemon(&config);
+    let mails = place.wait_for_mails(cases.len());
+    for ((name, output, encoded), mail) in cases.iter().zip(&mails) {
+        assert_eq!(mail.header("X-Buildd-Job"), *name);
+        let mut expected = format!(
+            "Job: {name}\nCommand: sh -c 'cat {name}; cat {name} >&2; exit 1'\nExit code: 1\nStandard Error:\n\n"
+        )
+        .into_bytes();
+        expected.extend_from_slice(output);
+        expected.extend_from_slice(b"\n\nStandard Output:\n\n");
+        expected.extend_from_slice(output);
+        expected.push(b'\n');
+        assert_eq!(decoded(mail), expected, "{name}");
+        let encoding = mail.header("Content-Transfer-Encoding");
+        assert_eq!(
+            encoding,
+            if *encoded { "quoted-printable" } else { "7bit" },
+            "{name}"
+        );
+        assert!(
+            mail.bytes
+                .iter()
+                .all(|&b| b == b'\n' || b == b'\t' || (32..127).contains(&b)),
+            "{name}"
+        );
+        let longest = mail.body().lines().map(str::len).max();
+        assert!(longest <= Some(if *encoded { 76 } else { 998 }), "{name}");
+        assert!(!mail.body().contains("\nFrom "), "{name}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_line_of_998_bytes_goes_as_it_is() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    place.script("job", "head -c 998 /dev/zero | tr '\\0' x; echo; exit 1");
+    let _daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failing("a", "./job")));
+    let mail = place.wait_for_mails(1).remove(0);
+    assert_eq!(mail.header("Content-Transfer-Encoding"), "7bit");
+    assert!(mail.body().contains(&format!("\n\n{}\n", "x".repeat(998))));
+}
+
+#[test]
+fn megabytes_arrive_whole() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    place.script("job", "seq 1 300000; exit 1");
+    let _daemon = place.daemon(&format!(
+        "{}{}maxoutput: 3M\n",
+        to_ops(&sendmail),
+        failing("a", "./job")
+    ));
+    let body = place.wait_for_mails(1).remove(0).body();
+    let output = body.split_once("Standard Output:\n\n").unwrap().1;
+    let expected: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
+    assert!(output == expected + "\n", "{} bytes", output.len());
+}
+
+#[test]
+fn each_recipient_gets_a_mail_of_its_own_from_one_process_at_a_time() {
+    let place = Place::new();
+    let sendmail = place.sendmail(
+        "mkdir {dir}/busy || echo overlap >>{dir}/overlaps\nsleep 0.05\nrmdir {dir}/busy",
+    );
+    let daemon = place.daemon(&format!(
+        "{ALONE}mailproblemsto: a@example.com - b@example.com\n  c@example.com\n{sendmail}\n{}",
+        failing("failure", "false")
+    ));
+    let mails = place.wait_for_mails(3);
+    let recipients = ["a@example.com", "b@example.com", "c@example.com"];
+    for (mail, to) in mails.iter().zip(recipients) {
+        assert_eq!(mail.header("To"), to);
+        assert!(
+            mail.arguments.ends_with(&format!(" -- {to}")),
+            "{}",
+            mail.arguments
+        );
+        let one = mail
+            .text()
+            .replace(to, "")
+            .replace(&mail.header("Message-ID"), "");
+        let other = &mails[0];
+        let other_text = other.text().replace(recipients[0], "");
+        assert_eq!(one, other_text.replace(&other.header("Message-ID"), ""));
+    }
+    let mut ids: Vec<String> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "each message is one of its own: {ids:?}");
+    let log = daemon.stop();
+    assert_eq!(place.read("overlaps"), "");
+    assert_eq!(log.matches("\tTo: -\n").count(), 1, "{log}");
+    assert_eq!(log.matches("Subject:").count(), 1, "{log}");
+    let messages = common::messages(&log);
+    let mailing = recipients.map(|to| place_of(&messages, &format!("Mailing report to: {to}")));
+    let ended = place_of(&messages, "Job failure completed");
+    let next = place_of(&messages[ended..], "Scheduling failure") + ended;
+    assert!(
+        mailing.is_sorted() && mailing.iter().all(|at| (ended..next).contains(at)),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_jobs_own_recipients_win_empty_is_the_log_and_none_is_the_daemons() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let daemon = place.daemon(&format!(
+        "{}{}mailproblemsto: one@example.com two@example.com\n{}mailproblemsto:\n{}mailproblemsto: none\n{}mailproblemsto: -\n{}",
+        to_ops(&sendmail),
+        failing("own", "false"),
+        failing("silent", "false"),
+        failing("as_ever", "false"),
+        failing("dash", "false"),
+        failing("plain", "false"),
+    ));
+    let mails = place.wait_for_mails(4);
+    let sent: Vec<(String, String)> = mails
+        .iter()
+        .map(|mail| (mail.header("X-Buildd-Job"), mail.header("To")))
+        .collect();
+    let expected = [
+        ("own", "one@example.com"),
+        ("own", "two@example.com"),
+        ("as_ever", "ops@example.com"),
+        ("plain", "ops@example.com"),
+    ];
+    assert_eq!(
+        sent,
+        expected.map(|(job, to)| (job.to_string(), to.to_string()))
+    );
+    let log = daemon.stop();
+    for name in ["silent", "dash"] {
+        assert!(
+            log.contains(&format!(
+                "\tTo: -\n\tSubject: Job {name} exited with code 1\n"
+            )),
+            "{log}"
+        );
+    }
+    assert_eq!(log.matches("\tTo: -\n").count(), 2, "{log}");
+}
+
+#[test]
+fn reports_leave_in_the_order_of_the_failures() {
+    let place = Place::new();
+    let sendmail = place.sendmail("sleep 0.05");
+    let jobs: String = (1..=8)
+        .map(|n| failing(&format!("j{n}"), "false"))
+        .collect();
+    let _daemon = place.daemon(&format!("{}{jobs}", to_ops(&sendmail)));
+    let mails = place.wait_for_mails(8);
+    let order: Vec<String> = mails
+        .iter()
+        .map(|mail| mail.header("X-Buildd-Job"))
+        .collect();
+    assert_eq!(order, (1..=8).map(|n| format!("j{n}")).collect::<Vec<_>>());
+}
+
+/// The report of the job `failure`, whole, as it stands in the log when mail did not carry it.
+const IN_LOG: &str = "\tTo: ops@example.com\n\tSubject: Job failure exited with code 3\n";
+
+fn failure() -> String {
+    failing(
+        "failure",
+        "sh -c 'echo the output; echo the errors >&2; exit 3'",
+    )
+}
+
+/// Checks that the report is in the log, once, from its first header to its last line.
+#[track_caller]
+fn assert_reported_once(log: &str) {
+    assert_eq!(log.matches(IN_LOG).count(), 1, "{log}");
+    assert_eq!(log.matches("From: Launchpad").count(), 1, "{log}");
+    let body = "\tExit code: 3\n\tStandard Error:\n\t\n\tthe errors\n\t\n\t\n\tStandard Output:\n\t\n\tthe output\n\t\n";
+    assert!(log.contains(body), "{log}");
+}
+
+#[test]
+fn a_sendmail_that_cannot_be_started_sends_the_report_to_the_log_at_once_and_once() {
+    let place = Place::new();
+    place.write("plain", "");
+    for (sendmail, why) in [
+        ("./missing -i", "No such file or directory"),
+        ("./plain -i", "Permission denied"),
+    ] {
+        std::fs::write(place.path("log"), "").unwrap();
+        let sendmail = format!("sendmail: {sendmail}");
+        let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+        daemon.wait_for_log(&format!(
+            "Mail to ops@example.com failed: sendmail could not be started: {why}, next try in 30 seconds\n"
+        ));
+        daemon.wait_for_log(IN_LOG);
+        let log = daemon.stop();
+        assert_reported_once(&log);
+    }
+}
+
+#[test]
+fn a_passing_fault_is_tried_again_and_at_the_end_the_report_goes_to_the_log_once() {
+    let place = Place::new();
+    let sendmail = place.sendmail("echo mail system; echo is down >&2; exit 75");
+    let daemon = place.daemon(&format!("{}{}{}", to_ops(&sendmail), failure(), tick()));
+    daemon.wait_for_log(
+        "Mail to ops@example.com failed: sendmail exited with 75: mail system is down, next try in 30 seconds\n",
+    );
+    wait_for_ticks(&daemon);
+    assert!(!daemon.log().contains(IN_LOG), "{}", daemon.log());
+    let log = daemon.stop();
+    assert_reported_once(&log);
+    // The end is a try as well, with the same message.
+    let mails = place.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0].bytes, mails[1].bytes);
+    assert!(log.ends_with("Main loop terminated.\n"), "{log}");
+}
+
+#[test]
+fn a_lasting_fault_sends_the_report_to_the_log_at_once_and_once() {
+    for status in [64, 65, 66, 67, 68, 77, 78] {
+        let place = Place::new();
+        let sendmail = place.sendmail(&format!("exit {status}"));
+        let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+        daemon.wait_for_log(&format!(
+            "Mail to ops@example.com failed: sendmail exited with {status}, next try in 30 seconds\n"
+        ));
+        daemon.wait_for_log(IN_LOG);
+        assert_reported_once(&daemon.stop());
+    }
+}
+
+#[test]
+fn a_sendmail_that_a_signal_kills_has_failed() {
+    let place = Place::new();
+    let sendmail = place.sendmail("kill -SEGV $$");
+    let daemon = place.daemon_after(
+        "ulimit -c 0",
+        &format!("{}{}", to_ops(&sendmail), failure()),
+        |_| {},
+    );
+    daemon.wait_for_log(
+        "Mail to ops@example.com failed: sendmail was killed by SIGSEGV, next try in 30 seconds\n",
+    );
+    assert_reported_once(&daemon.stop());
+}
+
+#[test]
+fn a_sendmail_that_reads_nothing_is_judged_by_its_exit_status_alone() {
+    let long = failing("long", "sh -c 'head -c 300000 /dev/zero; exit 3'");
+    let place = Place::new();
+    place.script("sendmail", "exec <&-; echo read >>{dir}/done; exit 0");
+    let daemon = place.daemon(&format!(
+        "{}{long}{}",
+        to_ops("sendmail: ./sendmail"),
+        failure()
+    ));
+    place.wait_for_lines("done", 2);
+    let log = daemon.stop();
+    assert!(
+        !log.contains("Mail to") && !log.contains("Subject"),
+        "{log}"
+    );
+
+    let place = Place::new();
+    place.script("sendmail", "exec <&-; exit 1");
+    let daemon = place.daemon(&format!("{}{long}", to_ops("sendmail: ./sendmail")));
+    daemon.wait_for_log(
+        "Mail to ops@example.com failed: sendmail exited with 1, next try in 30 seconds\n",
+    );
+    daemon.stop();
+}
+
+#[test]
+fn of_what_sendmail_says_a_thousand_bytes_are_logged_and_only_when_it_failed() {
+    let place = Place::new();
+    let sendmail = place.sendmail(
+        "yes abcdefghi | head -c 1000000; yes jklmnopqr | head -c 1000000 >&2; test $to = fine@example.com",
+    );
+    let daemon = place.daemon(&format!(
+        "{}{}mailproblemsto: fine@example.com\n{}",
+        to_ops(&sendmail),
+        failing("first", "false"),
+        failure()
+    ));
+    let log = daemon.wait_for_log("next try in");
+    let line = log
+        .lines()
+        .find(|line| line.contains("Mail to ops"))
+        .unwrap();
+    let said = line.split_once("exited with 1: ").unwrap().1;
+    let said = said.strip_suffix(", next try in 30 seconds").unwrap();
+    assert_eq!(said, "abcdefghi ".repeat(100).trim_end());
+    let log = daemon.stop();
+    assert_eq!(
+        log.matches("abcdefghi").count(),
+        2 * 100,
+        "one try, and one at the end"
+    );
+}
+
+#[test]
+fn what_sendmail_says_cannot_break_a_line_of_the_log() {
+    let place = Place::new();
+    let sendmail =
+        place.sendmail("printf 'a\\n2026-11-23T23:36:37+0000 [-] fake\\r\\n\\033[2J\\351'; exit 1");
+    let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+    daemon.wait_for_log(
+        "exited with 1: a 2026-11-23T23:36:37+0000 [-] fake ?[2J\u{fffd}, next try in 30 seconds\n",
+    );
+}
+
+/// It writes faster than anybody reads, and for ever.
+#[test]
+fn a_sendmail_that_never_stops_talking_delays_no_job_and_no_stop() {
+    let place = Place::new();
+    let daemon = place.daemon(&format!(
+        "{}{}{}",
+        to_ops("sendmail: yes"),
+        failure(),
+        tick()
+    ));
+    daemon.wait_for_log("Mailing report to");
+    wait_for_ticks(&daemon);
+    let told = Instant::now();
+    assert_reported_once(&daemon.stop());
+    assert!(
+        told.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        told.elapsed()
+    );
+}
+
+#[test]
+fn a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds() {
+    let place = Place::new();
+    // It reads nothing, and what it has started holds its pipes.
+    place.script("sendmail", "sleep 60 & echo $! >{dir}/pid; wait");
+    let long = failing("long", "sh -c 'head -c 300000 /dev/zero; exit 3'");
+    let daemon = place.daemon(&format!(
+        "{}{}{long}{}",
+        to_ops("sendmail: ./sendmail"),
+        failure(),
+        tick()
+    ));
+    place.wait_for_lines("pid", 1);
+    daemon.wait_for_log_times("Mailing report to", 2);
+    wait_for_ticks(&daemon);
+    let told = Instant::now();
+    let log = daemon.stop();
+    let took = told.elapsed();
+    assert!(
+        took >= Duration::from_millis(2900) && took < Duration::from_secs(5),
+        "{took:?}"
+    );
+    assert_eq!(log.matches(IN_LOG).count(), 1, "{log}");
+    assert_eq!(
+        log.matches("\tSubject: Job long exited with code 3\n")
+            .count(),
+        1
+    );
+    let pid = place.read("pid").trim().parse().unwrap();
+    wait_for("the end of all that sendmail started", || {
+        (!is_running(pid)).then_some(())
+    });
+}
+
+#[test]
+fn what_sendmail_leaves_in_the_background_holds_nothing_up() {
+    let place = Place::new();
+    let sendmail = place.sendmail("sleep 60 & echo $! >>{dir}/pids");
+    let daemon = place.daemon(&format!(
+        "{}{}{}",
+        to_ops(&sendmail),
+        failure(),
+        failing("b", "false")
+    ));
+    place.wait_for_mails(2);
+    let told = Instant::now();
+    assert!(!daemon.stop().contains("Subject"));
+    assert!(
+        told.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        told.elapsed()
+    );
+    for pid in place.lines("pids") {
+        let pid = common::Pid::from_raw(pid.parse().unwrap());
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn mail_that_is_queued_when_the_stop_comes_still_leaves() {
+    let place = Place::new();
+    let sendmail = place.sendmail("sleep 0.2");
+    let daemon = place.daemon(&format!(
+        "{ALONE}mailproblemsto: a@example.com b@example.com c@example.com\n{sendmail}\n{}",
+        failure()
+    ));
+    daemon.wait_for_log("Mailing report to: c@example.com");
+    let log = daemon.stop();
+    assert_eq!(place.mails().len(), 3);
+    assert!(!log.contains("Subject"), "{log}");
+}
+
+/// A job that exits with what the file `mode` says, again and again.
+fn moody(place: &Place, settings: &str) -> String {
+    place.write("mode", "3");
+    place.script("job", "exit $(cat {dir}/mode)");
+    job(
+        "a",
+        &format!("command: ./job\nmindelay: 0.05\nstartdelay: 0\n{settings}"),
+    )
+}
+
+#[track_caller]
+fn wait_for_more(daemon: &Daemon<'_>, text: &str, count: usize) {
+    let before = daemon.log().matches(text).count();
+    daemon.wait_for_log_times(text, before + count);
+}
+
+#[test]
+fn without_mailinterval_every_failure_is_mailed_and_no_recovery() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), moody(&place, "")));
+    place.wait_for_mails(3);
+    place.write("mode", "0");
+    wait_for_more(&daemon, "exit code 0\n", 2);
+    let log = daemon.stop();
+    let failures = log.matches("exit code 3\n").count();
+    let mails = place.mails();
+    assert_eq!(mails.len(), failures);
+    for mail in mails {
+        assert_eq!(mail.header("Subject"), "Job a exited with code 3");
+        assert!(!mail.body().contains("in a row"));
+    }
+}
+
+#[test]
+fn within_mailinterval_an_outcome_is_mailed_once_another_at_once_and_then_the_recovery() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let daemon = place.daemon(&format!(
+        "{}mailinterval: 1h\n{}",
+        to_ops(&sendmail),
+        moody(&place, "")
+    ));
+    wait_for_more(&daemon, "completed with exit code 3\n", 4);
+    place.write("mode", "4");
+    wait_for_more(&daemon, "completed with exit code 4\n", 4);
+    place.write("mode", "0");
+    wait_for_more(&daemon, "completed with exit code 0\n", 3);
+    // The notice has cleared what was mailed.
+    place.write("mode", "3");
+    wait_for_more(&daemon, "completed with exit code 3\n", 3);
+    place.wait_for_mails(4);
+    let log = daemon.stop();
+    let row = log.split("code 0\n").next().unwrap();
+    let row = row.matches("exit code 3\n").count() + row.matches("exit code 4\n").count();
+    let mails = place.mails();
+    let subjects: Vec<String> = mails.iter().map(|mail| mail.header("Subject")).collect();
+    assert_eq!(
+        subjects,
+        [
+            "Job a exited with code 3".to_string(),
+            "Job a exited with code 4".to_string(),
+            format!("Job a recovered after {row} failures"),
+            "Job a exited with code 3".to_string(),
+        ]
+    );
+    assert!(
+        mails
+            .iter()
+            .all(|mail| mail.header("To") == "ops@example.com")
+    );
+}
+
+#[test]
+fn after_mailinterval_a_repeat_is_mailed_and_says_how_many_were_not() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let daemon = place.daemon(&format!(
+        "{}{}",
+        to_ops(&sendmail),
+        moody(&place, "mailinterval: 0.4")
+    ));
+    let mail = place.wait_for_mails(2).remove(1);
+    assert_eq!(mail.header("Subject"), "Job a exited with code 3");
+    let body = mail.body();
+    let line = body
+        .lines()
+        .find(|line| line.starts_with("Exit code: "))
+        .unwrap();
+    let said = line
+        .strip_prefix("Exit code: 3 (")
+        .unwrap()
+        .strip_suffix(" not mailed)")
+        .unwrap();
+    let (failures, rest) = said.split_once(" failures in a row since ").unwrap();
+    let (since, not_mailed) = rest.split_once(", ").unwrap();
+    let failures: usize = failures.parse().unwrap();
+    let log = daemon.stop();
+    let before_the_mail = log.split("Mailing report").nth(1).unwrap();
+    let logged = 1 + before_the_mail
+        .matches("completed with exit code 3\n")
+        .count();
+    assert_eq!(failures, logged, "{log}");
+    // All but the first, which was mailed, and this one.
+    assert_eq!(not_mailed.parse(), Ok(failures - 2));
+    assert_eq!(since, place.mails()[0].header("X-Buildd-Started"));
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_mailed_as_well_as_logged() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let daemon = place.daemon(&format!(
+        "{}{}stuckafter: 0.1\n{}",
+        to_ops(&sendmail),
+        failing("slow", "sleep 0.5"),
+        failing("waits", "true"),
+    ));
+    let mail = place.wait_for_mails(1).remove(0);
+    assert_eq!(
+        mail.header("Subject"),
+        "Job slow still running after 0.1 seconds"
+    );
+    let body = mail.body();
+    assert!(
+        body.starts_with("Job: slow\nCommand: sleep 0.5\n"),
+        "{body}"
+    );
+    assert!(
+        body.contains("1 job waits, waits longest (0 seconds)"),
+        "{body}"
+    );
+    daemon.wait_for_log("Job slow completed with exit code 0");
+}
+
+#[test]
+fn sendmail_may_be_any_command_with_arguments() {
+    let place = Place::new();
+    place.script(
+        "send mail",
+        "printf '%s|' \"$0\" \"$@\" >{dir}/words; cat >{dir}/message",
+    );
+    let daemon = place.daemon(&format!(
+        "{}{}",
+        to_ops("sendmail: './send mail' -i \"-o em\" 100%"),
+        failure()
+    ));
+    wait_for("the message", || {
+        place
+            .read("message")
+            .ends_with("the output\n\n")
+            .then_some(())
+    });
+    assert_eq!(
+        place.read("words"),
+        "./send mail|-i|-o em|100%|-f|launchpad@lists.canonical.com|--|ops@example.com|"
+    );
+    daemon.stop();
+}
