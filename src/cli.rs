@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::config::values::on_one_line;
+
 /// Exit statuses, in sysexits' terms where there is one (sysexits.h).
 pub mod exit {
     /// All went well.
@@ -51,7 +53,7 @@ Options:
   -n, --nodaemon           stay in the foreground (the default)
       --spew               log every decision
       --if-launch          exit at once, with success, unless the file says 'launch: true'
-  -s, --socket PATH        for commands: the daemon's control socket
+  -s, --socket PATH        control socket, to listen on or to ask
                            [$BUILDD_SEQUENCER_SOCKET; the configuration's]
   -h, --help               this text
   -V, --version            the version
@@ -182,7 +184,8 @@ pub struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; see 'buildd-sequencer --help'", self.0)
+        let message = on_one_line(&self.0);
+        write!(f, "{message}; see 'buildd-sequencer --help'")
     }
 }
 
@@ -338,11 +341,6 @@ impl Parsed {
             return Err(UsageError(format!(
                 "option '--{option}' is for the daemon, not for a command"
             )));
-        }
-        if !matches!(action, Action::Ask(_)) && self.options.socket.is_some() {
-            return Err(UsageError(
-                "option '--socket' is for commands that ask a daemon; its own is 'controlsocket' in the configuration".into(),
-            ));
         }
         if action == Action::Daemon
             && self.options.daemon
@@ -546,8 +544,6 @@ mod tests {
             ("--umask 1777", "'--umask' takes"),
             ("--daemon -l -", "'--daemon' leaves no standard output"),
             ("-c", "missing argument"),
-            ("-s x", "option '--socket' is for commands"),
-            ("check -s x", "option '--socket' is for commands"),
             ("--nodaemon=yes", "unexpected argument"),
         ] {
             let error = error(line);

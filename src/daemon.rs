@@ -18,7 +18,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, Fault, Job};
+use crate::config::{Config, ControlSocket, Fault, Job};
 use crate::control::{MAX_CLIENTS, Server};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
@@ -63,6 +63,8 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// The command line's control socket, which wins.
+    pub socket: Option<PathBuf>,
     /// Whether standard output is gone, so that there has to be a file.
     pub detached: bool,
     /// The command line's `--spew`.
@@ -73,6 +75,12 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
+    /// Where to listen for commands.
+    pub fn control_socket(&self, config: &Config) -> ControlSocket {
+        let named = self.socket.clone().map(ControlSocket::At);
+        named.unwrap_or_else(|| config.controlsocket.clone())
+    }
+
     /// The log's file; `None` is standard output.
     pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
         let path = self
@@ -106,6 +114,8 @@ pub struct Daemon {
     files: Files,
     control: Server,
     waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
@@ -158,6 +168,7 @@ impl Daemon {
             files: Files::default(),
             control: Server::new(CONTROL),
             waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
             supervisor: Supervisor::from_environment(now),
@@ -165,15 +176,16 @@ impl Daemon {
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
-        if let Some(warning) = state.warning {
-            daemon.say(Level::Warning, &warning);
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
         }
-        daemon.open_control()?;
         daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -183,13 +195,16 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.
@@ -223,7 +238,7 @@ impl Daemon {
     fn take(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                JOB_STDOUT | JOB_STDERR => self.read_run(event.token()),
+                JOB_STDOUT | JOB_STDERR => self.run_event(event),
                 MAIL_INPUT => self.feed_delivery(),
                 MAIL_OUTPUT => self.read_delivery(),
                 LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
@@ -423,15 +438,12 @@ impl Daemon {
     }
 
     fn say(&mut self, level: Level, message: &str) {
-        self.say_bytes(level, message.as_bytes());
+        self.say_parts(level, &[message.as_bytes()]);
     }
 
-    fn say_bytes(&mut self, level: Level, message: &[u8]) {
-        let wall = SystemTime::now();
-        self.log.add(wall, level, message);
-        if self.log.waiting() >= LOG_BATCH {
-            self.log.flush(Instant::now(), wall);
-        }
+    /// Logs a message that comes in parts.
+    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        say(&mut self.log, level, parts);
     }
 
     /// A decision, for `spew`; not even put into words otherwise.
@@ -440,6 +452,15 @@ impl Daemon {
             let decision = decision();
             self.say(Level::Info, &decision);
         }
+    }
+}
+
+/// Logs a message; writes once enough has come together.
+fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
+    let wall = SystemTime::now();
+    log.add_parts(wall, level, parts);
+    if log.waiting() >= LOG_BATCH {
+        log.flush(Instant::now(), wall);
     }
 }
 

@@ -31,5 +31,6 @@ pub mod state;
 pub mod status;
 pub mod text;
 pub mod throttle;
+pub mod users;
 pub mod verify;
 pub mod words;

@@ -11,8 +11,9 @@ pub const PIPE_GRACE: Duration = Duration::from_secs(2);
 pub const PIPE_GRACE_AT_STOP: Duration = Duration::from_millis(500);
 /// How often a stopped run's process group is asked for members: the kernel tells nobody when it empties.
 const GROUP_POLL: Duration = Duration::from_millis(20);
-/// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel).
-const AFTER_KILL: Duration = Duration::from_secs(1);
+/// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel). No
+/// longer than pipes have at a stop, whose time is counted.
+const AFTER_KILL: Duration = PIPE_GRACE_AT_STOP;
 
 /// How the kernel says a process ended (wait(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,8 @@ pub struct Supervisor {
     /// Half of `WATCHDOG_USEC`, and when the next sign of life is due.
     watchdog: Option<(Duration, Instant)>,
     status: String,
-    status_told: Option<Instant>,
+    /// When the next `STATUS` may go at the earliest.
+    status_from: Instant,
     status_is_news: bool,
 }
 
@@ -48,7 +49,7 @@ impl Supervisor {
             retry_at: None,
             watchdog,
             status: String::new(),
-            status_told: None,
+            status_from: now,
             status_is_news: false,
         }
     }
@@ -94,7 +95,7 @@ impl Supervisor {
             self.send("WATCHDOG=1".to_string(), now);
         }
         if self.status_due().is_some_and(|at| now >= at) {
-            self.status_told = Some(now);
+            self.status_from = now + STATUS_INTERVAL;
             self.status_is_news = false;
             self.send(format!("STATUS={}", self.status), now);
         }
@@ -104,9 +105,7 @@ impl Supervisor {
     }
 
     fn status_due(&self) -> Option<Instant> {
-        let told = self.status_told.map(|told| told + STATUS_INTERVAL);
-        self.status_is_news
-            .then(|| told.unwrap_or_else(Instant::now))
+        self.status_is_news.then_some(self.status_from)
     }
 
     /// When `act` has something to do.
@@ -165,4 +164,50 @@ fn watchdog_interval() -> Option<Duration> {
     }
     let microseconds: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
     (microseconds > 1).then(|| Duration::from_micros(microseconds / 2))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_status_goes_at_once_and_the_last_one_a_second_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let listener = UnixDatagram::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut received = [0; 64];
+        let mut told = || {
+            let length = listener.recv(&mut received).unwrap_or(0);
+            String::from_utf8(received[..length].to_vec()).unwrap()
+        };
+        let t0 = Instant::now();
+        let mut supervisor = Supervisor {
+            connection: Some((
+                UnixDatagram::unbound().unwrap(),
+                SocketAddr::from_pathname(&path).unwrap(),
+            )),
+            waiting: VecDeque::new(),
+            retry_at: None,
+            watchdog: None,
+            status: String::new(),
+            status_from: t0,
+            status_is_news: false,
+        };
+        assert_eq!(supervisor.deadline(), None);
+        supervisor.status("one".to_string());
+        supervisor.act(t0);
+        assert_eq!(told(), "STATUS=one");
+        assert_eq!(supervisor.deadline(), None);
+
+        supervisor.status("two".to_string());
+        supervisor.status("three".to_string());
+        supervisor.act(t0);
+        assert_eq!(told(), "");
+        assert_eq!(supervisor.deadline(), Some(t0 + STATUS_INTERVAL));
+        supervisor.act(t0 + STATUS_INTERVAL);
+        assert_eq!(told(), "STATUS=three");
+        assert_eq!(supervisor.deadline(), None);
+    }
 }

@@ -69,15 +69,19 @@ impl Capture {
         self.total == 0
     }
 
+    /// What was kept, in order, around a `gap` that `gap` has given.
+    pub fn parts<'a>(&'a self, gap: &'a str) -> [&'a [u8]; 4] {
+        let (newer, older) = self.tail.split_at(self.oldest);
+        [&self.head, gap.as_bytes(), older, newer]
+    }
+
     /// Appends what was kept to `out`, with a line in between that says how many bytes are missing, if any.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let gap = self.gap();
         out.reserve_exact(self.head.len() + gap.len() + self.tail.len());
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(gap.as_bytes());
-        let (newer, older) = self.tail.split_at(self.oldest);
-        out.extend_from_slice(older);
-        out.extend_from_slice(newer);
+        for part in self.parts(&gap) {
+            out.extend_from_slice(part);
+        }
     }
 
     /// What was kept, as `append_to` gives it. Without a gap in a short stream nothing is copied.
@@ -92,7 +96,7 @@ impl Capture {
     }
 
     /// The line that stands for what is missing, always on a line of its own; empty if nothing is.
-    fn gap(&self) -> String {
+    pub fn gap(&self) -> String {
         let missing = self.missing();
         if missing == 0 {
             return String::new();

@@ -89,8 +89,9 @@ impl Drop for PidFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: a named pipe in the file's place must not stop the start.
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    // O_NONBLOCK: a named pipe in the file's place must not stop the start. O_NOFOLLOW: root writes here, perhaps in
+    // the directory of the user that it becomes, and a link could lead anywhere.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).bits();
     let mut options = OpenOptions::new();
     let file = options
         .read(true)

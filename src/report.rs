@@ -197,14 +197,11 @@ impl Report {
         headers + self.id.len() + self.domain.len() + self.job.len() + self.body.len()
     }
 
-    /// The report as text for the log: all headers, then the body, never encoded. `to` is `-`, or the
+    /// The report as it goes to the log, all headers and then the body, which is never encoded. `to` is `-`, or the
     /// recipient who did not get it; `copy` tells the copies of a report apart, as in `Message::new`.
-    pub fn log_text(&self, to: &str, copy: u64) -> Vec<u8> {
+    pub fn log_parts(&self, to: &str, copy: u64) -> (String, &[u8]) {
         let encoding = if self.body.is_ascii() { "7bit" } else { "8bit" };
-        let mut text = self.headers(to, copy, encoding).into_bytes();
-        text.reserve_exact(self.body.len());
-        text.extend_from_slice(&self.body);
-        text
+        (self.headers(to, copy, encoding), &self.body)
     }
 
     /// All header lines and the empty line after them.
@@ -417,6 +414,11 @@ mod tests {
         text
     }
 
+    fn log_text(report: &Report, to: &str, copy: u64) -> Vec<u8> {
+        let (headers, body) = report.log_parts(to, copy);
+        [headers.as_bytes(), body].concat()
+    }
+
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
     }
@@ -473,7 +475,7 @@ Standard Output:
 2 builds
 
 ";
-        assert_eq!(text(report.log_text("ops@example.com", 1)), expected);
+        assert_eq!(text(log_text(&report, "ops@example.com", 1)), expected);
         assert_eq!(text(mailed(report, "ops@example.com")), expected);
     }
 
@@ -519,7 +521,7 @@ queue: 2 builds
     #[test]
     fn failure_messages_of_the_original_test_are_interpolated() {
         let report = failure(&run("job-name1", "job-command1"), &exited(0), b"FOO", b"");
-        let message = text(report.log_text("-", 1));
+        let message = text(log_text(&report, "-", 1));
         assert!(header(&message, "From").ends_with("<launchpad@lists.canonical.com>"));
         assert_eq!(header(&message, "To"), "-");
         assert_eq!(
@@ -539,7 +541,7 @@ queue: 2 builds
     #[test]
     fn failures_of_the_original_test_are_mailed_out() {
         let job2 = failure(&run("job-name2", "job-command2"), &exited(1), b"", b"BAR");
-        let (message, to) = (text(job2.log_text("-", 1)), "dsilvers@digital-scurf.org");
+        let (message, to) = (text(log_text(&job2, "-", 1)), "dsilvers@digital-scurf.org");
         assert_eq!(header(&message, "To"), "-");
         let (_, body) = parts(&message);
         assert_eq!(
@@ -548,7 +550,7 @@ queue: 2 builds
              Standard Error:\n\nBAR\n\nStandard Output:\n\n\n"
         );
         let job1 = failure(&run("job-name1", "job-command1"), &exited(1), b"FOO", b"");
-        let logged = text(job1.log_text("-", 1));
+        let logged = text(log_text(&job1, "-", 1));
         let sent = text(mailed(job1, to));
         assert_eq!(header(&sent, "To"), to);
         assert_eq!(sent, logged.replace("To: -\n", &format!("To: {to}\n")));
@@ -691,7 +693,7 @@ queue: 2 builds
     fn output_that_is_not_ascii_is_encoded_in_mail_and_plain_in_the_log() {
         let bytes = b"caf\xc3\xa9 \xff\0 = \r\n.\nFrom me\n";
         let report = failure(&run("scan", "scan"), &exited(1), bytes, b"");
-        let logged = report.log_text("-", 1);
+        let logged = log_text(&report, "-", 1);
         let body = [
             &b"Exit code: 1\nStandard Error:\n\n\n\nStandard Output:\n\n"[..],
             bytes,
@@ -838,7 +840,7 @@ queue: 2 builds
             let origin = Origin { from: &from, host: &host, pid: u32::MAX, number: u64::MAX, now };
             let failed = Failed { outcome: &outcome, repeat: None, stdout: Vec::new(), stderr: Vec::new() };
             let report = Report::failure(&run, failed, &origin);
-            let logged = text(report.log_text(&to, 1));
+            let logged = text(log_text(&report, &to, 1));
             let sent = text(mailed(report, &to));
             for message in [&sent, &logged] {
                 let (head, _) = parts(message);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Options, exit};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, ControlSocket, Loaded};
 use crate::daemon::{Daemon, Source};
 use crate::detach::Detaching;
 use crate::log::{Log, Rotation};
@@ -93,7 +93,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
         Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
     };
     let detaching = match options.daemon {
-        true => Detaching::begin().map_err(|e| run_time("detach", e))?,
+        true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
     };
     let places = Places::enter(options)?;
@@ -112,6 +112,10 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
             .logfile
             .as_deref()
             .map(|path| command_line_log(path, &places)),
+        socket: options
+            .socket
+            .as_deref()
+            .map(|path| places.on_command_line(path)),
         detached: options.daemon,
         spew: options.spew,
     };
@@ -124,9 +128,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
     if let Some(detaching) = detaching {
-        detaching
-            .finish()
-            .map_err(|e| run_time("let go of the terminal", e))?;
+        detaching.finish().map_err(Failed::at_run_time)?;
     }
     daemon.run();
     Ok(())
@@ -160,17 +162,13 @@ fn open_log(source: &Source, config: &Config, identity: Option<&Identity>) -> Re
         size: config.logsize,
         keep: config.logkeep,
     };
-    let (log, created) = Log::to_file(&path, rotation).map_err(|error| {
+    Log::to_file(&path, rotation, identity.map(Identity::owner)).map_err(|error| {
         Failed::at_run_time(format!(
             "cannot open log '{}': {}",
             path.display(),
             error_text(&error)
         ))
-    })?;
-    if let Some(identity) = identity.filter(|_| created) {
-        identity.give(&path);
-    }
-    Ok(log)
+    })
 }
 
 /// What `check` found.
@@ -196,6 +194,9 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     if let Some(path) = &options.logfile {
         config.logfile =
             Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
+    }
+    if let Some(path) = &options.socket {
+        config.controlsocket = ControlSocket::At(places.on_command_line(path));
     }
     config.spew |= options.spew;
     let path = path.display();

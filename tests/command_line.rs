@@ -305,6 +305,7 @@ fn wrong_usage_is_told_in_one_line_with_status_2() {
     for (arguments, expected) in [
         (&["--frobnicate"][..], "unknown option '--frobnicate'"),
         (&["-x"], "unknown option '-x'"),
+        (&["--a\nb\x1b[2J"], r"unknown option '--a\nb\u{1b}[2J'"),
         (&["-ny"], "missing argument for option '-y'"),
         (&["frobnicate"], "unknown command 'frobnicate'"),
         (&["check", "extra"], "unexpected argument 'extra'"),

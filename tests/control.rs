@@ -603,18 +603,19 @@ fn a_socket_that_is_off_is_named_as_the_reason() {
 }
 
 #[test]
-fn the_daemon_and_check_refuse_an_option_that_is_for_commands() {
+fn the_command_lines_socket_wins_over_the_configurations() {
     let place = Place::new();
-    place.write("conf", &idle());
-    for arguments in [
-        &["-c", "conf", "-s", "x"][..],
-        &["check", "-c", "conf", "--socket", "x"],
-    ] {
-        let output = place.run(arguments);
-        assert_eq!(output.status.code(), Some(2));
-        let expected = "buildd-sequencer: option '--socket' is for commands that ask a daemon";
-        assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
-    }
+    let daemon = place.daemon_with(&idle(), |command| {
+        command.args(["-s", "named"]);
+    });
+    daemon.wait_for_log("Scheduling");
+    let output = place.run(&["healthcheck", "--alive", "-s", "named"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!place.path("socket").exists());
+    let checked = place.run(&["check", "-c", "conf", "--socket", "x"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.contains("/x\n"), "{text}");
+    daemon.stop();
 }
 
 #[test]

@@ -6,6 +6,8 @@
 //! comments and continuation lines depend on column and white space; a key is told from its value, and lines
 //! of one value are joined, by the crate.
 
+use std::fmt::Write as _;
+
 use ini::configparser::ini::Ini;
 
 use super::values::shown;
@@ -111,7 +113,7 @@ pub fn sections<'a>(
                 .ok()
                 .flatten()
                 .filter(|section| wanted(*section))
-                .map(|section| (section, number, Body::default()));
+                .map(|section| (section, number, Body::new()));
         } else if let Some((.., body)) = &mut open
             && !is_comment_or_blank(line)
             && let Err(message) = body.take(line, number)
@@ -128,7 +130,7 @@ pub fn sections<'a>(
 }
 
 /// The lines of one section, made ready for `ini`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Body {
     /// What goes to `ini`. Each key has the number of its entry before it, so that order, repeated keys and line
     /// numbers survive.
@@ -138,6 +140,14 @@ struct Body {
 }
 
 impl Body {
+    /// With room for a section of common size.
+    fn new() -> Body {
+        Body {
+            text: String::with_capacity(512),
+            entries: Vec::with_capacity(4),
+        }
+    }
+
     /// Takes a line that is neither blank nor a comment.
     fn take(&mut self, line: &[u8], number: usize) -> Result<(), String> {
         if line.first().is_some_and(is_space) {
@@ -203,10 +213,9 @@ impl Body {
         if key.is_empty() {
             return Err(format!("there is no key before the '{delimiter}'"));
         }
-        let number = place.to_string();
-        self.text.extend([
-            &number, "\u{1}", key, "\u{1}", delimiter, "\u{1}", value, "\u{1}\n",
-        ]);
+        let _ = write!(self.text, "{place}");
+        self.text
+            .extend(["\u{1}", key, "\u{1}", delimiter, "\u{1}", value, "\u{1}\n"]);
         Ok(())
     }
 
@@ -222,11 +231,14 @@ impl Body {
                 return Vec::new();
             }
         };
-        for (key, value) in sections.remove(NO_SECTION).unwrap_or_default() {
-            let (place, key) = key.split_once(GUARD).unwrap_or_default();
-            let place = place.parse().ok();
+        for (mut key, value) in sections.remove(NO_SECTION).unwrap_or_default() {
+            let number = key.split(GUARD).next().unwrap_or_default();
+            let (place, number) = (number.parse().ok(), number.len());
             if let Some(entry) = place.and_then(|place: usize| entries.get_mut(place)) {
-                entry.key = key.trim_end_matches(GUARD).to_ascii_lowercase();
+                key.drain(..number);
+                key.retain(|c| c != GUARD);
+                key.make_ascii_lowercase();
+                entry.key = key;
                 // None where a further line of it had a fault.
                 entry.value = entry.value.take().and(value).map(clean);
             }
@@ -251,8 +263,14 @@ fn clean(mut value: String) -> String {
     if value == "\"\"" {
         return String::new();
     }
-    let kept = value.strip_prefix("\"\"\n").unwrap_or(&value);
-    trim_text(kept).to_string()
+    if value.starts_with("\"\"\n") {
+        value.drain(..2);
+    }
+    // Only lines that are empty are still to go.
+    if value.starts_with('\n') {
+        value = trim_text(&value).to_string();
+    }
+    value
 }
 
 /// What was most likely meant as the key of a line that cannot be read.

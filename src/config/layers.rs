@@ -220,7 +220,11 @@ impl<'a> Layers<'a> {
         if !faults.is_empty() {
             return Err(faults);
         }
+        // With a million jobs this counts: a table less before there is another copy of each, and a list that was
+        // made in the place of a larger one.
+        self.places = HashMap::new();
         self.config.jobs = drafts.into_iter().map(|draft| Rc::new(draft.job)).collect();
+        self.config.jobs.shrink_to_fit();
         Ok(Loaded {
             config: self.config,
             warnings: located(self.warnings, files),
@@ -297,6 +301,7 @@ fn located(mut faults: Vec<(usize, dialect::Fault)>, files: &[File]) -> Vec<Faul
 mod tests {
     use super::*;
     use crate::config::ControlSocket;
+    use proptest::prelude::*;
     use std::time::Duration;
 
     /// The chain of these texts, base first, each with its name.
@@ -686,5 +691,36 @@ mod tests {
             ["1:5: smtphost has no effect: mail goes through sendmail, not to 'mx.example.com'"]
         );
         assert!(warnings(&[&twice, "[buildsequencer]\nsmtphost: localhost"]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_files_give_a_configuration_or_faults_of_one_line_each(
+            texts in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![
+                "[meta]\n", "[buildsequencer]\n", "[buildsequencer_job.a]\n", "[buildsequencer_job.a.optional]\n",
+                "[buildsequencer_job.template]\n", "[buildsequencer_job.\n]", "[x]\n", "[DEFAULT]\n", "command: ", "mindelay=",
+                "mailproblemsto: ", "logfile:", "smtphost: ", "none", "\n", "\n  ", " ;", "'", "\"", "\\", "-", "a@x", "5", "99999999999999999999",
+                ".", "d", "K", "\u{7}", "\u{202e}", "\u{a0}", "é", "\r",
+            ]), 0..40), 0..4)
+        ) {
+            let texts: Vec<String> = texts.iter().map(|pieces| pieces.concat()).collect();
+            let files: Vec<_> = texts.iter().map(|text| ("f", text.as_str())).collect();
+            match parse(chain(&files)) {
+                Ok(loaded) => {
+                    prop_assert!(!loaded.config.jobs.is_empty());
+                    for job in &loaded.config.jobs {
+                        prop_assert!(!job.argv().is_empty());
+                    }
+                }
+                Err(faults) => {
+                    prop_assert!(!faults.is_empty());
+                    for fault in faults {
+                        let lines = texts.iter().map(|text| text.split('\n').count()).max().unwrap_or(1);
+                        prop_assert!((1..=lines).contains(&fault.line));
+                        prop_assert!(!fault.message.contains(char::is_control), "{}", fault);
+                    }
+                }
+            }
+        }
     }
 }

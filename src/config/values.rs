@@ -78,6 +78,9 @@ pub fn duration(value: &str) -> Result<Duration, String> {
 /// as one, so that no time but zero becomes zero.
 fn nanoseconds(digits: &str, unit: u64) -> u64 {
     const PLACES: usize = 18;
+    if digits.is_empty() {
+        return 0;
+    }
     let (first, rest) = digits.split_at(digits.len().min(PLACES));
     let first: u128 = format!("{first:0<PLACES$}").parse().unwrap_or(0);
     let rest = rest.bytes().any(|digit| digit != b'0');

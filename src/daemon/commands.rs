@@ -26,38 +26,37 @@ type Reply = (u8, String);
 
 impl Daemon {
     /// Listens where the configuration says. Without a socket the daemon works as well, so only a path that was
-    /// set by hand is worth failing for: `Err` is the line that says why.
-    pub(super) fn open_control(&mut self) -> Result<(), String> {
-        let (path, by_hand) = match &self.config.controlsocket {
+    /// set by hand is worth failing for: `Err` is the line that says why, `Ok` the one that says why not there.
+    pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
+        let (path, by_hand) = match self.source.control_socket(&self.config) {
             ControlSocket::Off => {
                 self.control.close();
-                return Ok(());
+                return Ok(None);
             }
             ControlSocket::Default => (CONTROL_SOCKET.into(), false),
-            ControlSocket::At(path) => (path.clone(), true),
+            ControlSocket::At(path) => (path, true),
         };
         let Err(why) = self.control.listen(&path, self.poll.registry()) else {
-            return Ok(());
+            return Ok(None);
         };
         let shown = path.display();
         if by_hand {
             return Err(format!("cannot listen on control socket '{shown}': {why}"));
         }
-        self.say(
-            Level::Info,
-            &format!("No control socket at '{shown}': {why}."),
-        );
-        Ok(())
+        Ok(Some(format!("No control socket at '{shown}': {why}.")))
     }
 
     /// Follows the configuration to another socket, or stays where it is if that cannot be; the line that says so.
     pub(super) fn move_control(&mut self) -> Option<String> {
-        let mut line = self.open_control().err()?;
+        let (level, mut line) = match self.open_control() {
+            Ok(line) => (Level::Info, line?),
+            Err(line) => (Level::Error, line),
+        };
         match self.control.path() {
             Some(path) => line.push_str(&format!("; it stays at '{}'", path.display())),
             None => line.push_str("; there is none now"),
         }
-        self.say(Level::Error, &line);
+        self.say(level, &line);
         Some(line)
     }
 

@@ -50,7 +50,7 @@ impl Daemon {
         };
         for target in targets {
             if &*target == "-" {
-                self.say_bytes(level, &report.log_text("-", 0));
+                self.say_report(level, report.log_parts("-", 0));
                 continue;
             }
             self.say(Level::Info, &format!("Mailing report to: {target}"));
@@ -58,6 +58,10 @@ impl Daemon {
                 self.not_mailed(&dropped, "the queue is full");
             }
         }
+    }
+
+    fn say_report(&mut self, level: Level, (headers, body): (String, &[u8])) {
+        self.say_parts(level, &[headers.as_bytes(), body]);
     }
 
     /// A report that left the queue unsent goes to the log whole, once, and its job's next failure is mailed.
@@ -69,7 +73,7 @@ impl Daemon {
                 Level::Error,
                 &format!("Mail to {to} was not sent: {why}, the report follows"),
             );
-            self.say_bytes(Level::Error, &dropped.unsent.log_text());
+            self.say_report(Level::Error, dropped.unsent.log_parts());
         }
         self.forget_mailed(&dropped.unsent.report);
     }
@@ -232,14 +236,14 @@ impl Daemon {
             Some(Verdict::Retry { line, log, .. }) => {
                 self.say(Level::Warning, &line);
                 if let Some(unsent) = log {
-                    self.say_bytes(Level::Error, &unsent.log_text());
+                    self.say_report(Level::Error, unsent.log_parts());
                 }
             }
             Some(Verdict::GaveUp { line, dropped }) => {
                 self.say(Level::Error, &line);
                 self.counters.mails_given_up += 1;
                 if !dropped.logged {
-                    self.say_bytes(Level::Error, &dropped.unsent.log_text());
+                    self.say_report(Level::Error, dropped.unsent.log_parts());
                 }
                 self.forget_mailed(&dropped.unsent.report);
             }

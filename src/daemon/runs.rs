@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::event::Event;
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays};
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays, say};
 use crate::config::Job;
 use crate::life::{Action, Exit, Life, Why};
 use crate::log::Level;
@@ -51,6 +52,8 @@ struct Stream {
     lines: Option<LineSplitter>,
     /// The pipe was left before it was empty, for the sake of others; no event will tell of the rest.
     more: bool,
+    /// Nobody is left to write to it, as far as is known: no event will tell of the end either.
+    hung_up: bool,
 }
 
 /// What is left of a run that has ended.
@@ -64,6 +67,16 @@ struct Ended {
     stderr: Capture,
 }
 
+impl Run {
+    fn stream(&mut self, token: Token) -> &mut Stream {
+        if token == JOB_STDOUT {
+            &mut self.stdout
+        } else {
+            &mut self.stderr
+        }
+    }
+}
+
 impl Stream {
     fn open(fd: OwnedFd, token: Token, job: &Job, registry: &Registry) -> std::io::Result<Stream> {
         let mut pipe = Receiver::from(fd);
@@ -73,6 +86,7 @@ impl Stream {
             capture: Capture::new(job.settings.maxoutput),
             lines: job.settings.livelog.then(LineSplitter::new),
             more: false,
+            hung_up: false,
         })
     }
 }
@@ -132,7 +146,7 @@ impl Daemon {
         }
     }
 
-    fn spawn_run(&self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
+    fn spawn_run(&mut self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
         let started = self.spawner.job(&job.argv())?;
         let registry = self.poll.registry();
         let stdout = Stream::open(started.stdout, JOB_STDOUT, job, registry);
@@ -147,17 +161,24 @@ impl Daemon {
         }
     }
 
-    /// Reads what one of the run's pipes holds, within bounds.
-    pub(super) fn read_run(&mut self, token: Token) {
+    /// An event of one of the run's pipes.
+    pub(super) fn run_event(&mut self, event: &Event) {
+        let token = event.token();
         let Some(run) = &mut self.run else { return };
-        let stream = if token == JOB_STDOUT {
-            &mut run.stdout
-        } else {
-            &mut run.stderr
-        };
+        run.stream(token).hung_up |= event.is_read_closed();
+        self.read_run(token);
+    }
+
+    /// Reads what one of the run's pipes holds, within bounds.
+    fn read_run(&mut self, token: Token) {
+        let Some(run) = &mut self.run else { return };
+        let job = Rc::clone(&run.job);
+        let name = job.name.as_bytes();
+        let stream = run.stream(token);
         let Some(pipe) = &mut stream.pipe else { return };
         stream.more = false;
-        let mut live = Vec::new();
+        // Logged as they are cut: a turn's lines are too many to be kept.
+        let mut live = |line: &[u8]| say(&mut self.log, Level::Info, &[name, b": ", line]);
         let mut closed = false;
         for turn in 0.. {
             if turn == READS_PER_TURN {
@@ -169,9 +190,12 @@ impl Daemon {
                 Ok(n) => {
                     stream.capture.push(&self.buffer[..n]);
                     if let Some(lines) = &mut stream.lines {
-                        lines.push(&self.buffer[..n], |line| live.push(line.to_vec()));
+                        lines.push(&self.buffer[..n], &mut live);
                     }
-                    continue;
+                    // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
+                    if n == self.buffer.len() || stream.hung_up {
+                        continue;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
@@ -180,22 +204,20 @@ impl Daemon {
         }
         if closed {
             if let Some(lines) = &mut stream.lines {
-                lines.finish(|line| live.push(line.to_vec()));
+                lines.finish(&mut live);
             }
             stream.pipe = None;
             run.life.pipe_closed();
         }
-        self.log_live(live);
     }
 
-    fn log_live(&mut self, lines: Vec<Vec<u8>>) {
-        let Some(job) = self.run.as_ref().map(|run| Rc::clone(&run.job)) else {
-            return;
-        };
-        for line in lines {
-            let mut message = format!("{}: ", job.name).into_bytes();
-            message.extend_from_slice(&line);
-            self.say_bytes(Level::Info, &message);
+    /// Reads both pipes until they are empty, also where no event said that there is more.
+    fn read_to_the_end(&mut self) {
+        for token in [JOB_STDOUT, JOB_STDERR] {
+            if let Some(run) = &mut self.run {
+                run.stream(token).hung_up = true;
+            }
+            self.read_run(token);
         }
     }
 
@@ -204,8 +226,7 @@ impl Daemon {
             run.life.reaped(exit, now);
         }
         // Its end of the pipes has just been closed: reading now saves a turn.
-        self.read_run(JOB_STDOUT);
-        self.read_run(JOB_STDERR);
+        self.read_to_the_end();
         self.spew(|| format!("Reaped the run's process: {exit:?}"));
     }
 
@@ -252,8 +273,7 @@ impl Daemon {
     pub(super) fn end_run(&mut self, pipes_kept: bool, now: Instant) {
         // What a pipe that is about to be closed still holds belongs to the run.
         if pipes_kept {
-            self.read_run(JOB_STDOUT);
-            self.read_run(JOB_STDERR);
+            self.read_to_the_end();
         }
         let Some(run) = self.run.take() else { return };
         if pipes_kept {
@@ -334,10 +354,9 @@ impl Daemon {
     }
 
     fn log_output(&mut self, heading: &[u8], output: &Capture) {
-        let mut message = heading.to_vec();
-        output.append_to(&mut message);
-        message.push(b'\n');
-        self.say_bytes(Level::Info, &message);
+        let gap = output.gap();
+        let [first, gap, older, newer] = output.parts(&gap);
+        self.say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
     fn report_failure(&mut self, ended: Ended, now: Instant) {

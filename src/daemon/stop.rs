@@ -10,8 +10,9 @@ use crate::log::Level;
 const MAIL_TIME: Duration = Duration::from_secs(3);
 /// How long a log that nobody reads is waited for.
 const LOG_TIME: Duration = Duration::from_secs(1);
-/// How long a process may outlive SIGKILL before the stop goes on without it.
-const AFTER_KILL: Duration = Duration::from_secs(1);
+/// How long a process may outlive SIGKILL before the stop goes on without it. Longer than a run that is reaped needs
+/// for its pipes and group, and short enough for all to be over in 9 seconds.
+const AFTER_KILL: Duration = Duration::from_millis(750);
 
 /// How far the daemon is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,8 @@ pub enum Phase {
     Stopping {
         /// When the run is stopped.
         at: Instant,
-        /// Whether it has been told to stop.
-        told: bool,
+        /// When it is left behind, once it has been told to stop.
+        left_at: Option<Instant>,
     },
     /// A run that was killed is waited for, but not for long.
     Killing {
@@ -58,7 +59,7 @@ impl Phase {
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Phase::Stopping { at, told: false } => Some(at),
+            Phase::Stopping { at, left_at } => Some(left_at.unwrap_or(at)),
             Phase::Killing { until } => Some(until),
             Phase::Mailing { until } => until,
             _ => None,
@@ -80,7 +81,7 @@ impl Daemon {
                 } else {
                     Phase::Stopping {
                         at: now + self.config.stopdelay,
-                        told: false,
+                        left_at: None,
                     }
                 };
             }
@@ -122,12 +123,18 @@ impl Daemon {
     /// Moves on to the next phase when this one has nothing left to do or its time is over.
     pub(super) fn act_on_phase(&mut self, now: Instant) {
         match self.phase {
-            Phase::Stopping { at, told: false } if self.run.is_some() && now >= at => {
-                self.phase = Phase::Stopping { at, told: true };
-                self.stop_run(Why::Shutdown, now);
-                self.act_on_run(now);
+            Phase::Stopping { at, left_at: None } if now >= at => {
+                if let Some(run) = &self.run {
+                    let left_at = Some(now + run.job.settings.killdelay + AFTER_KILL);
+                    self.phase = Phase::Stopping { at, left_at };
+                    self.stop_run(Why::Shutdown, now);
+                    self.act_on_run(now);
+                }
             }
-            Phase::Killing { until } if self.run.is_some() && now >= until => {
+            Phase::Killing { until: at }
+            | Phase::Stopping {
+                left_at: Some(at), ..
+            } if self.run.is_some() && now >= at => {
                 self.say(
                     Level::Error,
                     "The run's process does not die; leaving it behind.",

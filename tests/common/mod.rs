@@ -12,7 +12,7 @@
 pub mod socket;
 
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -417,9 +417,17 @@ impl<'a> Daemon<'a> {
 
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .map(Iterator::count)
-            .unwrap_or(0)
+        self.descriptor_numbers().len()
+    }
+
+    pub fn descriptor_numbers(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.pid())) else {
+            return Vec::new();
+        };
+        let number = |name: OsString| name.to_str()?.parse().ok();
+        entries
+            .filter_map(|entry| number(entry.ok()?.file_name()))
+            .collect()
     }
 }
 
@@ -551,6 +559,20 @@ pub fn is_running(pid: i32) -> bool {
     // The name in parentheses may hold anything; the state comes after it.
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
     !matches!(state, None | Some(None | Some('Z' | 'X')))
+}
+
+/// Waits until the process whose number a job wrote to the file leads a group of its own, as timeout(1) does soon
+/// after its start.
+#[track_caller]
+pub fn wait_for_own_group(place: &Place, name: &str) -> Pid {
+    place.wait_for_lines(name, 1);
+    let pid = place.read(name).trim().to_string();
+    wait_for("a process group of its own", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let rest = stat.rsplit_once(") ").unwrap().1;
+        (rest.split(' ').nth(2) == Some(&pid)).then_some(())
+    });
+    Pid::from_raw(pid.parse().unwrap())
 }
 
 /// One job's section.

@@ -1,0 +1,246 @@
+//! The pid file: who holds it, what is stale, and what is left of it.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use common::{ALONE, Daemon, Place, Signal, job, stderr, wait_for};
+
+fn config() -> String {
+    format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05"))
+}
+
+/// A daemon that has taken the pid file `pid` and works.
+#[track_caller]
+fn holder(place: &Place) -> Daemon<'_> {
+    let daemon = place.daemon_with(&config(), |command| {
+        command.args(["--pidfile", "pid"]);
+    });
+    wait_for("the pid file", || {
+        let ended = daemon.ended();
+        assert_eq!(ended, None, "{}", place.read("stderr"));
+        (place.read("pid") == format!("{}\n", daemon.pid())).then_some(())
+    });
+    daemon.wait_for_log("Running a");
+    daemon
+}
+
+/// A second daemon that is refused: status 1 and one line that names file and holder.
+#[track_caller]
+fn assert_refused(place: &Place, holder: &str) {
+    place.write("conf", &config());
+    let output = place.run(&["-c", "conf", "--pidfile", "pid"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(common::stdout(&output), "", "nothing was started");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("another instance holds pid file"), "{said}");
+    assert!(said.contains("/pid'") && said.contains(holder), "{said}");
+}
+
+#[test]
+fn a_daemon_started_twice_runs_once() {
+    let place = Place::new();
+    let daemon = holder(&place);
+    let pid = daemon.pid().to_string();
+    assert_refused(&place, &pid);
+    // The refused one has touched neither the file nor the first.
+    assert_eq!(place.read("pid"), format!("{pid}\n"));
+    let runs = daemon.log().matches("Running a").count();
+    daemon.wait_for_log_times("Running a", runs + 2);
+    assert_refused(&place, &pid);
+    daemon.stop();
+}
+
+#[test]
+fn the_file_is_gone_after_every_kind_of_clean_end() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let place = Place::new();
+        let daemon = holder(&place);
+        daemon.stop_with(signal);
+        assert!(!place.path("pid").exists());
+    }
+}
+
+#[test]
+fn the_lock_holds_whatever_the_file_says() {
+    let place = Place::new();
+    let daemon = holder(&place);
+    for text in ["", "nonsense\n", "1\n"] {
+        fs::write(place.path("pid"), text).unwrap();
+        assert_refused(&place, "");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn what_a_killed_daemon_left_is_stale() {
+    let place = Place::new();
+    let daemon = holder(&place);
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    assert!(place.path("pid").exists());
+    let next = holder(&place);
+    next.stop();
+    assert!(!place.path("pid").exists());
+}
+
+#[test]
+fn a_number_of_somebody_else_or_of_nobody_is_stale() {
+    let own = std::process::id().to_string();
+    for stale in [
+        own.as_str(),
+        "1\n",
+        "4194305",
+        "",
+        "twistd",
+        "-5",
+        "0",
+        "12 34",
+        "\0\0\0",
+    ] {
+        let place = Place::new();
+        fs::write(place.path("pid"), stale).unwrap();
+        holder(&place).stop();
+        assert!(!place.path("pid").exists(), "{stale:?}");
+    }
+}
+
+#[test]
+fn a_running_twistd_holds_the_file_without_a_lock() {
+    let place = Place::new();
+    place.script("twistd", "read line");
+    let mut command = std::process::Command::new(place.path("twistd"));
+    let (input, keeps_it_running) = std::io::pipe().unwrap();
+    command.stdin(input).stdout(Stdio::null());
+    let mut twistd = common::spawn(&mut command);
+    let pid = twistd.id().to_string();
+    fs::write(place.path("pid"), &pid).unwrap();
+    assert_refused(&place, &pid);
+    assert_eq!(place.read("pid"), pid);
+    drop(keeps_it_running);
+    twistd.wait().unwrap();
+    holder(&place).stop();
+}
+
+#[test]
+fn a_running_sequencer_holds_the_file_without_a_lock() {
+    let other = Place::new();
+    let running = other.daemon(&config());
+    running.wait_for_log("Running a");
+    let place = Place::new();
+    let pid = running.pid().to_string();
+    fs::write(place.path("pid"), &pid).unwrap();
+    assert_refused(&place, &pid);
+    running.stop();
+    holder(&place).stop();
+}
+
+#[test]
+fn without_the_option_there_is_no_file() {
+    let place = Place::new();
+    let daemon = place.daemon(&config());
+    daemon.wait_for_log("Running a");
+    let mut names: Vec<_> = fs::read_dir(place.dir())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["conf", "log", "stderr"]);
+    daemon.stop();
+}
+
+#[test]
+fn a_relative_name_counts_from_where_the_daemon_was_started() {
+    let place = Place::new();
+    place.write("run/marker", "");
+    let daemon = place.daemon_with(&config(), |command| {
+        command.args(["--pidfile", "pid", "-d", "run"]);
+    });
+    daemon.wait_for_log("Running a");
+    assert_eq!(place.read("pid"), format!("{}\n", daemon.pid()));
+    daemon.stop();
+    assert!(!place.path("pid").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_ends_the_start_with_status_1() {
+    let place = Place::new();
+    place.write("conf", &config());
+    place.write("plain", "");
+    for (path, why) in [
+        ("no/such/pid", "No such file or directory"),
+        ("plain/pid", "Not a directory"),
+        (".", "Is a directory"),
+        ("/dev/full", "Invalid argument"),
+    ] {
+        let output = place.run(&["-c", "conf", "--pidfile", path]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(common::stdout(&output), "", "nothing was started");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains("pid file '") && said.contains(path.trim_start_matches('.')),
+            "{said}"
+        );
+        assert!(said.trim_end().ends_with(why), "{said}");
+    }
+}
+
+/// Root needs no permission, so for root there is nothing to see here.
+#[test]
+fn where_the_directory_refuses_the_file_is_emptied() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    place.write("run/pid", "");
+    fs::set_permissions(place.path("run"), fs::Permissions::from_mode(0o555)).unwrap();
+    let daemon = place.daemon_with(&config(), |command| {
+        command.args(["--pidfile", "run/pid"]);
+    });
+    daemon.wait_for_log("Running a");
+    assert_eq!(place.read("run/pid"), format!("{}\n", daemon.pid()));
+    daemon.stop();
+    fs::set_permissions(place.path("run"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(place.bytes("run/pid"), b"");
+}
+
+/// A lock lives as long as any process has its file open, so jobs must not get it.
+#[test]
+fn what_a_job_leaves_behind_does_not_hold_the_file() {
+    let place = Place::new();
+    place.script("job", "sleep 60 >/dev/null 2>&1 & echo $! >{dir}/left");
+    place.write(
+        "conf",
+        &format!(
+            "{ALONE}{}",
+            job("a", "command: ./job\nmindelay: 3600\nstartdelay: 0")
+        ),
+    );
+    let daemon = place.daemon_with(&place.read("conf"), |command| {
+        command.args(["--pidfile", "pid"]);
+    });
+    daemon.wait_for_log("Job a completed");
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    holder(&place).stop();
+    let left = common::Pid::from_raw(place.read("left").trim().parse().unwrap());
+    nix::sys::signal::kill(left, Signal::SIGKILL).unwrap();
+}
+
+/// Somebody has removed the file and another daemon has taken the name since: it is not ours to remove.
+#[test]
+fn a_file_that_is_no_longer_ours_stays() {
+    let place = Place::new();
+    let first = holder(&place);
+    fs::remove_file(place.path("pid")).unwrap();
+    let second = holder(&place);
+    first.stop();
+    assert_eq!(place.read("pid"), format!("{}\n", second.pid()));
+    second.stop();
+}
