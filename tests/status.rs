@@ -1,6 +1,6 @@
 //! What a running daemon shows of itself: as a table, as JSON, in its log.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
 mod common;
 
