@@ -103,6 +103,7 @@ case $(cat {dir}/mood) in
 77) echo no such user; exit 77 ;;
 dies) kill -9 $$ ;;
 unread) exec <&-; exit 75 ;;
+hangs) sleep 60 ;;
 slow) cat >{dir}/part; sleep 0.3 ;;
 early) head -c 2000 >{dir}/part ;;
 *) cat >{dir}/part ;;
@@ -535,6 +536,11 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
         (fewest_descriptors(&daemon) <= before).then_some(())
     });
     assert!(daemon.children().len() <= 2, "a job and a sendmail");
+    // In the middle it would hang for a minute and leave the others nothing to do.
+    if campaign.dice.below(2) == 0 {
+        place.write("mood", "hangs");
+        campaign.rest(1000);
+    }
     let told = Instant::now();
     match campaign.dice.below(4) {
         0 => daemon.signal(Signal::SIGINT),
