@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{ALONE, Daemon, Place, Signal, job, ran, wait_for};
 
@@ -277,4 +277,71 @@ fn a_program_that_is_being_written_fails_and_runs_later() {
     drop(open);
     daemon.wait_for_log("Job a completed with exit code 0\n");
     daemon.stop();
+}
+
+/// Where a daemon with a control socket in its directory is asked, and how long that may take.
+#[track_caller]
+fn ask(place: &Place, command: &str) -> String {
+    let asked = Instant::now();
+    let output = place.run(&[command, "-s", "socket"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "{command}: {took:?}");
+    common::stdout(&output)
+}
+
+#[test]
+fn a_job_that_never_stops_printing_starves_nobody() {
+    for livelog in ["no", "yes"] {
+        let place = Place::new();
+        let sendmail = place.sendmail("");
+        place.script("job", "yes >&2 &\nexec yes");
+        let daemon = place.daemon(&format!(
+            "[buildsequencer]\ncontrolsocket: socket\nmailproblemsto: ops@example.com\n{sendmail}\n\
+             logfile: {{dir}}/log\nlogkeep: 1\n{}{}",
+            job("failure", "command: false\nmindelay: 3600\nstartdelay: 0"),
+            job(
+                "a",
+                &format!("command: ./job\nstartdelay: 0\nlivelog: {livelog}")
+            ),
+        ));
+        common::wait_for_file(&place.path("socket"));
+        wait_for("the endless run", || {
+            ask(&place, "status").contains("running").then_some(())
+        });
+        place.wait_for_mails(1);
+        assert!(ask(&place, "reload").contains("nothing has changed"));
+        let told = Instant::now();
+        daemon.stop();
+        assert!(
+            told.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            told.elapsed()
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_jobs_run_in_turn_and_can_be_asked_for() {
+    let place = Place::new();
+    let jobs = (0..10_000).map(|n| {
+        let settings = format!("command: true\nmindelay: 3600\nstartdelay: {}", n / 2_000);
+        job(&format!("j{n}"), &settings)
+    });
+    let jobs: String = jobs.collect();
+    let daemon = place.daemon(&format!(
+        "[buildsequencer]\ncontrolsocket: socket\nstatefile: state\nmetricsfile: m.prom\nlogfile: log\nlogsize: 0\n{jobs}"
+    ));
+    daemon.wait_for_log("Running j500\n");
+    assert!(ask(&place, "status").lines().count() > 10_000);
+    assert!(ask(&place, "reload").contains("nothing has changed"));
+    daemon.wait_for_log("Running j1500\n");
+    let messages = daemon.messages();
+    for (n, name) in ran(&messages)[..1500].iter().enumerate() {
+        assert_eq!(*name, format!("j{n}"));
+    }
+    let peak = daemon.peak_memory();
+    assert!(peak < 32 << 20, "{} KiB", peak >> 10);
+    daemon.stop();
+    assert_eq!(place.lines("state").len(), 10_001);
 }
