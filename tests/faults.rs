@@ -307,7 +307,7 @@ fn a_job_that_never_stops_printing_starves_nobody() {
         ));
         common::wait_for_file(&place.path("socket"));
         wait_for("the endless run", || {
-            ask(&place, "status").contains("running").then_some(())
+            ask(&place, "status").contains("RUNNING a").then_some(())
         });
         place.wait_for_mails(1);
         assert!(ask(&place, "reload").contains("nothing has changed"));

@@ -163,9 +163,13 @@ if disk kept 64K; then
 mindelay: 0.1'
     start ./program -c conf
     wait_for 20 test -s "$here/kept/state"
-    cat /dev/zero >"$here/kept/filler" 2>/dev/null
-    expect "a full disk for the state is told" wait_for 20 log_has "cannot write state file 'kept/state': No space left"
-    expect "a full disk for the metrics is told" wait_for 20 log_has "cannot write metrics file 'kept/m.prom': No space left"
+    # Filled anew each time, because a file that is being replaced may leave its place free again.
+    told() {
+        cat /dev/zero >>"$here/kept/filler" 2>/dev/null
+        log_has "cannot write $1': No space left"
+    }
+    expect "a full disk for the state is told" wait_for 20 told "state file 'kept/state"
+    expect "a full disk for the metrics is told" wait_for 20 told "metrics file 'kept/m.prom"
     expect "what was there stays whole" grep -q '^a	' "$here/kept/state"
     now=$(lines runs2)
     expect "on a full disk for the state jobs go on" wait_for 20 more_than $((now + 10)) runs2
