@@ -379,6 +379,12 @@ impl Daemon {
     }
 
     fn act_on_deadlines(&mut self, now: Instant) {
+        // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
+        // not timed out.
+        let due = [self.run_deadline(), self.delivery_deadline()];
+        if due.iter().flatten().any(|&at| at <= now) {
+            self.reap();
+        }
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);

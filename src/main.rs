@@ -18,9 +18,8 @@ fn main() -> ExitCode {
         Err(error) => return fail(exit::USAGE, &[format!("buildd-sequencer: {error}")]),
     };
     let result = match (action, hangup) {
-        (Action::Daemon, Ok(hangup)) if options.daemon && !detach::is_detaching() => {
+        (Action::Daemon, Ok(_)) if options.daemon && !detach::is_detaching() => {
             // The daemon is another process; this one only waits for it to be up.
-            drop(hangup);
             return match detach::start() {
                 Ok(status) => ExitCode::from(status),
                 Err(line) => fail(exit::FAILURE, &[format!("buildd-sequencer: {line}")]),

@@ -1,6 +1,7 @@
 //! What is known of one job's past runs: the numbers behind status, metrics and the state file.
 //! Pure, and small on purpose: there is one for each job, and there may be a million jobs.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::outcome::{Cause, Outcome, Verdict};
@@ -63,29 +64,41 @@ impl Reason {
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     runs: u32,
-    failures: [u32; 5],
     run_nanoseconds: u64,
     took: u64,
     lateness: u64,
     lateness_in_all: u64,
-    left_out: u64,
     started: Stamp,
     ended: Stamp,
     succeeded: Stamp,
-    last: Option<Box<Last>>,
-    paused: Option<Box<(SystemTime, u32)>>,
+    rare: Option<Box<Rare>>,
     /// What `mailinterval` remembers of the job.
     pub throttle: Throttle,
+}
+
+/// What there is to be known of few jobs.
+#[derive(Debug, Clone, Default)]
+struct Rare {
+    failures: [u32; 5],
+    left_out: u64,
+    /// Unless the last run was a success.
+    last: Option<Last>,
+    paused: Option<(SystemTime, u32)>,
 }
 
 /// How the last run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Last {
     /// `Outcome::word`.
-    pub word: Box<str>,
+    pub word: Cow<'static, str>,
     /// Exit code.
     pub code: i32,
 }
+
+const SUCCESS: Last = Last {
+    word: Cow::Borrowed("ok"),
+    code: 0,
+};
 
 impl Record {
     /// A run begins, this much later than it was due.
@@ -100,25 +113,38 @@ impl Record {
         self.runs = self.runs.saturating_add(1);
         self.took = nanoseconds(took);
         self.run_nanoseconds = self.run_nanoseconds.saturating_add(self.took);
-        self.left_out = self.left_out.saturating_add(left_out);
         self.ended = Stamp::at(now);
-        match outcome.verdict() {
-            Verdict::Success => self.succeeded = self.ended,
-            Verdict::Failure => {
-                let count = &mut self.failures[Reason::of(outcome) as usize];
-                *count = count.saturating_add(1);
-            }
-            Verdict::Neither => {}
+        if left_out > 0 {
+            let rare = self.rare();
+            rare.left_out = rare.left_out.saturating_add(left_out);
         }
-        let same = self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.code == outcome.code && *last.word == *outcome.word());
-        if !same {
-            self.last = Some(Box::new(Last {
+        let verdict = outcome.verdict();
+        if verdict == Verdict::Failure {
+            let count = &mut self.rare().failures[Reason::of(outcome) as usize];
+            *count = count.saturating_add(1);
+        }
+        if verdict == Verdict::Success {
+            self.succeeded = self.ended;
+            self.set_last(None);
+        } else {
+            self.set_last(Some(Last {
                 word: outcome.word().into(),
                 code: outcome.code,
             }));
+        }
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn has_just_succeeded(&self) -> bool {
+        self.ended != Stamp::default() && self.ended == self.succeeded
+    }
+
+    fn set_last(&mut self, last: Option<Last>) {
+        if last.is_some() || self.rare.is_some() {
+            self.rare().last = last;
         }
     }
 
@@ -131,17 +157,20 @@ impl Record {
     ) {
         self.ended = ended.map_or(Stamp::default(), Stamp::at);
         self.succeeded = succeeded.map_or(Stamp::default(), Stamp::at);
-        self.last = last.map(Box::new);
+        let known = self.has_just_succeeded();
+        self.set_last(last.filter(|last| !known || *last != SUCCESS));
     }
 
     /// Notes that an operator with this user id holds the job, or that nobody does any more.
     pub fn set_paused(&mut self, by: Option<(SystemTime, u32)>) {
-        self.paused = by.map(Box::new);
+        if by.is_some() || self.rare.is_some() {
+            self.rare().paused = by;
+        }
     }
 
     /// Since when the job is held, and by the operator with which user id.
     pub fn paused_by(&self) -> Option<(SystemTime, u32)> {
-        self.paused.as_deref().copied()
+        self.rare.as_ref()?.paused
     }
 
     /// Runs since the daemon started.
@@ -151,12 +180,15 @@ impl Record {
 
     /// Failures for this reason since the daemon started.
     pub fn failures_for(&self, reason: Reason) -> u32 {
-        self.failures[reason as usize]
+        self.rare
+            .as_ref()
+            .map_or(0, |rare| rare.failures[reason as usize])
     }
 
     /// Failures since the daemon started.
     pub fn failures(&self) -> u64 {
-        self.failures.iter().map(|&n| u64::from(n)).sum()
+        let failures = self.rare.iter().flat_map(|rare| rare.failures);
+        failures.map(u64::from).sum()
     }
 
     /// How long all runs took together.
@@ -183,7 +215,7 @@ impl Record {
 
     /// Output bytes that were not kept.
     pub fn left_out(&self) -> u64 {
-        self.left_out
+        self.rare.as_ref().map_or(0, |rare| rare.left_out)
     }
 
     /// When the last run began.
@@ -203,7 +235,8 @@ impl Record {
 
     /// How the last run ended.
     pub fn last(&self) -> Option<&Last> {
-        self.last.as_deref()
+        let failed = self.rare.as_ref().and_then(|rare| rare.last.as_ref());
+        failed.or_else(|| self.has_just_succeeded().then_some(&SUCCESS))
     }
 }
 
@@ -318,10 +351,10 @@ mod tests {
     fn numbers_that_are_full_stay_full() {
         let mut record = Record {
             runs: u32::MAX,
-            failures: [u32::MAX; 5],
-            left_out: u64::MAX,
             ..Record::default()
         };
+        record.rare().failures = [u32::MAX; 5];
+        record.rare().left_out = u64::MAX;
         for _ in 0..2 {
             record.began(clock(), Duration::MAX);
             record.ended(clock(), Duration::MAX, &ended(1, Cause::Exited), 7);

@@ -281,7 +281,7 @@ impl State {
             };
         }
         let last = entry.last.as_ref().map(|(word, code)| Last {
-            word: word.as_str().into(),
+            word: word.clone().into(),
             code: *code,
         });
         record.restore(entry.ended, entry.succeeded, last);

@@ -166,11 +166,13 @@ impl Contender {
     /// Waits until the log says `words`.
     pub fn wait_for(&mut self, words: &str) {
         let until = Instant::now() + Duration::from_secs(120);
-        let mut text = String::new();
-        while !text.contains(words) {
+        // The words may come in two parts.
+        let mut end = String::new();
+        while !end.contains(words) {
             assert!(Instant::now() < until, "waited in vain for '{words}'");
             std::thread::sleep(Duration::from_millis(2));
-            text += &self.news();
+            let kept = end.len().saturating_sub(words.len());
+            end = end.split_off(kept) + &self.news();
         }
     }
 

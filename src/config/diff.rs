@@ -49,15 +49,12 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             Some(_) => {}
         }
     }
-    let kept = |config: &Config, other: &HashMap<&str, &Rc<Job>>| -> Vec<Box<str>> {
-        config
-            .jobs
-            .iter()
-            .filter(|job| other.contains_key(&*job.name))
-            .map(|job| job.name.clone())
-            .collect()
-    };
-    if kept(old, &after) != kept(new, &before) {
+    let kept_before = old.jobs.iter().map(|job| &*job.name);
+    let kept_after = new.jobs.iter().map(|job| &*job.name);
+    if !kept_before
+        .filter(|name| after.contains_key(name))
+        .eq(kept_after.filter(|name| before.contains_key(name)))
+    {
         difference
             .lines
             .push("Changed the order of the jobs".to_string());

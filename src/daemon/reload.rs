@@ -1,6 +1,7 @@
 //! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
@@ -110,6 +111,14 @@ impl Daemon {
                     .unwrap_or_default()
             })
             .collect();
+        for (job, place) in self.config.jobs.iter_mut().zip(&from) {
+            if let Some(place) = *place
+                && old.jobs[place] == *job
+            {
+                // The old one stays, so that the new ones' memory is given back in one piece.
+                *job = Rc::clone(&old.jobs[place]);
+            }
+        }
         let jobs = self.config.jobs.iter().zip(&from).map(|(job, place)| {
             (
                 place.map(|place| (place, delays(&old.jobs[place]))),
