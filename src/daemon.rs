@@ -130,7 +130,7 @@ impl Daemon {
         source: Source,
         config: Config,
         log: Log,
-        signals: Signals,
+        mut signals: Signals,
     ) -> Result<Daemon, String> {
         let refused = |what: &str, error: io::Error| {
             format!("cannot {what}: {}", process::error_text(&error))
@@ -266,12 +266,15 @@ impl Daemon {
             self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
-        if events.iter().any(|event| event.token() == SIGNALS) {
-            while let Some(signal) = self.signals.take() {
-                match signal {
-                    Signal::Child => child = true,
-                    signal => self.obey(signal),
-                }
+        for event in events {
+            let index = event.token().0.wrapping_sub(SIGNALS.0);
+            match (index < Signals::TOKENS)
+                .then(|| self.signals.take(index))
+                .flatten()
+            {
+                Some(Signal::Child) => child = true,
+                Some(signal) => self.obey(signal),
+                None => {}
             }
         }
         if child {
@@ -385,6 +388,12 @@ impl Daemon {
     }
 
     fn act_on_deadlines(&mut self, now: Instant) {
+        // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
+        // not timed out.
+        let due = [self.run_deadline(), self.delivery_deadline()];
+        if due.iter().flatten().any(|&at| at <= now) {
+            self.reap();
+        }
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);

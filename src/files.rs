@@ -88,6 +88,10 @@ impl Kept {
 
 /// Puts `text` in the place of the file at `path`: whoever reads it sees the old or the new one, whole.
 fn replace(path: &Path, text: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    // rename(2) would put a file in the place of a device, too.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(io::Error::other("what is there is not a regular file"));
+    }
     let temporary = beside(path);
     let written =
         write_new(&temporary, text, mode, sync).and_then(|()| fs::rename(&temporary, path));

@@ -459,7 +459,8 @@ impl Log {
             )
         })?;
         (*file, *size, *rotate_at) = (new, new_size, self.rotation.size);
-        self.written = 0;
+        // What the old file refused the new one may take, and at once.
+        (self.written, self.trouble) = (0, None);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::env;
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 const RETRY: Duration = Duration::from_millis(100);
 /// Least time between two `STATUS` messages.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// A supervisor that takes nothing is not told more than this.
+/// How many messages wait for a supervisor that takes none.
 const MOST_WAITING: usize = 16;
 
 /// The supervisor, if there is one.
@@ -27,20 +28,25 @@ pub struct Supervisor {
     /// Half of `WATCHDOG_USEC`, and when the next sign of life is due.
     watchdog: Option<(Duration, Instant)>,
     status: String,
-    /// When the next `STATUS` may go at the earliest.
-    status_from: Instant,
     status_is_news: bool,
+    /// The earliest moment for the next `STATUS`.
+    status_next: Instant,
 }
 
 impl Supervisor {
     /// The supervisor that the environment names.
     pub fn from_environment(now: Instant) -> Supervisor {
-        let connection = address().and_then(|address| {
+        let socket = env::var_os("NOTIFY_SOCKET").and_then(|name| address(&name));
+        Supervisor::at(socket, watchdog_interval(), now)
+    }
+
+    fn at(address: Option<SocketAddr>, watchdog: Option<Duration>, now: Instant) -> Supervisor {
+        let connection = address.and_then(|address| {
             let socket = UnixDatagram::unbound().ok()?;
             socket.set_nonblocking(true).ok()?;
             Some((socket, address))
         });
-        let watchdog = watchdog_interval()
+        let watchdog = watchdog
             .filter(|_| connection.is_some())
             .map(|interval| (interval, now));
         Supervisor {
@@ -49,8 +55,8 @@ impl Supervisor {
             retry_at: None,
             watchdog,
             status: String::new(),
-            status_from: now,
             status_is_news: false,
+            status_next: now,
         }
     }
 
@@ -95,7 +101,7 @@ impl Supervisor {
             self.send("WATCHDOG=1".to_string(), now);
         }
         if self.status_due().is_some_and(|at| now >= at) {
-            self.status_from = now + STATUS_INTERVAL;
+            self.status_next = now + STATUS_INTERVAL;
             self.status_is_news = false;
             self.send(format!("STATUS={}", self.status), now);
         }
@@ -105,7 +111,7 @@ impl Supervisor {
     }
 
     fn status_due(&self) -> Option<Instant> {
-        self.status_is_news.then_some(self.status_from)
+        self.status_is_news.then_some(self.status_next)
     }
 
     /// When `act` has something to do.
@@ -121,9 +127,16 @@ impl Supervisor {
         if self.connection.is_none() {
             return;
         }
-        if self.waiting.len() < MOST_WAITING {
-            self.waiting.push_back(message);
+        // Of these only the last says anything; of the others the last says most.
+        for once in ["WATCHDOG=", "STATUS="] {
+            if message.starts_with(once) {
+                self.waiting.retain(|waiting| !waiting.starts_with(once));
+            }
         }
+        if self.waiting.len() >= MOST_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(message);
         self.flush(now);
     }
 
@@ -147,11 +160,10 @@ impl Supervisor {
 }
 
 /// `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
-fn address() -> Option<SocketAddr> {
-    let name = env::var_os("NOTIFY_SOCKET")?;
+fn address(name: &OsStr) -> Option<SocketAddr> {
     match name.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok(),
-        [b'/', ..] => SocketAddr::from_pathname(&name).ok(),
+        [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name).ok(),
+        [b'/', ..] => SocketAddr::from_pathname(name).ok(),
         _ => None,
     }
 }
@@ -171,43 +183,124 @@ fn watchdog_interval() -> Option<Duration> {
 mod tests {
     use super::*;
 
+    /// A supervisor's socket, whose queue is as short as the kernel has it, and one who talks to it.
+    fn pair(name: &str, watchdog: Option<Duration>, t0: Instant) -> (UnixDatagram, Supervisor) {
+        let name = format!("@buildd-sequencer-test-{}-{name}", std::process::id());
+        let address = address(OsStr::new(&name)).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let supervisor = Supervisor::at(Some(address), watchdog, t0);
+        (socket, supervisor)
+    }
+
+    fn heard(socket: &UnixDatagram) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok().map(|n| buffer[..n].to_vec()))
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .collect()
+    }
+
+    /// Says one thing until no more is taken, of anybody.
+    fn fill(socket: &UnixDatagram) {
+        let address = socket.local_addr().unwrap();
+        loop {
+            let other = UnixDatagram::unbound().unwrap();
+            other.set_nonblocking(true).unwrap();
+            if other.send_to_addr(b"FULL", &address).is_err() {
+                return;
+            }
+            while other.send_to_addr(b"FULL", &address).is_ok() {}
+        }
+    }
+
     #[test]
-    fn the_first_status_goes_at_once_and_the_last_one_a_second_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("notify");
-        let listener = UnixDatagram::bind(&path).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let mut received = [0; 64];
-        let mut told = || {
-            let length = listener.recv(&mut received).unwrap_or(0);
-            String::from_utf8(received[..length].to_vec()).unwrap()
-        };
+    fn the_first_status_goes_at_once_and_the_last_always_follows() {
         let t0 = Instant::now();
-        let mut supervisor = Supervisor {
-            connection: Some((
-                UnixDatagram::unbound().unwrap(),
-                SocketAddr::from_pathname(&path).unwrap(),
-            )),
-            waiting: VecDeque::new(),
-            retry_at: None,
-            watchdog: None,
-            status: String::new(),
-            status_from: t0,
-            status_is_news: false,
-        };
+        let (socket, mut supervisor) = pair("status", None, t0);
         assert_eq!(supervisor.deadline(), None);
         supervisor.status("one".to_string());
+        assert_eq!(supervisor.deadline(), Some(t0));
         supervisor.act(t0);
-        assert_eq!(told(), "STATUS=one");
-        assert_eq!(supervisor.deadline(), None);
-
+        assert_eq!(heard(&socket), ["STATUS=one"]);
         supervisor.status("two".to_string());
         supervisor.status("three".to_string());
-        supervisor.act(t0);
-        assert_eq!(told(), "");
+        supervisor.act(t0 + STATUS_INTERVAL / 2);
+        assert_eq!(heard(&socket), [""; 0]);
         assert_eq!(supervisor.deadline(), Some(t0 + STATUS_INTERVAL));
         supervisor.act(t0 + STATUS_INTERVAL);
-        assert_eq!(told(), "STATUS=three");
+        assert_eq!(heard(&socket), ["STATUS=three"]);
+        supervisor.status("three".to_string());
         assert_eq!(supervisor.deadline(), None);
+    }
+
+    #[test]
+    fn a_full_socket_is_tried_again_and_gets_the_last_state() {
+        let t0 = Instant::now();
+        let (socket, mut supervisor) = pair("full", Some(RETRY), t0);
+        fill(&socket);
+        supervisor.ready(t0);
+        for n in 0..1000 {
+            supervisor.act(t0 + RETRY * n);
+            supervisor.status(format!("turn {n}"));
+        }
+        supervisor.reloading(t0 + RETRY * 1000);
+        supervisor.ready(t0 + RETRY * 1000);
+        supervisor.stopping(t0 + RETRY * 1000);
+        assert!(supervisor.deadline() <= Some(t0 + RETRY * 1001));
+        assert!(heard(&socket).iter().all(|message| message == "FULL"));
+        supervisor.act(t0 + RETRY * 1001);
+        let (passing, states): (Vec<_>, Vec<_>) = heard(&socket)
+            .into_iter()
+            .partition(|message| message.starts_with("WATCHDOG") || message.starts_with("STATUS"));
+        assert_eq!(states[0], "READY=1");
+        assert!(states[1].starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        assert_eq!(states[2..], ["READY=1", "STOPPING=1"]);
+        assert_eq!(passing[1..], ["WATCHDOG=1", "STATUS=turn 999"]);
+    }
+
+    #[test]
+    fn of_many_reloads_that_nobody_heard_the_end_of_the_last_is_told() {
+        let t0 = Instant::now();
+        let (socket, mut supervisor) = pair("reloads", None, t0);
+        fill(&socket);
+        for _ in 0..1000 {
+            supervisor.reloading(t0);
+            supervisor.ready(t0);
+        }
+        assert_eq!(supervisor.waiting.len(), MOST_WAITING);
+        heard(&socket);
+        supervisor.act(t0 + RETRY);
+        assert_eq!(heard(&socket).last().unwrap(), "READY=1");
+        assert_eq!(supervisor.deadline(), None);
+    }
+
+    #[test]
+    fn a_socket_that_has_gone_keeps_nothing_waiting() {
+        let t0 = Instant::now();
+        let (socket, mut supervisor) = pair("gone", None, t0);
+        drop(socket);
+        supervisor.ready(t0);
+        assert_eq!(supervisor.deadline(), None);
+        assert!(supervisor.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_address_is_nobody() {
+        for name in [
+            "",
+            "relative",
+            "vsock:2:1234",
+            "@",
+            &format!("/{}", "x".repeat(200)),
+        ] {
+            let address = address(OsStr::new(name));
+            let mut supervisor = Supervisor::at(address, Some(RETRY), Instant::now());
+            supervisor.ready(Instant::now());
+            supervisor.status("nobody hears".to_string());
+            assert!(
+                !supervisor.listens() && supervisor.deadline().is_none(),
+                "{name}"
+            );
+        }
     }
 }

@@ -1,17 +1,13 @@
-//! Signals as something to read: what the daemon acts on stays blocked and waits in a signalfd. It decides
-//! nothing: which signal came is all it says.
+//! Signals as readable pipes, one for each signal. It decides nothing: which signal came is all it says.
 
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mio::unix::SourceFd;
+use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Registry, Token};
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use signal_hook::consts::{SIGCHLD, SIGXFSZ};
+use nix::sys::signal::SigSet;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
 /// A signal the daemon acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,79 +28,89 @@ pub enum Signal {
     Child,
 }
 
-const WATCHED: [(Signal, Number); 7] = [
-    (Signal::Hangup, Number::SIGHUP),
-    (Signal::Terminate, Number::SIGTERM),
-    (Signal::Interrupt, Number::SIGINT),
-    (Signal::Quit, Number::SIGQUIT),
-    (Signal::User1, Number::SIGUSR1),
-    (Signal::User2, Number::SIGUSR2),
-    (Signal::Child, Number::SIGCHLD),
+const WATCHED: [(Signal, i32); 7] = [
+    (Signal::Hangup, SIGHUP),
+    (Signal::Terminate, SIGTERM),
+    (Signal::Interrupt, SIGINT),
+    (Signal::Quit, SIGQUIT),
+    (Signal::User1, SIGUSR1),
+    (Signal::User2, SIGUSR2),
+    (Signal::Child, SIGCHLD),
 ];
 
-/// SIGHUP, blocked before anything else is done, so that an early one is kept instead of killing the program.
+/// SIGHUP, watched before anything else is done, so that an early one is kept instead of killing the program.
 #[derive(Debug)]
 pub struct Hangup {
-    before: SigSet,
+    pipe: Receiver,
+    fatal: Arc<AtomicBool>,
 }
 
 impl Hangup {
     /// To be called first thing in `main`.
     pub fn watch() -> io::Result<Hangup> {
-        let mut hangup = SigSet::empty();
-        hangup.add(Number::SIGHUP);
-        let before = hangup.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        Ok(Hangup { before })
+        let fatal = Arc::new(AtomicBool::new(false));
+        let pipe = watch(SIGHUP)?;
+        signal_hook::flag::register_conditional_default(SIGHUP, Arc::clone(&fatal))?;
+        Ok(Hangup { pipe, fatal })
     }
 
     /// Gives SIGHUP its usual effect back, for commands that are not the daemon.
     pub fn make_fatal(self) {
-        let _ = self.before.thread_set_mask();
+        self.fatal.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
-/// All watched signals.
+/// The readable ends of all watched signals.
 #[derive(Debug)]
 pub struct Signals {
-    fd: SignalFd,
+    pipes: Vec<(Signal, Receiver)>,
 }
 
 impl Signals {
-    /// Watches all signals and unblocks all others, whatever a parent has left blocked.
-    pub fn watch(_hangup: Hangup) -> io::Result<Signals> {
-        // A parent may have left SIGCHLD ignored, and then children vanish unseen (wait(2)). A handler ends that,
-        // though it never runs.
-        signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
+    /// How many tokens `register` takes.
+    pub const TOKENS: usize = WATCHED.len();
+
+    /// Watches all signals, then empties the signal mask: a parent may have left SIGCHLD or SIGHUP blocked, and
+    /// what has been pending arrives now, at a handler.
+    pub fn watch(hangup: Hangup) -> io::Result<Signals> {
+        let mut pipes = vec![(Signal::Hangup, hangup.pipe)];
+        for (signal, number) in WATCHED {
+            if signal != Signal::Hangup {
+                pipes.push((signal, watch(number)?));
+            }
+        }
         // A log that has reached its file size limit is to be an error of write(2), not a death.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        let mut watched = SigSet::empty();
-        for (_, number) in WATCHED {
-            watched.add(number);
+        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+        Ok(Signals { pipes })
+    }
+
+    /// Has `registry` report the signals under the tokens from `first` on.
+    pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
+        for (index, (_, pipe)) in self.pipes.iter_mut().enumerate() {
+            registry.register(pipe, Token(first.0 + index), Interest::READABLE)?;
         }
-        // Blocked signals arrive here even if a parent has left them ignored, and even at process 1.
-        watched.thread_set_mask()?;
-        let fd = SignalFd::with_flags(&watched, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Signals { fd })
+        Ok(())
     }
 
-    /// Has `registry` report under this token that signals have come.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        let fd = self.fd.as_raw_fd();
-        registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
-    }
-
-    /// The next signal that has come; any number of the same is one.
-    pub fn take(&self) -> Option<Signal> {
+    /// The signal behind the token `first` + `index`, if it did come; any number of the same is one.
+    pub fn take(&mut self, index: usize) -> Option<Signal> {
+        let (signal, pipe) = self.pipes.get_mut(index)?;
+        let mut came = None;
+        let mut bytes = [0; 64];
         loop {
-            let number = match self.fd.read_signal() {
-                Ok(Some(came)) => came.ssi_signo,
-                Err(Errno::EINTR) => continue,
-                Ok(None) | Err(_) => return None,
-            };
-            let mut watched = WATCHED.into_iter();
-            if let Some((signal, _)) = watched.find(|(_, known)| *known as u32 == number) {
-                return Some(signal);
+            match pipe.read(&mut bytes) {
+                Ok(0) => return came,
+                Ok(_) => came = Some(*signal),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return came,
             }
         }
     }
+}
+
+fn watch(signal: i32) -> io::Result<Receiver> {
+    let (sender, receiver) = pipe::new()?;
+    signal_hook::low_level::pipe::register(signal, sender)?;
+    Ok(receiver)
 }

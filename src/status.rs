@@ -2,6 +2,9 @@
 //! the health check and the line that a supervisor sees. Pure: a view borrows the daemon's state at a moment.
 
 pub mod json;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod made;
 pub mod metrics;
 pub mod table;
 
@@ -264,6 +267,7 @@ impl<'a> View<'a> {
         };
         let stuck = if self.stuck() { ", STUCK" } else { "" };
         let mail = match self.queue.last_error() {
+            Some(_) if self.queue.len() == 1 => ", 1 mail queued".to_string(),
             Some(_) => format!(", {} mails queued", self.queue.len()),
             None => String::new(),
         };
@@ -316,5 +320,227 @@ impl<'a> View<'a> {
             ),
             None => "ok".to_string(),
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use crate::outcome::Cause;
+
+    fn order(made: &Made, at: Duration) -> Vec<(&str, &'static str)> {
+        let view = made.view(at);
+        let rows = view.rows();
+        rows.map(|row| (&*row.job.name, row.state.word())).collect()
+    }
+
+    #[test]
+    fn the_running_job_comes_first_then_those_asked_for_then_due_order_then_the_paused() {
+        let mut made = Made::new(&[("e", 50), ("d", 40), ("c", 30), ("b", 20), ("a", 10)]);
+        let calm = ["a", "b", "c", "d", "e"].map(|name| (name, "waiting"));
+        assert_eq!(order(&made, s(1)), calm);
+        made.begins(4, s(10));
+        made.schedule.request(0, made.t0 + s(11));
+        made.pauses(2, s(12), 0);
+        assert_eq!(
+            order(&made, s(25)),
+            [
+                ("a", "running"),
+                ("e", "next"),
+                ("b", "late"),
+                ("d", "waiting"),
+                ("c", "paused")
+            ]
+        );
+        // Asked for, running and paused at once: shown once, as what matters most.
+        made.pauses(4, s(26), 0);
+        made.schedule.request(4, made.t0 + s(26));
+        made.schedule.request(2, made.t0 + s(27));
+        assert_eq!(
+            order(&made, s(28)),
+            [
+                ("a", "running"),
+                ("e", "next"),
+                ("c", "next"),
+                ("b", "late"),
+                ("d", "waiting")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_job_is_late_only_behind_another_and_says_whose() {
+        let mut made = Made::three();
+        let view = made.view(s(6));
+        assert_eq!(
+            view.row(0).unwrap().state,
+            State::Waiting,
+            "its turn is now"
+        );
+        made.begins(1, s(4));
+        let view = made.view(s(6));
+        let row = view.row(0).unwrap();
+        assert_eq!(
+            (row.state, view.behind(&row)),
+            (State::Late, Some("queue_builder"))
+        );
+        let row = view.row(2).unwrap();
+        assert_eq!((row.state, view.behind(&row)), (State::Waiting, None));
+        made.schedule.request(2, made.t0 + s(5));
+        let view = made.view(s(6));
+        let row = view.row(2).unwrap();
+        assert_eq!(
+            (row.state, view.behind(&row)),
+            (State::Next, Some("queue_builder"))
+        );
+    }
+
+    #[test]
+    fn a_run_is_stuck_from_stuckafter_on() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        let almost = s(3605) - Duration::from_nanos(1);
+        assert!(!made.view(almost).stuck());
+        assert!(made.view(s(3605)).stuck());
+        assert_eq!(order(&made, s(3605))[0], ("slave_scanner", "STUCK"));
+        let mut made = Made::three();
+        made.set(0, |settings| settings.stuckafter = Duration::ZERO);
+        made.begins(0, s(5));
+        assert!(!made.view(s(1_000_000)).stuck(), "off");
+    }
+
+    #[test]
+    fn who_waits_counts_due_jobs_and_those_asked_for_and_names_the_longest() {
+        let mut made = Made::new(&[("a", 1), ("b", 10), ("c", 20), ("d", 5000), ("e", 15)]);
+        assert_eq!(
+            made.view(s(100)).waiting().map(|w| w.0),
+            None,
+            "nothing runs"
+        );
+        made.begins(0, s(1));
+        made.pauses(4, s(2), 0);
+        assert_eq!(made.view(s(10)).who_waits(), "no job waits", "due only now");
+        assert_eq!(
+            made.view(s(13)).who_waits(),
+            "1 job waits, b longest (3 seconds)"
+        );
+        assert_eq!(
+            made.view(s(30)).who_waits(),
+            "2 jobs wait, b longest (20 seconds)"
+        );
+        made.schedule.request(3, made.t0 + s(5));
+        assert_eq!(
+            made.view(s(30)).who_waits(),
+            "3 jobs wait, d longest (25 seconds)"
+        );
+        made.schedule.request(1, made.t0 + s(6));
+        assert_eq!(made.view(s(30)).waiting().unwrap().0, 3, "once");
+        made.schedule.request(4, made.t0 + s(29));
+        assert_eq!(
+            made.view(s(30)).waiting().unwrap().0,
+            4,
+            "paused, but asked for"
+        );
+    }
+
+    #[test]
+    fn the_headline_says_what_is_done_and_what_is_wrong() {
+        let mut made = Made::three();
+        assert_eq!(made.view(s(1)).headline(), "Next is slave_scanner");
+        made.begins(0, s(5));
+        assert_eq!(
+            made.view(s(6)).headline(),
+            "Running slave_scanner (pid 20417)"
+        );
+        let stuck = "Running slave_scanner (pid 20417), STUCK";
+        assert_eq!(made.view(s(3606)).headline(), stuck);
+        made.ends(s(3607), 0, Cause::Exited);
+        made.mails(s(3607), Some(Failure::Exited(75, String::new())));
+        let mail = "Next is queue_builder, 1 mail queued";
+        assert_eq!(made.view(s(3608)).headline(), mail);
+        for job in 0..3 {
+            made.schedule.pause(job);
+        }
+        let paused = "All jobs are paused, 1 mail queued";
+        assert_eq!(made.view(s(3608)).headline(), paused);
+    }
+
+    #[test]
+    fn jobs_behind_a_stuck_run_are_unhealthy() {
+        let mut made = Made::three();
+        made.set(0, |settings| settings.stuckafter = s(300));
+        assert_eq!(made.view(s(1)).health(), Ok("ok".to_string()));
+        made.begins(0, s(5));
+        assert_eq!(
+            made.view(s(65)).health(),
+            Ok("ok: slave_scanner runs for 1m00s".to_string())
+        );
+        let alone = "ok: slave_scanner runs for 5m00s".to_string();
+        assert_eq!(
+            made.view(s(305)).health(),
+            Ok(alone),
+            "stuck, but nobody waits"
+        );
+        assert_eq!(
+            made.view(s(964)).health(),
+            Err("slave_scanner is stuck (pid 20417, for 15m59s, over 300 seconds) and 1 job waits, \
+                 queue_builder longest (1m04s)"
+                .to_string())
+        );
+        let two = made.view(s(7200)).health().unwrap_err();
+        assert!(
+            two.contains(" and 2 jobs wait, queue_builder longest (1h45m)"),
+            "{two}"
+        );
+        made.ends(s(7300), 0, Cause::Exited);
+        assert_eq!(made.view(s(7301)).health(), Ok("ok".to_string()));
+    }
+
+    #[test]
+    fn mail_that_has_failed_for_an_hour_is_unhealthy_until_one_is_taken() {
+        let mut made = Made::three();
+        let refused = || Failure::Exited(75, "queue full".to_string());
+        made.mails(s(100), Some(refused()));
+        let almost = s(3700) - Duration::from_nanos(1);
+        assert!(made.view(almost).health().is_ok());
+        // A later failure does not begin the hour anew.
+        made.mails(s(3000), Some(refused()));
+        let expected = "mail has been failing for 1h00m: sendmail exited with 75: queue full";
+        assert_eq!(made.view(s(3700)).health(), Err(expected.to_string()));
+        made.queue.start(made.t0 + s(4000)).unwrap();
+        made.queue.finished(Ok(()), made.t0 + s(4000));
+        assert_eq!(made.view(s(4000)).health(), Ok("ok".to_string()));
+    }
+
+    #[test]
+    fn a_refused_reload_is_unhealthy_until_the_next_good_one() {
+        let mut made = Made::three();
+        made.counters.last_reload = Some((false, made.wall(s(60))));
+        let expected = "the last reload was refused 2m00s ago; 'buildd-sequencer check' says why";
+        assert_eq!(made.view(s(180)).health(), Err(expected.to_string()));
+        made.counters.last_reload = Some((true, made.wall(s(181))));
+        assert!(made.view(s(182)).health().is_ok());
+    }
+
+    #[test]
+    fn moments_follow_the_wall_clock_also_when_it_is_stepped() {
+        let made = Made::three();
+        let mut view = made.view(s(100));
+        assert_eq!(view.wall_time(made.t0 + s(160)), made.wall(s(160)));
+        assert_eq!(view.wall_time(made.t0 + s(40)), made.wall(s(40)));
+        view.wall -= s(1_000_000);
+        assert_eq!(
+            view.wall_time(made.t0 + s(160)),
+            made.wall(s(160)) - s(1_000_000)
+        );
+        view.wall = std::time::UNIX_EPOCH;
+        let _ = (
+            table::table(&view),
+            json::json(&view),
+            metrics::metrics(&view),
+        );
     }
 }

@@ -128,6 +128,7 @@ fn the_command_lines_log_wins_and_each_path_counts_from_where_it_was_written() {
 
 /// A daemon whose standard output is told to be the journal, and is the file `log`.
 fn journalled<'a>(place: &'a Place, config: &str, wrong: bool, more: &[&str]) -> Daemon<'a> {
+    place.gated("gated", "exit 1");
     let log = place.append_to("log").metadata().unwrap();
     let inode = log.ino() + u64::from(wrong);
     place.daemon_with(config, |command| {
@@ -137,13 +138,15 @@ fn journalled<'a>(place: &'a Place, config: &str, wrong: bool, more: &[&str]) ->
 }
 
 const TROUBLE: &str = "mailproblemsto: ops@example.com\nsendmail: ./no-sendmail\n\
-    [buildsequencer_job.a]\ncommand: sh -c 'sleep 0.3; exit 1'\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1\n\
+    [buildsequencer_job.a]\ncommand: ./gated\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1\n\
     [buildsequencer_job.b]\ncommand: true\nmindelay: 3600\nstartdelay: 0\n";
 
 #[test]
 fn the_journal_gets_a_priority_on_each_line() {
     let place = Place::new();
     let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), false, &[]);
+    daemon.wait_for_log("Job a still running");
+    place.let_go();
     daemon.wait_for_log("Scheduling a for 3.6e+03");
     place.write("conf", "[buildsequencer]\n");
     daemon.signal(Signal::SIGHUP);
@@ -181,6 +184,8 @@ fn nobody_else_gets_a_priority() {
     ] {
         let place = Place::new();
         let daemon = journalled(&place, &format!("{ALONE}{TROUBLE}"), wrong, more);
+        place.wait_for_begin();
+        place.let_go();
         wait_for("the end of both jobs", || {
             place
                 .read(log)
@@ -373,6 +378,22 @@ fn a_reload_takes_on_another_log_and_other_limits_but_an_option_still_wins() {
 }
 
 #[test]
+fn spew_logs_every_decision_and_only_when_it_is_asked_for() {
+    let jobs = format!("{}timeout: 0.1\n", once("a", "sleep 60"));
+    let told = |config: &str, options: &[&str]| {
+        let place = Place::new();
+        let daemon = place.daemon_with(&format!("{ALONE}{config}{jobs}"), |command| {
+            command.args(options);
+        });
+        daemon.wait_for_log("Scheduling a for 3.6e+03");
+        daemon.stop().contains("SIGTERM to process group")
+    };
+    assert!(!told("", &[]));
+    assert!(told("spew: true\n", &[]));
+    assert!(told("", &["--spew"]));
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     let place = Place::new();
     place.write(
@@ -398,17 +419,20 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     assert!(!place.path("ran").exists());
 }
 
-/// Forty jobs that run once each and fill any pipe: 2.4 MB of log, and a line of `ran` each.
+/// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
 fn chatty_jobs(place: &Place) -> String {
-    place.script("job", "yes 0123456789 | head -n 5000; echo ran >>{dir}/ran");
-    let jobs = (1..=40).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "./job")));
+    place.script("job", "yes 0123456789 | head -n 8000; echo ran >>{dir}/ran");
+    let jobs = (1..=30).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "./job")));
     ALONE.to_string() + &jobs.collect::<String>()
 }
 
-/// Waits until all forty have run; a log that nobody reads must not have held them up.
-fn wait_for_chatty_jobs(place: &Place) {
+/// Waits until all have run; a log that nobody reads must not have held them up.
+fn wait_for_chatty_jobs(place: &Place, daemon: &Daemon<'_>) {
     let start = Instant::now();
-    place.wait_for_lines("ran", 40);
+    place.wait_for_lines("ran", 30);
+    wait_for("the last run's end", || {
+        daemon.children().is_empty().then_some(())
+    });
     assert!(
         start.elapsed() < Duration::from_secs(20),
         "{:?}",
@@ -489,7 +513,7 @@ fn check_a_log_nobody_reads(
     let daemon = place.daemon_after(shell, &chatty_jobs(place), |command| {
         command.stdout(stdout);
     });
-    wait_for_chatty_jobs(place);
+    wait_for_chatty_jobs(place, &daemon);
     assert!(!is_nonblocking(&ours));
     drop(ours);
     let reader = Late::reads(theirs);
@@ -537,7 +561,7 @@ fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
     let mut shell = String::new();
     if nix::unistd::geteuid().is_root() {
         let directory = place.dir();
-        fs::copy(common::PROGRAM, place.path("program")).unwrap();
+        place.copy_program("program");
         nix::unistd::chown(Path::new(directory), Some(65534.into()), None).unwrap();
         let start = format!("cd {directory} && exec ./program -c conf");
         shell = format!("set -- chroot --userspec=65534:65534 / sh -c '{start}'");
@@ -553,7 +577,7 @@ fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
     let daemon = place.daemon_with(&jobs, |command| {
         command.stdout(ours);
     });
-    wait_for_chatty_jobs(&place);
+    wait_for_chatty_jobs(&place, &daemon);
     let told = Instant::now();
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
@@ -573,7 +597,7 @@ fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
         command.stdout(ours);
     });
     drop(theirs);
-    wait_for_chatty_jobs(&place);
+    wait_for_chatty_jobs(&place, &daemon);
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
 }
@@ -587,7 +611,7 @@ fn a_full_disk_stops_neither_jobs_nor_the_end() {
                 .args(option)
                 .stdout(File::options().write(true).open("/dev/full").unwrap());
         });
-        wait_for_chatty_jobs(&place);
+        wait_for_chatty_jobs(&place, &daemon);
         let used = daemon.processor_time();
         assert!(used < Duration::from_secs(5), "{used:?}");
         let told = Instant::now();

@@ -6,7 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for};
+use common::{
+    ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for, wait_for_file,
+};
 
 /// A daemon's section with one recipient.
 fn to_ops(sendmail: &str) -> String {
@@ -397,6 +399,18 @@ fn a_lasting_fault_sends_the_report_to_the_log_at_once_and_once() {
 }
 
 #[test]
+fn a_report_in_the_log_is_not_logged_again_when_the_last_try_hangs() {
+    let place = Place::new();
+    let sendmail = place.sendmail("test $n = 0 && exit 64; echo >{dir}/hangs; exec sleep 60");
+    let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+    daemon.wait_for_log(IN_LOG);
+    daemon.signal(Signal::SIGTERM);
+    wait_for_file(&place.path("hangs"));
+    // The second one ends what hangs.
+    assert_reported_once(&daemon.stop());
+}
+
+#[test]
 fn a_sendmail_that_a_signal_kills_has_failed() {
     let place = Place::new();
     let sendmail = place.sendmail("kill -SEGV $$");
@@ -569,6 +583,35 @@ fn mail_that_is_queued_when_the_stop_comes_still_leaves() {
     assert!(!log.contains("Subject"), "{log}");
 }
 
+/// 256 messages may wait, the one under way included. What that pushes out is the oldest that is not under way.
+#[test]
+fn what_a_full_queue_pushes_out_goes_to_the_log_whole_and_once() {
+    let place = Place::new();
+    place.script("hanging", "exec sleep 60");
+    let jobs: String = (1..=260)
+        .map(|n| failing(&format!("j{n}"), "false"))
+        .collect();
+    let daemon = place.daemon(&format!("{}{jobs}", to_ops("sendmail: ./hanging")));
+    daemon.wait_for_log("Scheduling j1 for 3.6e+03");
+    let reported = |log: &str| -> Vec<String> {
+        let subjects = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("\tSubject: Job "));
+        subjects
+            .map(|rest| rest.split(' ').next().unwrap().to_string())
+            .collect()
+    };
+    assert_eq!(reported(&daemon.log()), ["j2", "j3", "j4", "j5"]);
+    // The second one stops at once; then all the others are there as well.
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_log("Received SIGTERM, shutting down.");
+    let mut all = reported(&daemon.stop());
+    assert_eq!(all.len(), 260);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 260);
+}
+
 /// A job that exits with what the file `mode` says, again and again.
 fn moody(place: &Place, settings: &str) -> String {
     place.write("mode", "3");
@@ -681,10 +724,11 @@ fn after_mailinterval_a_repeat_is_mailed_and_says_how_many_were_not() {
 fn a_run_that_takes_too_long_is_mailed_as_well_as_logged() {
     let place = Place::new();
     let sendmail = place.sendmail("");
+    place.gated("gated", "");
     let daemon = place.daemon(&format!(
         "{}{}stuckafter: 0.1\n{}",
         to_ops(&sendmail),
-        failing("slow", "sleep 0.5"),
+        failing("slow", "./gated"),
         failing("waits", "true"),
     ));
     let mail = place.wait_for_mails(1).remove(0);
@@ -693,14 +737,9 @@ fn a_run_that_takes_too_long_is_mailed_as_well_as_logged() {
         "Job slow still running after 0.1 seconds"
     );
     let body = mail.body();
-    assert!(
-        body.starts_with("Job: slow\nCommand: sleep 0.5\n"),
-        "{body}"
-    );
-    assert!(
-        body.contains("1 job waits, waits longest (0 seconds)"),
-        "{body}"
-    );
+    assert!(body.starts_with("Job: slow\nCommand: ./gated\n"), "{body}");
+    assert!(body.contains("1 job waits, waits longest ("), "{body}");
+    place.let_go();
     daemon.wait_for_log("Job slow completed with exit code 0");
 }
 

@@ -7,6 +7,7 @@ mod common;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -270,7 +271,10 @@ fn exit_codes_are_what_a_shell_would_show() {
             &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
         )
     });
-    let daemon = place.daemon(&format!("{ALONE}{}", jobs.concat()));
+    let daemon = place.daemon_with(&format!("{ALONE}{}", jobs.concat()), |command| {
+        // A directory of the search path that may not be searched would be what the system tells.
+        command.env("PATH", "/usr/bin:/bin");
+    });
     daemon.wait_for_log_times("completed", cases.len());
     let messages = daemon.messages();
     for (name, _, code) in cases {
@@ -469,23 +473,21 @@ fn what_a_stopped_leader_leaves_in_its_group_gets_the_rest_of_killdelay_then_sig
     // No pipe is open: it is the group alone that is waited for.
     place.script(
         "job",
-        "(trap '' TERM; exec sleep 60) >/dev/null 2>&1 & echo $! >{dir}/pid\n\
+        "(trap '' TERM; while :; do date +%s%N; sleep 0.02; done) >{dir}/alive 2>&1 & echo $! >{dir}/pid\n\
          trap 'date +%s%N >{dir}/end; exit 0' TERM\nwait",
     );
     let daemon = place.daemon(&format!(
-        "{ALONE}{}timeout: 0.3\nkilldelay: 0.5\n{}",
+        "{ALONE}{}timeout: 0.3\nkilldelay: 0.6\n{}",
         once("a", "./job"),
-        job(
-            "next",
-            "command: sh -c 'date +%s%N >{dir}/next'\nmindelay: 3600\nstartdelay: 0"
-        ),
+        once("next", "true"),
     ));
     daemon.wait_for_log("Job a completed with exit code 0 (timed out after 0.3 seconds)\n");
     assert!(!is_running(pids(&place, "pid", 1)[0]));
+    let end: u64 = place.read("end").trim().parse().unwrap();
+    let last: u64 = place.lines("alive").last().unwrap().parse().unwrap();
+    let lived = Duration::from_nanos(last.saturating_sub(end));
+    assert!(lived >= Duration::from_millis(400), "{lived:?}");
     daemon.wait_for_log("Job next completed");
-    let time = |name: &str| place.read(name).trim().parse::<u64>().unwrap();
-    let waited = Duration::from_nanos(time("next") - time("end"));
-    assert!(waited >= Duration::from_millis(300), "{waited:?}");
 }
 
 #[test]
@@ -507,11 +509,12 @@ fn a_stopped_run_ends_as_soon_as_its_group_is_gone() {
 #[test]
 fn a_run_that_takes_too_long_is_reported_once_with_who_waits_and_is_not_stopped() {
     let place = Place::new();
+    place.gated("gated", "");
     let daemon = place.daemon(&format!(
         "{ALONE}{}{}{}{}",
         job(
             "long",
-            "command: sleep 0.6\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.3"
+            "command: ./gated\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.3"
         ),
         job("second", "command: true\nmindelay: 3600\nstartdelay: 0.1"),
         job("first", "command: true\nmindelay: 3600\nstartdelay: 0.05"),
@@ -519,15 +522,20 @@ fn a_run_that_takes_too_long_is_reported_once_with_who_waits_and_is_not_stopped(
     ));
     daemon.wait_for_log("Running long");
     let pid = wait_for("the job's process", || daemon.children().first().copied());
+    daemon.wait_for_log("\tSubject: Job long still running");
+    place.let_go();
     daemon.wait_for_log("Job long completed with exit code 0\n");
     let messages = daemon.messages();
     let line = format!(
-        "Job long still running after 0.3 seconds (pid {pid}), 2 jobs wait, first longest (0 seconds)"
+        "Job long still running after 0.3 seconds (pid {pid}), 2 jobs wait, first longest ("
     );
     let reports = messages
         .iter()
         .filter(|m| m.starts_with("Job long still running"));
-    assert_eq!(reports.collect::<Vec<_>>(), [&line]);
+    let reports: Vec<&String> = reports.collect();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].starts_with(&line), "{reports:?}");
+    assert!(reports[0].ends_with(" seconds)"), "{reports:?}");
     let subjects = messages
         .iter()
         .filter(|m| *m == "\tSubject: Job long still running after 0.3 seconds");
@@ -537,24 +545,20 @@ fn a_run_that_takes_too_long_is_reported_once_with_who_waits_and_is_not_stopped(
 #[test]
 fn a_stuckafter_set_by_hand_applies_when_nobody_waits_and_0_turns_it_off() {
     let place = Place::new();
+    place.gated("gated", "");
     let daemon = place.daemon(&format!(
         "{ALONE}{}{}",
         job(
             "alone",
-            "command: sleep 0.4\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1"
+            "command: ./gated\nmindelay: 3600\nstartdelay: 0\nstuckafter: 0.1"
         ),
-        job(
-            "off",
-            "command: sleep 0.4\nmindelay: 3600\nstartdelay: 3600\nstuckafter: 0"
-        ),
+        job("other", "command: true\nmindelay: 3600"),
     ));
+    daemon.wait_for_log("Job alone still running after 0.1 seconds (pid ");
+    place.let_go();
     daemon.wait_for_log("Job alone completed with exit code 0\n");
     let log = daemon.log();
-    assert!(
-        log.contains("Job alone still running after 0.1 seconds (pid "),
-        "{log}"
-    );
-    assert!(!log.contains("wait,"), "{log}");
+    assert!(!log.contains("wait,") && !log.contains("waits,"), "{log}");
     daemon.stop();
 
     let place = Place::new();
@@ -575,7 +579,7 @@ fn livelog_logs_each_line_as_it_comes() {
     let place = Place::new();
     place.script(
         "job",
-        "echo one; echo two >&2; while ! test -e {dir}/go; do sleep 0.02; done\n\
+        "echo one; echo two >&2; until test -e {dir}/go; do sleep 0.02; done\n\
          echo; printf 'tail without line feed'",
     );
     let daemon = place.daemon(&format!(
@@ -588,7 +592,7 @@ fn livelog_logs_each_line_as_it_comes() {
     daemon.wait_for_log(" [-] a: one\n");
     daemon.wait_for_log(" [-] a: two\n");
     assert!(!daemon.log().contains("completed"));
-    place.write("go", "");
+    place.let_go();
     daemon.wait_for_log("Scheduling a for 3.6e+03");
     let messages = daemon.messages();
     let end = place_of(&messages, "Job a completed");
@@ -671,6 +675,31 @@ fn a_flood_of_output_is_read_to_its_end_in_bounded_memory() {
     assert!(log.contains("\0end\n"));
     let peak = daemon.peak_memory();
     assert!(peak < 24 << 20, "{peak} bytes");
+}
+
+/// It always has more to read than is read in a turn.
+#[test]
+fn a_job_that_never_stops_talking_starves_neither_signals_nor_its_timeout() {
+    let place = Place::new();
+    place.script("job", "echo >{dir}/begun; trap '' TERM; yes | cat");
+    let daemon = place.daemon(&format!(
+        "{ALONE}{}",
+        job(
+            "a",
+            "command: ./job\nmindelay: 3600\nstartdelay: 0\ntimeout: 1\nkilldelay: 0.1"
+        )
+    ));
+    place.wait_for_begin();
+    daemon.signal(Signal::SIGHUP);
+    let log =
+        daemon.wait_for_log("Job a completed with exit code 137 (timed out after 1 seconds)\n");
+    assert!(
+        log.find("Received SIGHUP") < log.find("Job a completed"),
+        "{log}"
+    );
+    assert!(log.contains("Received SIGHUP"), "{log}");
+    assert!(daemon.peak_memory() < 24 << 20, "{}", daemon.peak_memory());
+    daemon.stop();
 }
 
 #[test]
@@ -789,4 +818,53 @@ fn a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only() {
         "{}",
         daemon.log()
     );
+}
+
+/// What the test binary is told in order to become a daemon that orphans come to, as to process 1.
+const SUBREAPER: &str = "BECOME_A_SUBREAPER";
+
+/// No test of its own: the next one has it run in a process where it turns into the daemon. The attribute belongs to
+/// a process, survives exec, and no shell can set it (PR_SET_CHILD_SUBREAPER(2const)).
+#[test]
+fn in_a_process_of_its_own_this_becomes_a_daemon() {
+    if std::env::var_os(SUBREAPER).is_some() {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let mut daemon = std::process::Command::new(common::PROGRAM);
+        daemon.args(["-c", "conf", "-l", "log"]);
+        let error = daemon.exec();
+        assert_eq!(error.to_string(), "", "it returns only if it fails");
+    }
+}
+
+#[test]
+fn orphans_are_reaped_and_nobody_takes_their_exit_code_for_a_jobs() {
+    let place = Place::new();
+    // Each is left alone by a parent of its own. The last dies of a signal that has no name.
+    place.script(
+        "job",
+        "(sh -c 'echo $$ >>{dir}/orphans; exit 9' &)\n(sh -c 'echo $$ >>{dir}/orphans; kill -9 $$' &)\n\
+         (sh -c 'echo $$ >>{dir}/orphans; kill -40 $$' &)\n\
+         until test $(wc -l <{dir}/orphans) -ge 3; do sleep 0.02; done\nsleep 0.1\nexit 3",
+    );
+    place.write(
+        "conf",
+        &format!(
+            "{ALONE}{}{}",
+            once("a", "./job"),
+            once("b", "sh -c 'kill -41 $$'")
+        ),
+    );
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "in_a_process_of_its_own_this_becomes_a_daemon"]);
+    command.current_dir(place.dir()).env(SUBREAPER, "1");
+    let daemon = place.daemon_of(command);
+    daemon.wait_for_log("Job a completed with exit code 3\n");
+    daemon.wait_for_log("Job b completed with exit code 169 (killed by SIGRTMIN+7)\n");
+    wait_for("nobody left to reap", || {
+        daemon.children().is_empty().then_some(())
+    });
+    for orphan in pids(&place, "orphans", 3) {
+        assert!(!std::path::Path::new(&format!("/proc/{orphan}")).exists());
+    }
+    daemon.stop();
 }

@@ -86,7 +86,7 @@ fn the_first_run_waits_for_startdelay_and_otherwise_for_mindelay() {
     let place = Place::new();
     let daemon = place.daemon(&format!(
         "{ALONE}{}{}{}",
-        job("plain", "command: true\nmindelay: 0.3"),
+        job("plain", "command: true\nmindelay: 0.8"),
         job("soon", "command: true\nmindelay: 3600\nstartdelay: 0.1"),
         job("never", "command: true"),
     ));
@@ -94,9 +94,9 @@ fn the_first_run_waits_for_startdelay_and_otherwise_for_mindelay() {
     let messages = daemon.messages();
     let next = scheduled(&messages);
     assert_eq!(next[0].0, "soon");
-    assert!(is_about(next[0].1, 0.1), "{messages:#?}");
+    assert!(next[0].1 <= 0.1, "{messages:#?}");
     assert_eq!(next[1].0, "plain");
-    assert!(is_about(next[1].1, 0.2), "{messages:#?}");
+    assert!(next[1].1 > 0.0 && next[1].1 <= 0.7, "{messages:#?}");
 }
 
 #[test]
@@ -187,18 +187,14 @@ fn with_mindelay_0_jobs_take_turns() {
 fn a_command_that_cannot_be_started_does_not_spin_even_with_mindelay_0() {
     let place = Place::new();
     let daemon = place.daemon(&format!(
-        "{ALONE}{}{}",
+        "{ALONE}{}",
         job("gone", "command: ./not-there\nmindelay: 0\nstartdelay: 0"),
-        job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0"),
     ));
-    daemon.wait_for_log_times("Running tick", 8);
+    daemon.wait_for_log_times("Scheduling gone", 3);
     let messages = daemon.messages();
-    let gone = ran(&messages)
-        .iter()
-        .filter(|name| **name == "gone")
-        .count();
-    let ticks = ran(&messages).len() - gone;
-    assert!(gone <= 1 + ticks / 4, "{messages:#?}");
+    for (_, delay) in &scheduled(&messages)[1..] {
+        assert!(is_about(*delay, 1.0), "{messages:#?}");
+    }
 }
 
 #[test]

@@ -168,3 +168,106 @@ fn quoted(text: &str) -> String {
     quoted.push('"');
     quoted
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use serde_json::{Value, json as value};
+
+    fn parsed(made: &Made, at: Duration) -> Value {
+        let text = json(&made.view(at));
+        assert!(text.ends_with("}\n"));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_null() {
+        let made = Made::new(&[("a", 5)]);
+        assert_eq!(
+            parsed(&made, s(1)),
+            value!({
+                "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": std::process::id(),
+                "started": "2026-11-23T23:36:37Z", "configured": "2026-11-23T23:36:37Z",
+                "state": "working", "running": null, "waiting": 0,
+                "mail": {"queued": 0, "last_error": null, "failing_since": null},
+                "reload": null, "log_lines_dropped": 0,
+                "jobs": [{
+                    "name": "a", "state": "waiting", "behind": null, "due": "2026-11-23T23:36:42Z",
+                    "started": null, "ended": null, "succeeded": null, "took": null,
+                    "outcome": null, "code": null, "in_a_row": 0, "runs": 0, "failures": 0,
+                    "paused": false, "paused_since": null, "paused_by_uid": null,
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_known_is_told() {
+        let mut made = Made::three();
+        made.set(1, |settings| settings.stuckafter = s(60));
+        made.runs(0, s(5), s(6), 0);
+        made.runs(0, s(20), s(21) + Duration::from_millis(250), 3);
+        made.pauses(2, s(30), 1000);
+        made.mails(
+            s(40),
+            Some(Failure::Exited(75, "a \"b\" \\ c\u{7f}".to_string())),
+        );
+        made.counters.last_reload = Some((false, made.wall(s(50))));
+        made.lines_dropped = 7;
+        made.begins(1, s(900));
+        made.phase = "draining";
+        let all = parsed(&made, s(1000));
+        assert_eq!(all["state"], "draining");
+        assert_eq!(
+            all["running"],
+            value!({"job": "queue_builder", "pid": 20417, "started": "2026-11-23T23:51:37Z",
+                    "seconds": 100, "stuck": true})
+        );
+        assert_eq!(all["waiting"], 1);
+        assert_eq!(all["log_lines_dropped"], 7);
+        assert_eq!(
+            all["mail"],
+            value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c?",
+                    "failing_since": "2026-11-23T23:37:17Z"})
+        );
+        assert_eq!(
+            all["reload"],
+            value!({"ok": false, "at": "2026-11-23T23:37:27Z"})
+        );
+        let jobs = all["jobs"].as_array().unwrap();
+        let names: Vec<_> = jobs
+            .iter()
+            .map(|job| job["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["queue_builder", "slave_scanner", "cleanup"]);
+        assert_eq!(
+            (&jobs[0]["state"], &jobs[0]["due"]),
+            (&value!("stuck"), &Value::Null)
+        );
+        assert_eq!(
+            jobs[1],
+            value!({
+                "name": "slave_scanner", "state": "late", "behind": "queue_builder",
+                "due": "2026-11-23T23:37:03Z", "started": "2026-11-23T23:36:57Z",
+                "ended": "2026-11-23T23:36:58Z", "succeeded": "2026-11-23T23:36:43Z", "took": 1.25,
+                "outcome": "exit 3", "code": 3, "in_a_row": 1, "runs": 2, "failures": 1,
+                "paused": false, "paused_since": null, "paused_by_uid": null,
+            })
+        );
+        assert_eq!(jobs[2]["state"], "paused");
+        assert_eq!(jobs[2]["paused_since"], "2026-11-23T23:37:07Z");
+        assert_eq!(jobs[2]["paused_by_uid"], 1000);
+        assert_eq!(jobs[2]["due"], Value::Null);
+    }
+
+    #[test]
+    fn any_text_is_a_string() {
+        let hostile = "\"\\\u{0}\u{1f}\n\t\u{7f}\u{85}\u{2028}\u{10ffff}é";
+        let string: String = serde_json::from_str(&quoted(hostile)).unwrap();
+        assert_eq!(string, hostile);
+        assert!(quoted(hostile).chars().all(|c| !c.is_control()));
+    }
+}

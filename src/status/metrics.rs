@@ -273,3 +273,190 @@ fn stamp(time: SystemTime) -> String {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
     ))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use crate::outcome::Cause;
+
+    /// The value of a metric by its name and labels.
+    fn value(made: &Made, at: Duration, name: &str) -> Option<String> {
+        let text = metrics(&made.view(at));
+        let start = format!("buildd_sequencer_{name} ");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(&start));
+        let value = lines.next().map(str::to_string);
+        assert_eq!(lines.next(), None, "twice: {name}");
+        value
+    }
+
+    /// What one job's metrics say, by their names.
+    fn job(made: &Made, at: Duration, job: &str) -> Vec<(String, String)> {
+        let text = metrics(&made.view(at));
+        let label = format!("{{job=\"{job}\"}} ");
+        let lines = text.lines().filter_map(|line| line.split_once(&label));
+        lines
+            .map(|(name, value)| {
+                let name = name.strip_prefix("buildd_sequencer_job_").unwrap();
+                (name.to_string(), value.to_string())
+            })
+            .collect()
+    }
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let pairs = words.chunks(2);
+        pairs
+            .map(|p| (p[0].to_string(), p[1].to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let made = Made::new(&[("a", 5)]);
+        let expected = "runs_total 0 run_seconds_total 0 next_due_timestamp_seconds 1795477002
+             consecutive_failures 0 lateness_seconds_total 0 running 0 stuck 0 paused 0
+             output_left_out_bytes_total 0";
+        assert_eq!(job(&made, s(1), "a"), pairs(expected));
+        let text = metrics(&made.view(s(1)));
+        for absent in ["last_", "reload_successful"] {
+            assert!(!text.contains(absent), "{absent} in {text}");
+        }
+        assert_eq!(
+            value(&made, s(1), "start_time_seconds").unwrap(),
+            "1795476997"
+        );
+        assert_eq!(
+            value(&made, s(99), "start_time_seconds").unwrap(),
+            "1795476997"
+        );
+    }
+
+    #[test]
+    fn what_is_known_is_told() {
+        let mut made = Made::new(&[("a", 5), ("b", 60)]);
+        made.runs(0, s(5), s(6), 0);
+        made.runs(0, s(12), s(14) + Duration::from_millis(500), 3);
+        let expected =
+            "runs_total 2 run_seconds_total 3.5 last_duration_seconds 2.5 last_exit_code 3
+             last_start_timestamp_seconds 1795477009 last_end_timestamp_seconds 1795477011.5
+             last_success_timestamp_seconds 1795477003 next_due_timestamp_seconds 1795477016.5
+             consecutive_failures 1 last_lateness_seconds 1 lateness_seconds_total 1
+             running 0 stuck 0 paused 0 output_left_out_bytes_total 0";
+        assert_eq!(job(&made, s(15), "a"), pairs(expected));
+        made.begins(0, s(20));
+        made.pauses(1, s(21), 0);
+        made.set(0, |settings| settings.stuckafter = s(60));
+        let running = job(&made, s(22), "a");
+        assert!(
+            running.contains(&("running".into(), "1".into())),
+            "{running:?}"
+        );
+        assert!(!running.iter().any(|(name, _)| name.starts_with("next_due")));
+        let paused = job(&made, s(22), "b");
+        assert!(
+            paused.contains(&("paused".into(), "1".into())),
+            "{paused:?}"
+        );
+        assert!(!paused.iter().any(|(name, _)| name.starts_with("next_due")));
+        assert_eq!(value(&made, s(22), "jobs_paused").unwrap(), "1");
+    }
+
+    #[test]
+    fn a_run_past_stuckafter_is_stuck_and_still_running() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        let at = |made: &Made, at| {
+            ["running", "stuck"].map(|name| {
+                value(made, at, &format!("job_{name}{{job=\"slave_scanner\"}}")).unwrap()
+            })
+        };
+        assert_eq!(at(&made, s(3604)), ["1", "0"]);
+        assert_eq!(at(&made, s(3605)), ["1", "1"]);
+        made.ends(s(3606), 0, Cause::Exited);
+        assert_eq!(at(&made, s(3607)), ["0", "0"]);
+    }
+
+    #[test]
+    fn failures_are_told_by_reason() {
+        let mut made = Made::new(&[("a", 5)]);
+        for (n, (code, cause)) in (1..).zip([
+            (1, Cause::Exited),
+            (2, Cause::Exited),
+            (137, Cause::Killed(9)),
+            (0, Cause::TimedOut(s(1))),
+            (127, Cause::NotStarted(String::new())),
+            (143, Cause::Operator),
+            (137, Cause::Shutdown { forced: true }),
+            (0, Cause::Exited),
+        ]) {
+            made.begins(0, s(10 * n));
+            made.ends(s(10 * n + 1), code, cause);
+        }
+        for (reason, count) in [
+            ("exit", "2"),
+            ("signal", "1"),
+            ("timeout", "1"),
+            ("start", "1"),
+            ("killed", "2"),
+        ] {
+            let name = format!("job_failures_total{{job=\"a\",reason=\"{reason}\"}}");
+            assert_eq!(
+                value(&made, s(100), &name).as_deref(),
+                Some(count),
+                "{reason}"
+            );
+        }
+        assert_eq!(
+            value(&made, s(100), "job_runs_total{job=\"a\"}").unwrap(),
+            "8"
+        );
+    }
+
+    #[test]
+    fn the_daemons_own_numbers_are_told() {
+        let mut made = Made::three();
+        made.mails(s(1), Some(Failure::NotStarted("x".to_string())));
+        made.lines_dropped = 9;
+        made.counters = crate::status::Counters {
+            mails_sent: 1,
+            mail_tries_failed: 2,
+            mails_given_up: 3,
+            reloads_done: 4,
+            reloads_refused: 5,
+            last_reload: Some((false, made.wall(s(7)))),
+        };
+        for (name, expected) in [
+            ("mails_sent_total", "1"),
+            ("mail_tries_failed_total", "2"),
+            ("mails_given_up_total", "3"),
+            ("reloads_total{result=\"success\"}", "4"),
+            ("reloads_total{result=\"refused\"}", "5"),
+            ("last_reload_successful", "0"),
+            ("last_reload_timestamp_seconds", "1795477004"),
+            ("mail_queue_length", "1"),
+            ("log_lines_dropped_total", "9"),
+            ("jobs", "3"),
+            ("jobs_paused", "0"),
+        ] {
+            assert_eq!(
+                value(&made, s(9), name).as_deref(),
+                Some(expected),
+                "{name}"
+            );
+        }
+        let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&made, s(9), &version).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_job_that_was_removed_while_it_runs_has_no_metrics() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        made.removes_running();
+        let text = metrics(&made.view(s(6)));
+        assert!(!text.contains("slave_scanner"), "{text}");
+    }
+}

@@ -51,6 +51,11 @@ pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
+/// The number of a process that is waited for by its number.
+fn pid_of(child: Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
+}
+
 /// Waits until `condition` gives something.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -105,6 +110,29 @@ impl Place {
         let path = self.write(name, &format!("#!/bin/sh\n{body}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// A copy of the program under test, for users who cannot reach the original.
+    pub fn copy_program(&self, name: &str) {
+        let _starting = starting();
+        fs::copy(PROGRAM, self.path(name)).unwrap();
+    }
+
+    /// A script that tells of its begin, waits for `let_go`, and then does `body`.
+    pub fn gated(&self, name: &str, body: &str) {
+        let wait = "echo >{dir}/begun; until test -e {dir}/go; do sleep 0.02; done";
+        self.script(name, &format!("{wait}\n{body}"));
+    }
+
+    /// Waits until a gated script has begun.
+    #[track_caller]
+    pub fn wait_for_begin(&self) {
+        wait_for_file(&self.path("begun"));
+    }
+
+    /// Lets gated scripts go on.
+    pub fn let_go(&self) {
+        self.write("go", "");
     }
 
     /// A file's contents; nothing if it is not there.
@@ -171,6 +199,15 @@ impl Place {
         self.start(command, prepare)
     }
 
+    /// A daemon that this command becomes, with its configuration in `conf`.
+    pub fn daemon_of(&self, mut command: Command) -> Daemon<'_> {
+        command
+            .stdin(Stdio::null())
+            .stdout(self.append_to("stdout"));
+        command.stderr(self.append_to("stderr")).process_group(0);
+        Daemon::new(self, pid_of(spawn(&mut command)))
+    }
+
     /// A shell that first does `shell` and then becomes the command that its arguments give.
     pub fn command_after(&self, shell: &str) -> Command {
         let mut command = Command::new("sh");
@@ -181,10 +218,6 @@ impl Place {
     }
 
     #[track_caller]
-    #[allow(
-        clippy::zombie_processes,
-        reason = "Daemon waits for it, by its number"
-    )]
     fn start(&self, mut command: Command, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
         command
             .args(["-c", "conf"])
@@ -193,8 +226,7 @@ impl Place {
             .stderr(self.append_to("stderr"))
             .process_group(0);
         prepare(&mut command);
-        let child = spawn(&mut command);
-        Daemon::new(self, Pid::from_raw(child.id().try_into().unwrap()))
+        Daemon::new(self, pid_of(spawn(&mut command)))
     }
 
     /// A daemon whose parent left these signals blocked. std empties the mask of what it starts.
@@ -550,7 +582,11 @@ pub fn place_of(messages: &[String], start: &str) -> usize {
     messages
         .iter()
         .position(|message| message.starts_with(start))
-        .unwrap_or_else(|| panic!("no {start:?} in {messages:#?}"))
+        .unwrap_or_else(|| {
+            let beginnings = messages.iter().map(|m| m.chars().take(200).collect());
+            let beginnings: Vec<String> = beginnings.collect();
+            panic!("no {start:?} in {beginnings:#?}")
+        })
 }
 
 /// Whether a process runs; a zombie does not.

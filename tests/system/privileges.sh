@@ -218,6 +218,26 @@ expect "a configuration that cannot be read any more is not reloaded" wait_for 2
 expect "and says why" log_has 'conf.*: Permission denied'
 stop
 
+# What the daemon makes once it is the user.
+chmod 644 conf
+{
+    sed '/^controlsocket/d' conf
+    printf '[buildsequencer]\ncontrolsocket: %s\nstatefile: %s\nmetricsfile: %s\n' \
+        "$here/theirs/socket" "$here/theirs/state" "$here/theirs/metrics.prom"
+} >all
+start ./program -c all -u builder
+asks() { setpriv --reuid "$1" --regid "$2" --clear-groups ./program status -s theirs/socket; }
+expect "the user may ask it" wait_for 20 asks 2001 2002
+expect "so may its group" asks 2005 2002
+others_may_not() { ! asks 2005 2006; }
+expect "others may not" others_may_not
+expect "the socket is the user's" [ "$(owner theirs/socket)" = "builder:builders 660" ]
+expect "the metrics are" wait_for 20 [ "$(owner theirs/metrics.prom)" = "builder:builders 644" ]
+stop
+expect "the state is" [ "$(stat -c %U:%G theirs/state)" = "builder:builders" ]
+are_gone() { [ ! -e theirs/socket ] && [ ! -e theirs/metrics.prom ]; }
+expect "socket and metrics are gone in the end" are_gone
+
 # Detached.
 ./program -c conf -u builder -d theirs --daemon >out 2>&1
 expect "a detached daemon starts" [ $? -eq 0 ]
