@@ -53,7 +53,26 @@ fn main() {
     }
     let ladder = ladder.unwrap_or_default();
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/bench");
-    let text = table.markdown() + &jobs::markdown(&ladder);
+    let text = heading() + &table.markdown() + &jobs::markdown(&ladder);
     std::fs::write(place.join("RESULTS.md"), text).expect("RESULTS.md can be written");
     std::fs::write(place.join("costs.svg"), plot::svg(&ladder)).expect("costs.svg can be written");
+}
+
+/// What was measured, and where.
+fn heading() -> String {
+    let program = std::fs::read(contender::program()).expect("the binary can be read");
+    let interpreter = b"ld-linux";
+    let shared = program
+        .windows(interpreter.len())
+        .any(|bytes| bytes == interpreter);
+    let linked = if shared { "dynamically" } else { "statically" };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel: Vec<&str> = kernel.split('.').take(2).collect();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "# What the daemon costs\n\nAs `cargo bench` measured it on Linux {}, {cores} cores, with a {linked} linked binary. \
+         The floor is a bare loop that makes two pipes, spawns, drains and waits. Figures are medians, with the \
+         middle half of all measurements in brackets.\n\n![cost against the number of jobs](costs.svg)\n\n",
+        kernel.join(".")
+    )
 }
