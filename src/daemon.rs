@@ -6,6 +6,7 @@ mod commands;
 mod deliveries;
 mod kept;
 mod reload;
+mod reports;
 mod runs;
 mod stop;
 

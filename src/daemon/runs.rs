@@ -1,4 +1,4 @@
-//! One run at a time: started, read, stopped, and turned into log lines, a record and a report.
+//! One run at a time: started, read, stopped, and turned into log lines and a record.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
@@ -17,9 +17,6 @@ use crate::log::Level;
 use crate::outcome::{Cause, Outcome, Verdict};
 use crate::output::{Capture, LineSplitter};
 use crate::process::{self, SpawnError};
-use crate::report::{self, Origin, Report};
-use crate::text::seconds;
-use crate::throttle::Decision;
 
 /// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
 const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
@@ -41,7 +38,8 @@ pub struct Run {
     pub life: Life,
     stdout: Stream,
     stderr: Stream,
-    stuck_reported: bool,
+    /// Whether it has been reported as stuck, which is done once.
+    pub(super) stuck_reported: bool,
 }
 
 /// One of a run's outputs on its way to log and mail.
@@ -57,14 +55,14 @@ struct Stream {
 }
 
 /// What is left of a run that has ended.
-struct Ended {
-    place: Option<usize>,
-    job: Rc<Job>,
-    outcome: Outcome,
-    wall: SystemTime,
-    took: Duration,
-    stdout: Capture,
-    stderr: Capture,
+pub(super) struct Ended {
+    pub(super) place: Option<usize>,
+    pub(super) job: Rc<Job>,
+    pub(super) outcome: Outcome,
+    pub(super) wall: SystemTime,
+    pub(super) took: Duration,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
 }
 
 impl Run {
@@ -359,56 +357,6 @@ impl Daemon {
         self.say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
-    fn report_failure(&mut self, ended: Ended, now: Instant) {
-        let job = &ended.job;
-        let interval = self.config.mail_interval(job);
-        let wall = SystemTime::now();
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
-        let decision = throttle.map_or(Decision::Mail(None), |throttle| {
-            throttle.failed(&ended.outcome.word(), interval, now, wall)
-        });
-        let Decision::Mail(repeat) = decision else {
-            self.spew(|| {
-                format!(
-                    "Not mailing: {} was mailed for this within its mailinterval",
-                    job.name
-                )
-            });
-            return;
-        };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
-        let failed = report::Failed {
-            outcome: &ended.outcome,
-            repeat,
-            stdout: ended.stdout.into_bytes(),
-            stderr: ended.stderr.into_bytes(),
-        };
-        let report = Report::failure(&run, failed, &self.origin(wall));
-        self.send_report(Rc::new(report), job, Level::Warning, now);
-    }
-
-    fn report_recovery(&mut self, ended: &Ended, now: Instant) {
-        let job = &ended.job;
-        let interval = self.config.mail_interval(job);
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
-        let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
-            return;
-        };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
-        let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
-        self.send_report(Rc::new(report), job, Level::Info, now);
-    }
-
     /// When the run will have to be called stuck: past its `stuckafter`, as soon as another job waits.
     fn stuck_deadline(&self) -> Option<Instant> {
         let run = self
@@ -430,49 +378,6 @@ impl Daemon {
                 stuck.max(next.due)
             }
         })
-    }
-
-    fn report_stuck(&mut self, now: Instant) {
-        let Some(run) = &mut self.run else { return };
-        run.stuck_reported = true;
-        let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
-        let who = self.view(now).who_waits();
-        let after = seconds(job.settings.stuckafter);
-        self.say(
-            Level::Error,
-            &format!(
-                "Job {} still running after {after} seconds (pid {pid}), {who}",
-                job.name
-            ),
-        );
-        let took = now.saturating_duration_since(started);
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: wall,
-            took,
-        };
-        let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
-        let report = Report::stuck(
-            &run,
-            job.settings.stuckafter,
-            pid,
-            &who,
-            &self.origin(SystemTime::now()),
-        );
-        self.send_report(Rc::new(report), &job, Level::Error, now);
-        self.changed();
-    }
-
-    fn origin(&mut self, now: SystemTime) -> Origin<'_> {
-        self.reports += 1;
-        Origin {
-            from: &self.config.fromaddress,
-            host: &self.host,
-            pid: std::process::id(),
-            number: self.reports,
-            now,
-        }
     }
 
     /// Stops the run under way, if there is one.
