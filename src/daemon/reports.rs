@@ -2,10 +2,11 @@
 //! `mailinterval` lets them through. How a report is delivered is not its business.
 
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Daemon;
 use super::runs::Ended;
+use crate::config::Job;
 use crate::log::Level;
 use crate::report::{self, Origin, Report};
 use crate::text::seconds;
@@ -29,12 +30,7 @@ impl Daemon {
             });
             return;
         };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
+        let run = about(job, ended.wall, ended.took);
         let failed = report::Failed {
             outcome: &ended.outcome,
             repeat,
@@ -52,12 +48,7 @@ impl Daemon {
         let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
             return;
         };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
+        let run = about(job, ended.wall, ended.took);
         let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
         self.send_report(Rc::new(report), job, Level::Info, now);
     }
@@ -75,13 +66,7 @@ impl Daemon {
                 job.name
             ),
         );
-        let took = now.saturating_duration_since(started);
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: wall,
-            took,
-        };
+        let run = about(&job, wall, now.saturating_duration_since(started));
         let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
         let report = Report::stuck(
             &run,
@@ -103,5 +88,15 @@ impl Daemon {
             number: self.reports,
             now,
         }
+    }
+}
+
+/// A run of `job`, as a report describes it.
+fn about(job: &Job, started: SystemTime, took: Duration) -> report::Run<'_> {
+    report::Run {
+        job: &job.name,
+        command: &job.command,
+        started,
+        took,
     }
 }
