@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::config::values::on_one_line;
+
 /// Exit statuses, in sysexits' terms where there is one (sysexits.h).
 pub mod exit {
     /// All went well.
@@ -51,7 +53,8 @@ Options:
   -n, --nodaemon           stay in the foreground (the default)
       --spew               log every decision
       --if-launch          exit at once, with success, unless the file says 'launch: true'
-  -s, --socket PATH        control socket [$BUILDD_SEQUENCER_SOCKET; the configuration's]
+  -s, --socket PATH        control socket, to listen on or to ask
+                           [$BUILDD_SEQUENCER_SOCKET; the configuration's]
   -h, --help               this text
   -V, --version            the version
 
@@ -107,6 +110,47 @@ pub enum Request {
     },
 }
 
+/// The request as the line that goes over the control socket: the command as one would type it.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No job has such a name, and the daemon says so; but a name must not become two words or two lines. That
+        // it is no option has to be said where it looks like one.
+        let name = |job: &str| {
+            let dashes = if job.starts_with('-') { "-- " } else { "" };
+            let word = job.replace(|c: char| c.is_whitespace() || c.is_control(), "?");
+            format!("{dashes}{word}")
+        };
+        let of = |word: &str, job: &Option<String>| match job {
+            Some(job) => format!("{word} {}", name(job)),
+            None => word.to_string(),
+        };
+        let line = match self {
+            Request::Status { json: false } => "status".to_string(),
+            Request::Status { json: true } => "status --json".to_string(),
+            Request::Run { job, wait: false } => format!("run {}", name(job)),
+            Request::Run { job, wait: true } => format!("run --wait {}", name(job)),
+            Request::Kill(job) => of("kill", job),
+            Request::Pause(job) => of("pause", job),
+            Request::Resume(job) => of("resume", job),
+            Request::Reload => "reload".to_string(),
+            Request::Healthcheck { alive: false } => "healthcheck".to_string(),
+            Request::Healthcheck { alive: true } => "healthcheck --alive".to_string(),
+        };
+        f.write_str(&line)
+    }
+}
+
+/// Reads a line that came over the control socket.
+pub fn parse_request(line: &str) -> Result<Request, UsageError> {
+    match parse(line.split_whitespace().map(OsString::from))? {
+        (Action::Ask(request), options) if options == Options::default() => Ok(request),
+        _ => Err(UsageError(format!(
+            "not a command for a running daemon: '{}'",
+            line.escape_debug()
+        ))),
+    }
+}
+
 /// The options of an invocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -130,7 +174,7 @@ pub struct Options {
     pub spew: bool,
     /// Start only if the configuration says `launch: true`.
     pub if_launch: bool,
-    /// The control socket.
+    /// Where a command finds the daemon.
     pub socket: Option<PathBuf>,
 }
 
@@ -140,7 +184,8 @@ pub struct UsageError(String);
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; see 'buildd-sequencer --help'", self.0)
+        let message = on_one_line(&self.0);
+        write!(f, "{message}; see 'buildd-sequencer --help'")
     }
 }
 
@@ -284,6 +329,10 @@ impl Parsed {
         let mut words = self.words.iter().map(String::as_str);
         let command = words.next();
         let job = words.next().map(str::to_string);
+        // `kill "$JOB"` must not kill whatever runs because JOB is not set.
+        if job.as_deref() == Some("") {
+            return Err(UsageError("the name of a job cannot be empty".into()));
+        }
         if let Some(extra) = words.next() {
             return Err(UsageError(format!("unexpected argument '{extra}'")));
         }
@@ -440,6 +489,40 @@ mod tests {
             ok("--frobnicate-not -h".split(' ').next_back().unwrap()).0,
             Action::Help
         );
+    }
+
+    #[test]
+    fn a_name_goes_to_the_daemon_as_one_word_that_is_no_option() {
+        for (name, line) in [
+            ("a", "kill a"),
+            ("-a", "kill -- -a"),
+            ("--socket=x", "kill -- --socket=x"),
+            ("a b\nc\u{1}", "kill a?b?c?"),
+        ] {
+            let request = Request::Kill(Some(name.into()));
+            assert_eq!(request.to_string(), line);
+        }
+        for request in [
+            Request::Kill(Some("--a".into())),
+            Request::Run {
+                job: "-w".into(),
+                wait: true,
+            },
+            Request::Pause(None),
+            Request::Status { json: true },
+            Request::Healthcheck { alive: true },
+        ] {
+            assert_eq!(parse_request(&request.to_string()), Ok(request));
+        }
+    }
+
+    #[test]
+    fn an_empty_name_does_not_mean_all_jobs() {
+        for command in ["run", "kill", "pause", "resume"] {
+            let error = parse([command.into(), OsString::new()]).unwrap_err();
+            let expected = "the name of a job cannot be empty";
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
     }
 
     #[test]

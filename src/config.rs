@@ -1,25 +1,23 @@
 //! The configuration: what the daemon and each job are told to do, with every default filled in. A file is read
 //! in three steps: `chain` collects the files that extend each other, `dialect` cuts them into entries, `keys`
-//! says what each key means. This file lays them over each other and tells every fault of the whole at once.
+//! says what each key means, and `layers` lays the files over each other and tells every fault of the whole at once.
 
 pub mod chain;
 pub mod check;
 pub mod dialect;
 pub mod diff;
 pub mod keys;
+mod layers;
 pub mod values;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use chain::{Chain, File};
-use dialect::{Entry, Section};
-use keys::Key;
-
 use crate::words;
+
+pub use layers::parse;
 
 /// The sender when none is configured, as Launchpad's schema has it.
 pub const FROM_ADDRESS: &str = "launchpad@lists.canonical.com";
@@ -101,7 +99,7 @@ pub struct Config {
 }
 
 /// One job. Its settings are shared with every job that has the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
     /// Letters, digits, `_` and `-`.
     pub name: Box<str>,
@@ -219,289 +217,8 @@ impl Job {
 pub fn load(path: &Path, from: &Path) -> Result<Loaded, Vec<Fault>> {
     parse(chain::collect(path, from))
 }
-
-/// Makes a configuration of the files' text, base first. Pure.
-pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
-    let Chain {
-        files,
-        faults,
-        broken,
-    } = chain;
-    let mut building = Building::new(faults);
-    for (number, file) in files.iter().enumerate() {
-        building.sequencer_and_template(number, file);
-    }
-    for (number, file) in files.iter().enumerate() {
-        building.jobs(number, file);
-    }
-    building.finish(&files, broken)
-}
-
-/// A job while the chain is read.
-#[derive(Debug)]
-struct Draft {
-    job: Job,
-    /// The file and line that first name it, and its place in that order.
-    named: Option<(usize, usize, usize)>,
-    /// Its command has a fault already, so that it does not also lack one.
-    faulty: bool,
-}
-
-impl Draft {
-    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
-        let result = apply(&keys::JOB, &mut self.job, entry);
-        if entry.key == "command" {
-            self.faulty = result.is_err();
-        }
-        result
-    }
-}
-
-/// A configuration while the chain is read. A fault's first part is the number of its file.
-#[derive(Debug)]
-struct Building {
-    config: Config,
-    template: Draft,
-    drafts: Vec<Draft>,
-    places: HashMap<Box<str>, usize>,
-    settings: HashSet<Rc<Settings>>,
-    named: usize,
-    /// A header has a fault, so that a job may be missing because of it.
-    misnamed: bool,
-    faults: Vec<(usize, dialect::Fault)>,
-    warnings: Vec<(usize, dialect::Fault)>,
-}
-
-impl Building {
-    fn new(faults: Vec<(usize, dialect::Fault)>) -> Building {
-        Building {
-            config: Config::default(),
-            template: Draft {
-                job: Job {
-                    name: "".into(),
-                    command: "".into(),
-                    settings: Rc::default(),
-                },
-                named: None,
-                faulty: false,
-            },
-            drafts: Vec::new(),
-            places: HashMap::new(),
-            settings: HashSet::new(),
-            named: 0,
-            misnamed: false,
-            faults,
-            warnings: Vec::new(),
-        }
-    }
-
-    fn sequencer_and_template(&mut self, number: usize, file: &File) {
-        let between = dialect::faults_between(&file.text);
-        self.misnamed |= !between.is_empty();
-        self.faults
-            .extend(between.into_iter().map(|fault| (number, fault)));
-        let wanted = |section| matches!(section, Section::Sequencer | Section::Template);
-        let mut faults = Vec::new();
-        dialect::sections(&file.text, wanted, &mut faults, |section, _, entries| {
-            for entry in entries {
-                let result = if section == Section::Sequencer {
-                    self.note_smtphost(number, &entry);
-                    apply(&keys::SEQUENCER, &mut self.config, &entry)
-                } else {
-                    self.note_cut(number, &entry);
-                    self.template.apply(&entry)
-                };
-                if let Err(message) = result {
-                    self.faults.push((
-                        number,
-                        dialect::Fault {
-                            line: entry.line,
-                            message,
-                        },
-                    ));
-                }
-            }
-        });
-        self.faults
-            .extend(faults.into_iter().map(|fault| (number, fault)));
-    }
-
-    /// A plain section lies over an optional one of the same file, wherever it stands.
-    fn jobs(&mut self, number: usize, file: &File) {
-        let mut faults = Vec::new();
-        for plain in [false, true] {
-            let wanted = |section| match section {
-                Section::Job(_) => plain,
-                Section::Optional(_) => !plain,
-                _ => false,
-            };
-            dialect::sections(&file.text, wanted, &mut faults, |section, line, entries| {
-                if let Section::Job(name) | Section::Optional(name) = section {
-                    self.job(name, plain.then_some((number, line)), number, &entries);
-                }
-            });
-        }
-        self.faults
-            .extend(faults.into_iter().map(|fault| (number, fault)));
-    }
-
-    fn job(
-        &mut self,
-        name: &str,
-        named_at: Option<(usize, usize)>,
-        number: usize,
-        entries: &[Entry],
-    ) {
-        let place = match self.places.get(name) {
-            Some(&place) => place,
-            None => {
-                let job = Job {
-                    name: name.into(),
-                    ..self.template.job.clone()
-                };
-                self.drafts.push(Draft {
-                    job,
-                    named: None,
-                    faulty: self.template.faulty,
-                });
-                self.places.insert(name.into(), self.drafts.len() - 1);
-                self.drafts.len() - 1
-            }
-        };
-        for entry in entries {
-            self.note_cut(number, entry);
-            if let Err(message) = self.drafts[place].apply(entry) {
-                self.faults.push((
-                    number,
-                    dialect::Fault {
-                        line: entry.line,
-                        message,
-                    },
-                ));
-            }
-        }
-        let draft = &mut self.drafts[place];
-        if let (None, Some((file, line))) = (draft.named, named_at) {
-            draft.named = Some((file, line, self.named));
-            self.named += 1;
-        }
-        // Most of many jobs have the same few settings.
-        match self.settings.get(&draft.job.settings) {
-            Some(known) => draft.job.settings = Rc::clone(known),
-            None => drop(self.settings.insert(Rc::clone(&draft.job.settings))),
-        }
-    }
-
-    fn note_cut(&mut self, number: usize, entry: &Entry) {
-        if entry.cut && entry.key == "command" {
-            let message = "the ';' after white space begins a comment, so the command ends before it; \
-                           to pass a ';', put it into quotes without white space before it or on an indented line of its own"
-                .to_string();
-            self.warnings.push((
-                number,
-                dialect::Fault {
-                    line: entry.line,
-                    message,
-                },
-            ));
-        }
-    }
-
-    fn note_smtphost(&mut self, number: usize, entry: &Entry) {
-        let usual = entry.key != "smtphost"
-            || ["localhost", "none", ""].contains(&&*entry.value.to_ascii_lowercase());
-        self.warnings
-            .retain(|(_, warning)| usual || !warning.message.starts_with("smtphost"));
-        if !usual {
-            let message = format!(
-                "smtphost has no effect: mail goes through sendmail, not to '{}'",
-                entry.value
-            );
-            self.warnings.push((
-                number,
-                dialect::Fault {
-                    line: entry.line,
-                    message,
-                },
-            ));
-        }
-    }
-
-    fn finish(mut self, files: &[File], broken: bool) -> Result<Loaded, Vec<Fault>> {
-        let mut drafts = std::mem::take(&mut self.drafts);
-        drafts.retain(|draft| draft.named.is_some());
-        drafts.sort_unstable_by_key(|draft| draft.named.map(|(.., order)| order));
-        // With a file missing, what looks undefined may well be defined there.
-        if !broken {
-            for draft in drafts
-                .iter()
-                .filter(|draft| draft.job.command.is_empty() && !draft.faulty)
-            {
-                let (file, line, _) = draft.named.unwrap_or_default();
-                let message = format!("job {} has no command", draft.job.name);
-                self.faults.push((file, dialect::Fault { line, message }));
-            }
-            if drafts.is_empty() && !self.misnamed {
-                let message = "no jobs: there is no [buildsequencer_job.NAME] section in this file or in those it extends";
-                let last = files.len().saturating_sub(1);
-                self.faults.push((
-                    last,
-                    dialect::Fault {
-                        line: 1,
-                        message: message.to_string(),
-                    },
-                ));
-            }
-        }
-        let faults = located(self.faults, files);
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        self.config.jobs = drafts.into_iter().map(|draft| Rc::new(draft.job)).collect();
-        Ok(Loaded {
-            config: self.config,
-            warnings: located(self.warnings, files),
-        })
-    }
-}
-
-/// Gives `entry` to the key it names.
-fn apply<T>(known: &[Key<T>], to: &mut T, entry: &Entry) -> Result<(), String> {
-    let Some(key) = known.iter().find(|key| key.name == entry.key) else {
-        let names = known.iter().map(|key| key.name);
-        let nearest =
-            crate::text::nearest(&entry.key, names).map(|name| format!("; is '{name}' meant?"));
-        return Err(format!(
-            "unknown key '{}'{}",
-            entry.key.escape_debug(),
-            nearest.unwrap_or_default()
-        ));
-    };
-    key.set(to, &entry.value).map_err(|message| {
-        let quote = message.contains("never closed") && entry.cut;
-        let cut = if quote {
-            "; the ';' after white space began a comment and cut the rest of the line off"
-        } else {
-            ""
-        };
-        format!("{}: {message}{cut}", key.name)
-    })
-}
-
-/// The faults with their files' names, in the order in which the chain is read.
-fn located(mut faults: Vec<(usize, dialect::Fault)>, files: &[File]) -> Vec<Fault> {
-    faults.sort_by_key(|(file, fault)| (*file, fault.line));
-    let path = |file: usize| {
-        files
-            .get(file)
-            .map_or_else(|| "".into(), |file| Rc::clone(&file.path))
-    };
-    faults
-        .into_iter()
-        .map(|(file, fault)| Fault {
-            path: path(file),
-            line: fault.line,
-            message: fault.message,
-        })
-        .collect()
+/// The control socket that the configuration at `path` names, as far as it can be read: whatever else is wrong
+/// with it must not keep anybody from asking a daemon that runs well.
+pub fn control_socket(path: &Path, from: &Path) -> ControlSocket {
+    layers::settings_only(chain::collect(path, from)).controlsocket
 }

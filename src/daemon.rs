@@ -2,30 +2,40 @@
 //! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
 //! are started in one place, the top of a turn; everything else only changes state.
 
+mod commands;
 mod deliveries;
+mod kept;
 mod reload;
+mod reports;
 mod runs;
 mod stop;
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, Fault, Job};
+use crate::config::{Config, ControlSocket, Fault, Job};
+use crate::control::{MAX_CLIENTS, Server};
 use crate::log::{Level, Log};
 use crate::mail::Queue;
+use crate::notify::Supervisor;
 use crate::process::{self, Spawner};
 use crate::record::Record;
 use crate::schedule::{Delays, Schedule, Timing};
 use crate::signals::{Signal, Signals};
+use crate::state::Now;
+use crate::status::{Counters, Running, View, table};
 use crate::text::six_three_g;
 
+use commands::Waiter;
 use deliveries::Delivering;
+use kept::Files;
 use runs::Run;
 use stop::Phase;
 
@@ -35,6 +45,7 @@ const MAIL_INPUT: Token = Token(2);
 const MAIL_OUTPUT: Token = Token(3);
 const LOG: Token = Token(4);
 const SIGNALS: Token = Token(8);
+const CONTROL: Token = Token(32);
 
 /// Events taken from the kernel at once; what does not fit comes with the next turn.
 const EVENTS: usize = 64;
@@ -54,8 +65,33 @@ pub struct Source {
     pub from: PathBuf,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
+    /// The command line's control socket, which wins.
+    pub socket: Option<PathBuf>,
+    /// Whether standard output is gone, so that there has to be a file.
+    pub detached: bool,
     /// The command line's `--spew`.
     pub spew: bool,
+}
+
+/// The log of a detached daemon that names none, in the run directory, as with twistd.
+const TWISTD_LOG: &str = "twistd.log";
+
+impl Source {
+    /// Where to listen for commands.
+    pub fn control_socket(&self, config: &Config) -> ControlSocket {
+        let named = self.socket.clone().map(ControlSocket::At);
+        named.unwrap_or_else(|| config.controlsocket.clone())
+    }
+
+    /// The log's file; `None` is standard output.
+    pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
+        let path = self
+            .logfile
+            .clone()
+            .or_else(|| config.logfile.clone())
+            .filter(|path| path != Path::new("-"));
+        path.or_else(|| self.detached.then(|| PathBuf::from(TWISTD_LOG)))
+    }
 }
 
 /// All state of a running daemon.
@@ -74,8 +110,17 @@ pub struct Daemon {
     announced: Option<(usize, Instant)>,
     reports: u64,
     host: String,
+    started: (Instant, SystemTime),
+    configured: SystemTime,
+    counters: Counters,
+    files: Files,
+    control: Server,
+    waiters: Vec<Waiter>,
+    /// What came up before there was anything in the log.
+    notices: Vec<(Level, String)>,
     poll: Poll,
     signals: Signals,
+    supervisor: Supervisor,
     spawner: Spawner,
     buffer: Vec<u8>,
 }
@@ -97,8 +142,15 @@ impl Daemon {
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = Instant::now();
-        let schedule = Schedule::new(config.jobs.iter().map(|job| Timing::new(&delays(job), now)));
-        let records = vec![Record::default(); config.jobs.len()];
+        let wall = SystemTime::now();
+        let state = kept::read_state(&config, wall);
+        let clocks = Now { instant: now, wall };
+        let known = config
+            .jobs
+            .iter()
+            .map(|job| state.restore(&job.name, &delays(job), clocks));
+        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        let schedule = Schedule::new(timings);
         let mut daemon = Daemon {
             source,
             config,
@@ -112,16 +164,30 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
+            started: (now, wall),
+            configured: wall,
+            counters: Counters::default(),
+            files: Files::default(),
+            control: Server::new(CONTROL),
+            waiters: Vec::new(),
+            notices: Vec::new(),
             poll,
             signals,
+            supervisor: Supervisor::from_environment(now),
             spawner,
             buffer: vec![0; READ_SIZE],
         };
         daemon.watch_log();
+        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(state_warning);
+        if let Some(line) = daemon.open_control()? {
+            daemon.notices.push((Level::Info, line));
+        }
+        daemon.open_files();
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words.
+    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
@@ -131,18 +197,22 @@ impl Daemon {
                 self.log.flush_patiently(Duration::from_secs(1));
             }
         }
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
-        }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
+        for warning in warnings {
+            self.say(Level::Warning, &warning.to_string());
+        }
+        for (level, line) in std::mem::take(&mut self.notices) {
+            self.say(level, &line);
+        }
     }
 
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        self.supervisor.ready(Instant::now());
         loop {
             let now = Instant::now();
             self.act_on_deadlines(now);
@@ -152,7 +222,7 @@ impl Daemon {
             }
             self.log.flush(now, SystemTime::now());
             let timeout = self
-                .deadline()
+                .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => self.take(&events),
@@ -170,12 +240,31 @@ impl Daemon {
     fn take(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                JOB_STDOUT | JOB_STDERR => self.read_run(event.token()),
+                JOB_STDOUT | JOB_STDERR => self.run_event(event),
                 MAIL_INPUT => self.feed_delivery(),
                 MAIL_OUTPUT => self.read_delivery(),
                 LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
                 _ => {}
             }
+        }
+        let ends_run = |event: &Event| {
+            matches!(event.token(), JOB_STDOUT | JOB_STDERR) && event.is_read_closed()
+        };
+        if !events.is_empty() && events.iter().all(ends_run) {
+            // A process ends in three events within microseconds: both pipes and SIGCHLD. To step aside for it once
+            // makes that one wake-up instead of three.
+            std::thread::yield_now();
+        }
+        for event in events {
+            let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
+            if slot < MAX_CLIENTS {
+                let gone = event.is_write_closed() || event.is_error();
+                self.client_event(slot, gone, Instant::now());
+            }
+        }
+        // New clients last: a flood of them must not take the place of one whose request is here.
+        if events.iter().any(|event| event.token() == CONTROL) {
+            self.control.accept(self.poll.registry(), Instant::now());
         }
         let mut child = false;
         for event in events {
@@ -197,12 +286,19 @@ impl Daemon {
     fn obey(&mut self, signal: Signal) {
         let now = Instant::now();
         match signal {
-            Signal::Hangup => self.reload(now),
+            Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
-            Signal::User2 | Signal::Child => {}
+            Signal::User2 => {
+                let table = table::table(&self.view(now));
+                self.say(
+                    Level::Info,
+                    &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
+                );
+            }
+            Signal::Child => {}
         }
     }
 
@@ -271,7 +367,7 @@ impl Daemon {
     }
 
     /// The earliest moment at which something has to be done without being told.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self, now: Instant) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
             self.schedule.next().map(|next| next.due)
         } else {
@@ -283,6 +379,9 @@ impl Daemon {
             self.delivery_deadline(),
             self.log.deadline(),
             self.phase.deadline(),
+            self.supervisor.deadline(),
+            self.files_deadline(now),
+            self.control.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -290,9 +389,45 @@ impl Daemon {
     }
 
     fn act_on_deadlines(&mut self, now: Instant) {
+        // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
+        // not timed out.
+        let due = [self.run_deadline(), self.delivery_deadline()];
+        if due.iter().flatten().any(|&at| at <= now) {
+            self.reap();
+        }
         self.act_on_run(now);
         self.act_on_delivery(now);
         self.act_on_phase(now);
+        self.act_on_files(now);
+        self.supervisor.act(now);
+        self.control.act(self.poll.registry(), now);
+    }
+
+    /// The state as it is shown.
+    fn view(&self, now: Instant) -> View<'_> {
+        let running = self.run.as_ref().map(|run| Running {
+            place: run.place,
+            job: &run.job,
+            pid: run.pid.as_raw(),
+            started: run.started,
+            wall: run.wall,
+        });
+        View {
+            now,
+            wall: SystemTime::now(),
+            started: self.started.1,
+            up: now.saturating_duration_since(self.started.0),
+            configured: self.configured,
+            phase: self.phase.word(),
+            host: &self.host,
+            config: &self.config,
+            schedule: &self.schedule,
+            records: &self.records,
+            running,
+            queue: &self.queue,
+            counters: &self.counters,
+            lines_dropped: self.log.lines_dropped(),
+        }
     }
 
     fn rotate_log(&mut self) {
@@ -319,15 +454,12 @@ impl Daemon {
     }
 
     fn say(&mut self, level: Level, message: &str) {
-        self.say_bytes(level, message.as_bytes());
+        self.say_parts(level, &[message.as_bytes()]);
     }
 
-    fn say_bytes(&mut self, level: Level, message: &[u8]) {
-        let wall = SystemTime::now();
-        self.log.add(wall, level, message);
-        if self.log.waiting() >= LOG_BATCH {
-            self.log.flush(Instant::now(), wall);
-        }
+    /// Logs a message that comes in parts.
+    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        say(&mut self.log, level, parts);
     }
 
     /// A decision, for `spew`; not even put into words otherwise.
@@ -336,6 +468,15 @@ impl Daemon {
             let decision = decision();
             self.say(Level::Info, &decision);
         }
+    }
+}
+
+/// Logs a message; writes once enough has come together.
+fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
+    let wall = SystemTime::now();
+    log.add_parts(wall, level, parts);
+    if log.waiting() >= LOG_BATCH {
+        log.flush(Instant::now(), wall);
     }
 }
 

@@ -6,14 +6,20 @@
 //! pure parts directly. It promises no stable interface.
 
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod control;
 pub mod daemon;
+pub mod detach;
+pub mod files;
 pub mod life;
 pub mod log;
 pub mod mail;
+pub mod notify;
 pub mod outcome;
 pub mod output;
 pub mod pidfile;
+pub mod privileges;
 pub mod process;
 pub mod quoted_printable;
 pub mod record;
@@ -21,7 +27,10 @@ pub mod report;
 pub mod schedule;
 pub mod signals;
 pub mod start;
+pub mod state;
+pub mod status;
 pub mod text;
 pub mod throttle;
+pub mod users;
 pub mod verify;
 pub mod words;

@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::{Gid, Uid};
 
 use crate::process::error_text;
 use crate::text::{Utc, unix_seconds};
@@ -122,22 +123,30 @@ impl Log {
         Log::new(sink, journal)
     }
 
-    /// A file, created if need be. Also returns whether it was created now. The error is the system's.
-    pub fn to_file(path: &Path, rotation: Rotation) -> io::Result<(Log, bool)> {
-        let created = !path.exists();
-        let (file, size) = open_append(path)?;
-        let rotate_at = rotation.size;
+    /// A file. One that was not there is given to `owner`. The error is the system's.
+    pub fn to_file(path: &Path, rotation: Rotation, owner: Option<(Uid, Gid)>) -> io::Result<Log> {
+        let (file, size) = match appending().create_new(true).open(path) {
+            Ok(new) => {
+                if let Some((uid, gid)) = owner {
+                    // Failure is not fatal: the file is open already.
+                    let _ = fchown(&new, Some(uid.as_raw()), Some(gid.as_raw()));
+                }
+                (new, 0)
+            }
+            // Whatever is there already is not given away: it may be a link to something precious.
+            Err(_) => open_append(path)?,
+        };
         let mut log = Log::new(
             Sink::File {
                 path: path.to_path_buf(),
                 file,
                 size,
-                rotate_at,
+                rotate_at: rotation.size,
             },
             false,
         );
         log.rotation = rotation;
-        Ok((log, created))
+        Ok(log)
     }
 
     fn new(sink: Sink, journal: bool) -> Log {
@@ -156,8 +165,13 @@ impl Log {
 
     /// Adds a message; further lines of it get a tab. Nothing is written before `flush`.
     pub fn add(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+        self.add_parts(now, level, &[message]);
+    }
+
+    /// Adds a message that comes in parts, so that nobody has to copy a large one together.
+    pub fn add_parts(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         if self.waiting.len() >= MOST_WAITING {
-            let lines = 1 + message.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let lines = 1 + line_feeds(parts) as u64;
             self.dropped += lines;
             self.dropped_in_all += lines;
             return;
@@ -165,27 +179,35 @@ impl Log {
         if self.dropped > 0 {
             self.add_dropped_notice(now);
         }
-        self.append(now, level, message);
+        self.append(now, level, parts);
     }
 
-    fn append(&mut self, now: SystemTime, level: Level, message: &[u8]) {
+    fn append(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         let second = unix_seconds(now);
         if self.stamp.0 != second {
             self.stamp = (second, Utc::from(now).log_stamp());
         }
         let prefix = if self.journal { level.prefix() } else { "" };
+        let size: usize = parts.iter().map(|part| part.len()).sum();
+        if size > KEEP_BUFFER {
+            // Doubling could take twice of what a large message needs.
+            let more = (1 + prefix.len()) * line_feeds(parts);
+            self.waiting.reserve_exact(size + more + KEEP_BUFFER);
+        }
         self.waiting.extend_from_slice(prefix.as_bytes());
         self.waiting.extend_from_slice(self.stamp.1.as_bytes());
         self.waiting.extend_from_slice(b" [-] ");
-        let mut lines = message.split(|&byte| byte == b'\n');
-        if let Some(first) = lines.next() {
-            self.waiting.extend_from_slice(first);
-        }
-        for line in lines {
-            self.waiting.push(b'\n');
-            self.waiting.extend_from_slice(prefix.as_bytes());
-            self.waiting.push(b'\t');
-            self.waiting.extend_from_slice(line);
+        for part in parts {
+            let mut lines = part.split(|&byte| byte == b'\n');
+            if let Some(first) = lines.next() {
+                self.waiting.extend_from_slice(first);
+            }
+            for line in lines {
+                self.waiting.push(b'\n');
+                self.waiting.extend_from_slice(prefix.as_bytes());
+                self.waiting.push(b'\t');
+                self.waiting.extend_from_slice(line);
+            }
         }
         self.waiting.push(b'\n');
     }
@@ -194,6 +216,9 @@ impl Log {
     pub fn flush(&mut self, now: Instant, wall: SystemTime) {
         if self.trouble.is_some_and(|t| now < t.retry_at) {
             return;
+        }
+        if let Err(error) = self.rotate_if_grown() {
+            self.append(wall, Level::Error, &[error.as_bytes()]);
         }
         self.write_waiting(now);
         if self.waiting.is_empty() && self.dropped > 0 {
@@ -256,11 +281,10 @@ impl Log {
             self.dropped
         );
         self.dropped = 0;
-        self.append(wall, Level::Error, notice.as_bytes());
+        self.append(wall, Level::Error, &[notice.as_bytes()]);
     }
 
     fn write_waiting(&mut self, now: Instant) {
-        self.rotate_if_grown();
         let mut done = self.written;
         let mut failed = None;
         while done < self.waiting.len() {
@@ -299,17 +323,27 @@ impl Log {
         self.written = done - whole;
     }
 
-    fn rotate_if_grown(&mut self) {
-        if let Sink::File {
-            size, rotate_at, ..
-        } = &self.sink
-            && self.rotation.size > 0
-            && *size >= *rotate_at
-            && self.written == 0
-        {
-            // On failure the same file goes on, and grows by as much again before the next try.
-            let _ = self.rotate();
+    /// On failure the same file goes on, and grows by as much again before the next try.
+    fn rotate_if_grown(&mut self) -> Result<(), String> {
+        let Sink::File {
+            file,
+            size,
+            rotate_at,
+            ..
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        if self.rotation.size == 0 || *size < *rotate_at || self.written > 0 {
+            return Ok(());
         }
+        // It may have been cut since (logrotate's copytruncate); what is no regular file has no length.
+        *size = file.metadata().map_or(*size, |metadata| metadata.len());
+        if *size < *rotate_at {
+            return Ok(());
+        }
+        *rotate_at = size.saturating_add(self.rotation.size);
+        self.rotate_or_reopen().map(drop)
     }
 
     /// The descriptor to watch for room, if it is of a kind that says so.
@@ -383,16 +417,13 @@ impl Log {
     pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
         let new = match path {
             None => Log::to_stdout(),
-            Some(path) => {
-                let (log, _created) = Log::to_file(path, self.rotation).map_err(|e| {
-                    format!(
-                        "cannot open log '{}': {}; the log stays where it is",
-                        path.display(),
-                        error_text(&e)
-                    )
-                })?;
-                log
-            }
+            Some(path) => Log::to_file(path, self.rotation, None).map_err(|e| {
+                format!(
+                    "cannot open log '{}': {}; the log stays where it is",
+                    path.display(),
+                    error_text(&e)
+                )
+            })?,
         };
         (self.sink, self.journal) = (new.sink, new.journal);
         (self.written, self.trouble) = (0, None);
@@ -400,16 +431,9 @@ impl Log {
     }
 
     fn rotate(&mut self) -> Result<(), String> {
-        let Sink::File {
-            path,
-            file,
-            size,
-            rotate_at,
-        } = &mut self.sink
-        else {
+        let Sink::File { path, file, .. } = &self.sink else {
             return Ok(());
         };
-        *rotate_at = size.saturating_add(self.rotation.size);
         if file.metadata().is_ok_and(|m| !m.is_file()) {
             return Ok(());
         }
@@ -435,7 +459,8 @@ impl Log {
             )
         })?;
         (*file, *size, *rotate_at) = (new, new_size, self.rotation.size);
-        self.written = 0;
+        // What the old file refused the new one may take, and at once.
+        (self.written, self.trouble) = (0, None);
         Ok(())
     }
 }
@@ -469,6 +494,11 @@ impl Sink {
     }
 }
 
+fn line_feeds(parts: &[&[u8]]) -> usize {
+    let in_part = |part: &&[u8]| part.iter().filter(|&&byte| byte == b'\n').count();
+    parts.iter().map(in_part).sum()
+}
+
 fn reopen_stdout() -> Option<File> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     OpenOptions::new()
@@ -479,14 +509,22 @@ fn reopen_stdout() -> Option<File> {
 }
 
 /// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
-fn open_append(path: &Path) -> io::Result<(File, u64)> {
+fn appending() -> OpenOptions {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o666)
-        .custom_flags(flags.bits())
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).mode(0o666).custom_flags(flags.bits());
+    options
+}
+
+/// Opens the file that is there, or makes one. Not both in one call: a sticky directory may refuse that for
+/// another user's file (proc_sys_fs(5), protected_regular).
+fn open_append(path: &Path) -> io::Result<(File, u64)> {
+    let file = match appending().open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            appending().create(true).open(path)?
+        }
+        opened => opened?,
+    };
     let size = file.metadata()?.len();
     Ok((file, size))
 }
@@ -495,7 +533,7 @@ fn open_append(path: &Path) -> io::Result<(File, u64)> {
 fn shift(path: &Path, keep: u32) -> Result<(), String> {
     let mut numbers = rotated(path).map_err(|e| {
         format!(
-            "cannot list the directory of log '{}': {}",
+            "cannot list the directory of log '{}': {}; writing on to the same file",
             path.display(),
             error_text(&e)
         )
@@ -519,7 +557,7 @@ fn shift(path: &Path, keep: u32) -> Result<(), String> {
 fn rename(from: &Path, to: &Path) -> Result<(), String> {
     fs::rename(from, to).map_err(|e| {
         format!(
-            "cannot rename log '{}' to '{}': {}",
+            "cannot rename log '{}' to '{}': {}; writing on to the same file",
             from.display(),
             to.display(),
             error_text(&e)
@@ -567,9 +605,7 @@ mod tests {
     }
 
     fn log_in(directory: &Path, size: u64, keep: u32) -> Log {
-        Log::to_file(&directory.join("log"), Rotation { size, keep })
-            .unwrap()
-            .0
+        Log::to_file(&directory.join("log"), Rotation { size, keep }, None).unwrap()
     }
 
     fn write(log: &mut Log, message: &str) {
@@ -644,6 +680,59 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_is_not_rotated_before_it_has_grown_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let line = STAMP.len() as u64 + 4;
+        let mut log = log_in(directory.path(), 2 * line, 0);
+        write(&mut log, "one");
+        write(&mut log, "two");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        for message in ["3rd", "4th", "5th"] {
+            write(&mut log, message);
+        }
+        assert_eq!(text(&path), format!("{STAMP}5th\n"));
+        assert_eq!(
+            text(path.with_extension("1")),
+            format!("{STAMP}3rd\n{STAMP}4th\n")
+        );
+    }
+
+    #[test]
+    fn a_grown_file_that_somebody_moved_is_only_opened_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 10, 0);
+        write(&mut log, "one");
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        write(&mut log, "two");
+        assert_eq!(text(&path), format!("{STAMP}two\n"));
+        assert!(!path.with_extension("1").exists());
+    }
+
+    #[test]
+    fn a_grown_file_that_cannot_be_rotated_says_so_once_per_size() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 200, 1);
+        // A directory can be neither removed nor replaced as a file can.
+        fs::create_dir(directory.path().join("log.1")).unwrap();
+        for _ in 0..20 {
+            write(&mut log, "x");
+        }
+        let log = text(&path);
+        assert_eq!(log.matches("] x\n").count(), 20);
+        let refusals = log.matches("cannot rename log").count() as u64;
+        assert!((2..=log.len() as u64 / 200).contains(&refusals), "{log}");
+        assert!(log.contains("; writing on to the same file\n"), "{log}");
+    }
+
+    #[test]
     fn a_directory_that_is_gone_is_reported_and_the_old_file_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner");
@@ -661,8 +750,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
-        let Ok((mut log, _)) = Log::to_file(Path::new("/dev/full"), Rotation { size: 0, keep: 0 })
-        else {
+        let rotation = Rotation { size: 0, keep: 0 };
+        let Ok(mut log) = Log::to_file(Path::new("/dev/full"), rotation, None) else {
             return;
         };
         let line = "x".repeat(1000);

@@ -1,9 +1,12 @@
 //! The program: reads the command line, does what it says, turns the result into an exit status.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use buildd_sequencer::cli::{self, Action, exit};
+use buildd_sequencer::cli::{self, Action, Request, exit};
+use buildd_sequencer::client::{self, Answer};
+use buildd_sequencer::detach;
+use buildd_sequencer::process::error_text;
 use buildd_sequencer::signals::Hangup;
 use buildd_sequencer::start::{self, Checked, Failed};
 
@@ -15,6 +18,13 @@ fn main() -> ExitCode {
         Err(error) => return fail(exit::USAGE, &[format!("buildd-sequencer: {error}")]),
     };
     let result = match (action, hangup) {
+        (Action::Daemon, Ok(_)) if options.daemon && !detach::is_detaching() => {
+            // The daemon is another process; this one only waits for it to be up.
+            return match detach::start() {
+                Ok(status) => ExitCode::from(status),
+                Err(line) => fail(exit::FAILURE, &[format!("buildd-sequencer: {line}")]),
+            };
+        }
         (Action::Daemon, Ok(hangup)) => start::daemon(&options, hangup),
         (Action::Daemon, Err(error)) => {
             return fail(
@@ -25,15 +35,19 @@ fn main() -> ExitCode {
         (action, hangup) => {
             let _ = hangup.map(Hangup::make_fatal);
             match action {
-                Action::Help => print(cli::HELP),
+                Action::Help => print(cli::HELP.as_bytes()),
                 Action::Version => {
-                    print(&format!("buildd-sequencer {}\n", env!("CARGO_PKG_VERSION")))
+                    print(concat!("buildd-sequencer ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
                 }
-                Action::Check => start::check(&options).and_then(tell),
-                Action::Daemon | Action::Ask(_) => Err(Failed {
-                    status: exit::NO_DAEMON,
-                    lines: vec!["buildd-sequencer: no daemon answers".to_string()],
-                }),
+                Action::Check => start::check(&options).and_then(report),
+                Action::Ask(request) => match client::ask(&options, &request) {
+                    Ok(answer) => return tell(&request, &answer),
+                    Err((status, line)) => Err(Failed {
+                        status,
+                        lines: vec![format!("buildd-sequencer: {line}")],
+                    }),
+                },
+                Action::Daemon => Ok(()),
             }
         }
     };
@@ -43,14 +57,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(text: &str) -> Result<(), Failed> {
-    // A reader that has gone (`check | head`) has seen what it wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+fn print(text: &[u8]) -> Result<(), Failed> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        // A reader that has gone (`check | head`) has seen what it wanted.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let why = error_text(&error);
+            let line = format!("buildd-sequencer: cannot write to standard output: {why}");
+            Err(Failed {
+                status: exit::FAILURE,
+                lines: vec![line],
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
-fn tell(checked: Checked) -> Result<(), Failed> {
-    print(&checked.text)?;
+fn report(checked: Checked) -> Result<(), Failed> {
+    print(checked.text.as_bytes())?;
     if checked.missing.is_empty() {
         say(&checked.warnings);
         return Ok(());
@@ -63,6 +87,22 @@ fn tell(checked: Checked) -> Result<(), Failed> {
             .chain(checked.missing)
             .collect(),
     })
+}
+
+/// A refusal is an error message; what a run has said, and what the health check says, is not.
+fn tell(request: &Request, answer: &Answer) -> ExitCode {
+    let says_all = matches!(
+        request,
+        Request::Run { wait: true, .. } | Request::Healthcheck { .. }
+    );
+    if answer.status == exit::OK || says_all {
+        if let Err(Failed { status, lines }) = print(&answer.text) {
+            return fail(status, &lines);
+        }
+    } else {
+        let _ = std::io::stderr().write_all(&answer.text);
+    }
+    ExitCode::from(answer.status)
 }
 
 fn fail(status: u8, lines: &[String]) -> ExitCode {

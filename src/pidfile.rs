@@ -89,8 +89,9 @@ impl Drop for PidFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: a named pipe in the file's place must not stop the start.
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    // O_NONBLOCK: a named pipe in the file's place must not stop the start. O_NOFOLLOW: root writes here, perhaps in
+    // the directory of the user that it becomes, and a link could lead anywhere.
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).bits();
     let mut options = OpenOptions::new();
     let file = options
         .read(true)
@@ -130,8 +131,13 @@ fn is_sequencer(pid: u32) -> bool {
         .split(|&byte| byte == 0)
         .take(3)
         .filter_map(|word| word.rsplit(|&byte| byte == b'/').next());
-    programs.clone().next() == Some(b"buildd-sequencer")
-        || programs.any(|name| name.starts_with(b"twistd"))
+    programs.clone().next() == Some(b"buildd-sequencer") || programs.any(is_twistd)
+}
+
+/// `twistd`, `twistd3`, `twistd-2.7`, `twistd.py`; not `twistd.log`, which somebody may look at.
+fn is_twistd(name: &[u8]) -> bool {
+    let suffix = name.strip_prefix(b"twistd");
+    suffix.is_some_and(|suffix| suffix.iter().all(|byte| b"0123456789.-py".contains(byte)))
 }
 
 fn write(file: &mut File, pid: u32) -> io::Result<()> {
@@ -168,6 +174,16 @@ mod tests {
             assert!(error.ends_with("(process 4000000)"), "{error}");
             drop(held);
             assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_program_that_looks_at_twistds_log_is_no_twistd() {
+        for name in ["twistd", "twistd3", "twistd-2.7", "twistd.py"] {
+            assert!(is_twistd(name.as_bytes()), "{name}");
+        }
+        for name in ["twistd.log", "twistd.pid", "twistd.log.1", "mytwistd", ""] {
+            assert!(!is_twistd(name.as_bytes()), "{name}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
@@ -18,9 +18,10 @@ use nix::unistd::{self, Pid};
 use crate::life::Exit;
 use crate::outcome::{NOT_FOUND, NOT_STARTED};
 
-/// What the daemon's supervisor said to the daemon alone; a job that saw it would speak in the daemon's name
+/// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the daemon's name
 /// (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
-const NOT_FOR_JOBS: [&str; 4] = [
+const NOT_FOR_JOBS: [&str; 5] = [
+    crate::detach::MARK,
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
@@ -100,6 +101,9 @@ pub struct Spawner {
     null: OwnedFd,
     environment: Vec<CString>,
     attributes: PosixSpawnAttr,
+    /// What was last done to the descriptors of a process, for the next one with the same numbers: glibc asks the
+    /// kernel for its limit twice for each number that it is given.
+    actions: Option<([RawFd; 3], PosixSpawnFileActions)>,
 }
 
 impl fmt::Debug for Spawner {
@@ -128,14 +132,16 @@ impl Spawner {
             null: null_input()?,
             environment: environment_for_jobs(),
             attributes,
+            actions: None,
         })
     }
 
     /// Starts a job: null input, a pipe for each of its two outputs.
-    pub fn job(&self, argv: &[String]) -> Result<StartedJob, SpawnError> {
+    pub fn job(&mut self, argv: &[String]) -> Result<StartedJob, SpawnError> {
         let (stdout, job_stdout) = output_pipe()?;
         let (stderr, job_stderr) = output_pipe()?;
-        let pid = self.spawn(argv, &self.null, &job_stdout, &job_stderr)?;
+        let streams = [&self.null, &job_stdout, &job_stderr].map(AsRawFd::as_raw_fd);
+        let pid = self.spawn(argv, streams)?;
         Ok(StartedJob {
             pid,
             stdout,
@@ -144,39 +150,44 @@ impl Spawner {
     }
 
     /// Starts a program that is fed a message: a pipe for its input, another for both its outputs.
-    pub fn filter(&self, argv: &[String]) -> Result<StartedFilter, SpawnError> {
+    pub fn filter(&mut self, argv: &[String]) -> Result<StartedFilter, SpawnError> {
         let (output, theirs) = output_pipe()?;
         let (input, stdin) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         set_nonblocking(&stdin)?;
-        let pid = self.spawn(argv, &input, &theirs, &theirs)?;
+        let streams = [&input, &theirs, &theirs].map(AsRawFd::as_raw_fd);
+        let pid = self.spawn(argv, streams)?;
         Ok(StartedFilter { pid, stdin, output })
     }
 
-    fn spawn(
-        &self,
-        argv: &[String],
-        stdin: &OwnedFd,
-        stdout: &OwnedFd,
-        stderr: &OwnedFd,
-    ) -> Result<Pid, SpawnError> {
+    /// `streams` become its standard input, output and error.
+    fn spawn(&mut self, argv: &[String], streams: [RawFd; 3]) -> Result<Pid, SpawnError> {
         let words: Result<Vec<CString>, _> = argv
             .iter()
             .map(|word| CString::new(word.as_str()))
             .collect();
         let words = words.map_err(|_| Errno::EINVAL)?;
         let program = words.first().ok_or(Errno::ENOENT)?;
-        let mut actions = PosixSpawnFileActions::init()?;
-        for (number, fd) in (0..).zip([stdin, stdout, stderr]) {
-            actions.add_dup2(fd.as_raw_fd(), number)?;
-        }
+        let (_, actions) = match self.actions.take() {
+            Some(known) if known.0 == streams => self.actions.insert(known),
+            _ => self.actions.insert((streams, onto_standard(streams)?)),
+        };
         Ok(posix_spawnp(
             program,
-            &actions,
+            actions,
             &self.attributes,
             &words,
             &self.environment,
         )?)
     }
+}
+
+/// Has these descriptors become 0, 1 and 2.
+fn onto_standard(streams: [RawFd; 3]) -> Result<PosixSpawnFileActions, Errno> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (number, fd) in (0..).zip(streams) {
+        actions.add_dup2(fd, number)?;
+    }
+    Ok(actions)
 }
 
 /// A pipe that a process writes to and we read without blocking. Only our end is non-blocking: each end has a

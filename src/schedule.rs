@@ -89,7 +89,7 @@ pub struct Next {
 pub struct Schedule {
     jobs: Vec<Timing>,
     order: BTreeSet<(Instant, usize)>,
-    requests: VecDeque<usize>,
+    requests: VecDeque<(usize, Instant)>,
     running: Option<usize>,
 }
 
@@ -113,7 +113,7 @@ impl Schedule {
 
     /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
     pub fn next(&self) -> Option<Next> {
-        if let Some(&job) = self.requests.front() {
+        if let Some(&(job, _)) = self.requests.front() {
             return self.jobs.get(job).map(|t| Next {
                 job,
                 due: t.due,
@@ -134,7 +134,7 @@ impl Schedule {
         };
         self.order.remove(&(timing.due, job));
         self.running = Some(job);
-        match self.requests.iter().position(|&j| j == job) {
+        match self.requests.iter().position(|&(j, _)| j == job) {
             Some(place) => {
                 self.requests.remove(place);
                 Duration::ZERO
@@ -166,15 +166,20 @@ impl Schedule {
     }
 
     /// Makes a job next, before all others and paused or not; asking twice is asking once.
-    pub fn request(&mut self, job: usize) {
-        if job < self.jobs.len() && !self.requests.contains(&job) {
-            self.requests.push_back(job);
+    pub fn request(&mut self, job: usize, now: Instant) {
+        if job < self.jobs.len() && !self.is_requested(job) {
+            self.requests.push_back((job, now));
         }
+    }
+
+    /// Jobs that wait at an operator's request, the first one first.
+    pub fn requested(&self) -> impl Iterator<Item = usize> + '_ {
+        self.requests.iter().map(|&(job, _)| job)
     }
 
     /// Whether a job waits at an operator's request.
     pub fn is_requested(&self, job: usize) -> bool {
-        self.requests.contains(&job)
+        self.requests.iter().any(|&(requested, _)| requested == job)
     }
 
     /// Holds a job; its due time goes on being what it was. False if it was held already.
@@ -213,12 +218,18 @@ impl Schedule {
         self.jobs.is_empty()
     }
 
-    /// Jobs whose turn it would be, the one that waits longest first.
+    /// Jobs whose turn it would be and how long they wait: those that are due, the one that waits longest first,
+    /// then those that are not due but asked for.
     pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (usize, Duration)> + '_ {
-        self.order
-            .iter()
-            .take_while(move |(due, _)| *due <= now)
-            .map(move |&(due, job)| (job, now - due))
+        let due = self.order.iter().take_while(move |(due, _)| *due <= now);
+        let is_due = move |job: usize| {
+            let timing = self.jobs.get(job);
+            timing.is_some_and(|t| !t.paused && t.due <= now && self.running != Some(job))
+        };
+        let requests = self.requests.iter();
+        let asked_for = requests.filter(move |(job, _)| !is_due(*job));
+        due.map(move |&(due, job)| (job, now - due))
+            .chain(asked_for.map(move |&(job, since)| (job, now.saturating_duration_since(since))))
     }
 
     /// All jobs that are neither held nor running, in due order.
@@ -254,7 +265,10 @@ impl Schedule {
             .collect();
         let moved = |old: usize| places.get(old).copied().flatten();
         let mut schedule = Schedule::new(timings);
-        schedule.requests = self.requests.iter().filter_map(|&job| moved(job)).collect();
+        let requests = self.requests.iter();
+        schedule.requests = requests
+            .filter_map(|&(job, since)| Some((moved(job)?, since)))
+            .collect();
         schedule.running = self.running.and_then(moved);
         if let Some(job) = schedule.running {
             schedule.order.remove(&(schedule.jobs[job].due, job));
@@ -380,8 +394,8 @@ mod tests {
         let mut schedule = schedule(&[1, 50], t0);
         assert!(schedule.pause(1));
         assert!(!schedule.pause(1));
-        schedule.request(1);
-        schedule.request(1);
+        schedule.request(1, t0);
+        schedule.request(1, t0);
         assert_eq!(
             schedule.next().map(|n| (n.job, n.requested)),
             Some((1, true))
@@ -436,7 +450,7 @@ mod tests {
         let t0 = Instant::now();
         let mut old = schedule(&[1, 2], t0);
         old.begin(0, t0 + s(1));
-        old.request(1);
+        old.request(1, t0);
         let mut new = old.reloaded(
             [
                 (Some((1, delays(2))), delays(2)),
@@ -506,7 +520,7 @@ mod tests {
                     }
                     (2, _) => { schedule.pause(job); }
                     (3, _) => { schedule.resume(job); }
-                    (4, _) => schedule.request(job),
+                    (4, _) => schedule.request(job, t0),
                     (5, _) => {
                         let same = (0..5).map(|j| (Some((j, delays(2))), delays(2))).collect::<Vec<_>>();
                         schedule = schedule.reloaded(same, now);

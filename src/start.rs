@@ -2,18 +2,26 @@
 //! Whatever is wrong ends the start with one clear line and an exit status; nothing is retried.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Options, exit};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, ControlSocket, Loaded};
 use crate::daemon::{Daemon, Source};
+use crate::detach::Detaching;
 use crate::log::{Log, Rotation};
 use crate::pidfile::PidFile;
+use crate::privileges::Identity;
 use crate::process::error_text;
 use crate::signals::{Hangup, Signals};
 use crate::verify;
+
+/// The pid file of a detached daemon, in the run directory, as with twistd.
+const TWISTD_PID: &str = "twistd.pid";
+/// The umask of a detached daemon, as with twistd.
+const TWISTD_UMASK: u32 = 0o077;
 
 /// Why the program ends before its work has begun.
 #[derive(Debug)]
@@ -53,7 +61,7 @@ impl Places {
                 ))
             })?;
         }
-        if let Some(mask) = options.umask {
+        if let Some(mask) = options.umask.or(options.daemon.then_some(TWISTD_UMASK)) {
             umask(Mode::from_bits_truncate(mask));
         }
         Ok(Places { start })
@@ -81,17 +89,22 @@ pub fn load(options: &Options, places: &Places) -> Result<(PathBuf, Loaded), Fai
 
 /// Runs the daemon until it is told to stop.
 pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
+    let run_time = |what: &str, error: io::Error| {
+        Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
+    };
+    let detaching = match options.daemon {
+        true => Detaching::begin().map_err(Failed::at_run_time)?,
+        false => None,
+    };
     let places = Places::enter(options)?;
     let (path, loaded) = load(options, &places)?;
     let Loaded { config, warnings } = loaded;
     if options.if_launch && !config.launch {
         return Ok(());
     }
-    let signals = Signals::watch(hangup).map_err(|error| {
-        Failed::at_run_time(format!("cannot watch signals: {}", error_text(&error)))
-    })?;
-    let _pidfile = take_pidfile(options, &places)?;
-    let log = open_log(options, &places, &config)?;
+    let signals = Signals::watch(hangup).map_err(|e| run_time("watch signals", e))?;
+    let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
+        .map_err(Failed::at_run_time)?;
     let source = Source {
         path,
         from: places.start.clone(),
@@ -99,19 +112,34 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
             .logfile
             .as_deref()
             .map(|path| command_line_log(path, &places)),
+        socket: options
+            .socket
+            .as_deref()
+            .map(|path| places.on_command_line(path)),
+        detached: options.daemon,
         spew: options.spew,
     };
+    // What root may open is opened before root is given up, and given to whom the daemon becomes.
+    let _pidfile = take_pidfile(options, &places)?;
+    let log = open_log(&source, &config, identity.as_ref())?;
+    if let Some(identity) = &identity {
+        identity.assume().map_err(Failed::at_run_time)?;
+    }
     let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
+    if let Some(detaching) = detaching {
+        detaching.finish().map_err(Failed::at_run_time)?;
+    }
     daemon.run();
     Ok(())
 }
 
 fn take_pidfile(options: &Options, places: &Places) -> Result<Option<PidFile>, Failed> {
-    let Some(path) = &options.pidfile else {
-        return Ok(None);
+    let path = match &options.pidfile {
+        Some(path) => places.on_command_line(path),
+        None if options.daemon => PathBuf::from(TWISTD_PID),
+        None => return Ok(None),
     };
-    let path = places.on_command_line(path);
     PidFile::take(&path, std::process::id())
         .map(Some)
         .map_err(Failed::at_run_time)
@@ -126,29 +154,21 @@ fn command_line_log(path: &Path, places: &Places) -> PathBuf {
     }
 }
 
-fn open_log(options: &Options, places: &Places, config: &Config) -> Result<Log, Failed> {
-    let named = options
-        .logfile
-        .as_deref()
-        .map(|path| command_line_log(path, places));
-    let path = named
-        .or_else(|| config.logfile.clone())
-        .filter(|path| path != Path::new("-"));
-    let Some(path) = path else {
+fn open_log(source: &Source, config: &Config, identity: Option<&Identity>) -> Result<Log, Failed> {
+    let Some(path) = source.log_path(config) else {
         return Ok(Log::to_stdout());
     };
     let rotation = Rotation {
         size: config.logsize,
         keep: config.logkeep,
     };
-    let (log, _created) = Log::to_file(&path, rotation).map_err(|error| {
+    Log::to_file(&path, rotation, identity.map(Identity::owner)).map_err(|error| {
         Failed::at_run_time(format!(
             "cannot open log '{}': {}",
             path.display(),
             error_text(&error)
         ))
-    })?;
-    Ok(log)
+    })
 }
 
 /// What `check` found.
@@ -175,6 +195,10 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         config.logfile =
             Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
     }
+    if let Some(path) = &options.socket {
+        config.controlsocket = ControlSocket::At(places.on_command_line(path));
+    }
+    config.spew |= options.spew;
     let path = path.display();
     let warnings = warnings.iter().map(|fault| fault.to_string());
     let unwise = config::check::warnings(&config)

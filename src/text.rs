@@ -13,6 +13,31 @@ pub fn seconds(duration: Duration) -> String {
     text.trim_end_matches('0').to_string()
 }
 
+/// A duration for people, at most two units: `41s`, `34m26s`, `1h34m`, `3d04h`.
+pub fn brief(duration: Duration) -> String {
+    let (all, minutes, hours) = (
+        duration.as_secs(),
+        duration.as_secs() / 60,
+        duration.as_secs() / 3600,
+    );
+    match all {
+        0..60 => format!("{all}s"),
+        60..3600 => format!("{minutes}m{:02}s", all % 60),
+        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{}d{:02}h", hours / 24, hours % 24),
+    }
+}
+
+/// The same for how long something took: under a minute to the tenth of a second.
+pub fn precise(duration: Duration) -> String {
+    // A value just below a minute must not print as 60.0s.
+    if duration < Duration::from_millis(59_950) {
+        format!("{:.1}s", duration.as_secs_f64())
+    } else {
+        brief(duration)
+    }
+}
+
 /// Python's `%6.3g`: three significant digits in a field six wide, as the original printed delays.
 pub fn six_three_g(value: f64) -> String {
     format!("{:>6}", three_g(value))
@@ -193,6 +218,23 @@ mod tests {
         assert_eq!(seconds(Duration::from_millis(250)), "0.25");
         assert_eq!(seconds(Duration::from_nanos(1)), "0.000000001");
         assert_eq!(seconds(Duration::ZERO), "0");
+    }
+
+    #[test]
+    fn durations_for_people_have_two_units_at_most() {
+        let s = Duration::from_secs;
+        let shown =
+            [0, 59, 60, 2066, 3599, 3600, 5640, 86_399, 86_400, 273_600].map(|n| brief(s(n)));
+        assert_eq!(
+            shown,
+            [
+                "0s", "59s", "1m00s", "34m26s", "59m59s", "1h00m", "1h34m", "23h59m", "1d00h",
+                "3d04h"
+            ]
+        );
+        assert_eq!(precise(Duration::from_millis(1234)), "1.2s");
+        assert_eq!(precise(Duration::from_millis(59_990)), "59s");
+        assert_eq!(precise(s(182)), "3m02s");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What the daemon will need from the system: commands that can be executed, directories that can be written.
 //! Looks and tells; starts and creates nothing.
 
+use std::collections::HashMap;
 use std::env;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
@@ -15,47 +15,49 @@ use crate::words;
 /// Everything that is missing, a line each.
 pub fn missing(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
+    // Many jobs may run the same few programs.
+    let mut seen = HashMap::new();
     for job in &config.jobs {
-        if let Err(why) = program(&job.command) {
+        let program = words::first(&job.command);
+        if let Err(why) = seen.entry(program).or_insert_with_key(|p| executable(p)) {
             lines.push(format!("job {}: {why}", job.name));
         }
     }
     if config.mails()
-        && let Err(why) = program(&config.sendmail)
+        && let Err(why) = executable(&words::first(&config.sendmail))
     {
         lines.push(format!("sendmail: {why}"));
     }
     let socket = match &config.controlsocket {
-        ControlSocket::At(path) => Some(path),
+        ControlSocket::At(path) => Some(path.as_path()),
         ControlSocket::Default | ControlSocket::Off => None,
     };
+    let log = config.logfile.as_deref();
     let files = [
-        ("logfile", config.logfile.as_ref()),
-        ("controlsocket", socket),
-        ("statefile", config.statefile.as_ref()),
-        ("metricsfile", config.metricsfile.as_ref()),
+        ("logfile", log.map(|path| appended(path, config.logsize))),
+        ("controlsocket", socket.map(replaced)),
+        ("statefile", config.statefile.as_deref().map(replaced)),
+        ("metricsfile", config.metricsfile.as_deref().map(replaced)),
     ];
-    for (key, path) in files {
-        if let Some(Err(why)) = path.map(|path| writable(path)) {
+    for (key, found) in files {
+        if let Some(Err(why)) = found {
             lines.push(format!("{key}: {why}"));
         }
     }
     lines
 }
 
-/// Whether the first word of `command` can be executed, looked for as execvp(3) does.
-fn program(command: &str) -> Result<(), String> {
-    let words = words::split(command).map_err(|error| error.to_string())?;
-    let program = words.first().cloned().unwrap_or_default();
+/// Whether `program` can be executed, looked for as execvp(3) does.
+fn executable(program: &str) -> Result<(), String> {
     if program.contains('/') {
-        return executable(Path::new(&program))
+        return executable_file(Path::new(program))
             .map_err(|why| format!("command '{program}' cannot be run: {why}"));
     }
     let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut refused = None;
     for directory in env::split_paths(&path) {
-        let candidate = directory.join(&program);
-        match executable(&candidate) {
+        let candidate = directory.join(program);
+        match executable_file(&candidate) {
             Ok(()) => return Ok(()),
             Err(why) if candidate.exists() => {
                 refused = Some(format!("'{}' cannot be run: {why}", candidate.display()))
@@ -67,7 +69,7 @@ fn program(command: &str) -> Result<(), String> {
         .unwrap_or_else(|| format!("command '{program}' not found in PATH ({})", path.display())))
 }
 
-fn executable(path: &Path) -> Result<(), String> {
+fn executable_file(path: &Path) -> Result<(), String> {
     access(path, AccessFlags::X_OK).map_err(system_text)?;
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
@@ -75,28 +77,49 @@ fn executable(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Whether a file at `path` can be written, or made in its directory.
-fn writable(path: &Path) -> Result<(), String> {
+/// A log; its file is renamed within its directory when it is rotated by size.
+fn appended(path: &Path, logsize: u64) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(is_a_directory(path)),
+        Ok(metadata) => {
+            writable("", path, AccessFlags::W_OK)?;
+            if metadata.is_file() && logsize > 0 {
+                directory_of(path)
+            } else {
+                Ok(())
+            }
+        }
+        Err(_) => directory_of(path),
+    }
+}
+
+/// A file that is made anew each time it is written.
+fn replaced(path: &Path) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(is_a_directory(path));
+    }
+    directory_of(path)
+}
+
+fn is_a_directory(path: &Path) -> String {
+    format!("'{}' is a directory", path.display())
+}
+
+fn directory_of(path: &Path) -> Result<(), String> {
     let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().as_bytes().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     };
-    let (what, place, flags) = if path.is_dir() {
-        return Err(format!("'{}' is a directory", path.display()));
-    } else if path.exists() {
-        ("", path.to_path_buf(), AccessFlags::W_OK)
-    } else {
-        (
-            "directory ",
-            directory,
-            AccessFlags::W_OK | AccessFlags::X_OK,
-        )
-    };
-    access(&place, flags).map_err(|errno| {
-        format!(
-            "{what}'{}' cannot be written: {}",
-            place.display(),
-            system_text(errno)
-        )
+    if directory.exists() && !directory.is_dir() {
+        return Err(format!("'{}' is not a directory", directory.display()));
+    }
+    let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+    writable("directory ", directory, flags)
+}
+
+fn writable(what: &str, path: &Path, flags: AccessFlags) -> Result<(), String> {
+    access(path, flags).map_err(|errno| {
+        let path = path.display();
+        format!("{what}'{path}' cannot be written: {}", system_text(errno))
     })
 }

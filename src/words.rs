@@ -45,6 +45,12 @@ pub fn split(command: &str) -> Result<Vec<String>, Error> {
     Ok(words)
 }
 
+/// The first word of a command that has been read, its program.
+pub fn first(command: &str) -> String {
+    let words = split(command).unwrap_or_default();
+    words.into_iter().next().unwrap_or_default()
+}
+
 fn single_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Error> {
     for c in rest {
         if c == '\'' {

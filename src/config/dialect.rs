@@ -6,11 +6,21 @@
 //! comments and continuation lines depend on column and white space; a key is told from its value, and lines
 //! of one value are joined, by the crate.
 
+use std::fmt::Write as _;
+
 use ini::configparser::ini::Ini;
 
-/// Put before every continuation line on its way through `ini`, which would take `  [x]` for a section.
-/// No value may hold it, since it is a control character.
+use super::values::shown;
+
+/// Put around every piece of text on its way through `ini`, which would else strip white space that Python
+/// leaves alone, and take `[x]` for a section. No text of ours holds it, since it is a control character.
 const GUARD: char = '\u{1}';
+
+/// Where `ini` keeps what stands in no section. It gets one section at a time, without its header.
+const NO_SECTION: &str = "\u{1}";
+
+/// The section that ConfigParser takes for defaults of all others.
+const DEFAULT: &[u8] = b"DEFAULT";
 
 /// Which of our sections a header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +44,8 @@ pub struct Entry {
     pub line: usize,
     /// In lower case.
     pub key: String,
-    /// Without white space around it; lines are joined by LF.
-    pub value: String,
+    /// Without white space around it; lines are joined by LF. `None` if it has a fault, which has been told.
+    pub value: Option<String>,
     /// Whether a comment, from the first ` ;` on, was cut from it.
     pub cut: bool,
 }
@@ -49,148 +59,192 @@ pub struct Fault {
     pub message: String,
 }
 
-/// A key that has been begun: what goes to `ini` for it.
-#[derive(Debug)]
-struct Pending {
-    line: usize,
-    text: String,
-    cut: bool,
+/// What is wrong outside of our sections.
+#[derive(Debug, Default)]
+pub struct Between {
+    /// A line before any section, `[DEFAULT]`, a header that misnames a job.
+    pub faults: Vec<Fault>,
+    /// Whether a header misnames a job.
+    pub misnamed: bool,
 }
 
-/// Faults that belong to no section of ours: a line before any section, `[DEFAULT]`, a header that is nearly
-/// ours but misnames a job.
-pub fn faults_between(text: &[u8]) -> Vec<Fault> {
-    let mut faults = Vec::new();
+/// Looks at what belongs to no section of ours.
+pub fn between(text: &[u8]) -> Between {
+    let mut between = Between::default();
     let mut in_section = false;
-    for (number, line) in lines(text) {
-        if let Some(header) = header(line) {
+    for (line, text) in lines(text) {
+        let message = if let Some(header) = header(text) {
             in_section = true;
-            if let Err(message) = section(header) {
-                faults.push(Fault {
-                    line: number,
-                    message,
-                });
+            match section(header) {
+                Ok(_) => continue,
+                Err(message) => {
+                    between.misnamed |= header != DEFAULT;
+                    message
+                }
             }
-        } else if !in_section && !is_comment_or_blank(line) {
-            let message = "this line comes before any [section]".to_string();
-            faults.push(Fault {
-                line: number,
-                message,
-            });
+        } else if in_section || is_comment_or_blank(text) {
+            continue;
+        } else {
             // One such line is enough to say that this is no configuration file.
             in_section = true;
-        }
+            "this line comes before any [section]".to_string()
+        };
+        between.faults.push(Fault { line, message });
     }
-    faults
+    between
 }
 
 /// Hands out each section that is `wanted`, with its header's line and its entries, in the order of the file.
-/// Faults of its lines go to `faults`; the sound entries are handed out all the same.
+/// Faults of its lines go to `faults`.
 pub fn sections<'a>(
     text: &'a [u8],
     wanted: impl Fn(Section<'a>) -> bool,
     faults: &mut Vec<Fault>,
     mut each: impl FnMut(Section<'a>, usize, Vec<Entry>),
 ) {
-    let mut current: Option<(Section<'a>, usize)> = None;
-    let mut body: Vec<Pending> = Vec::new();
-    let mut finish = |current: Option<(Section<'a>, usize)>,
-                      body: &mut Vec<Pending>,
-                      faults: &mut Vec<Fault>| {
-        if let Some((section, line)) = current {
-            each(section, line, entries(body, faults));
-        }
-        body.clear();
-    };
+    let mut ini = parser();
+    let mut open: Option<(Section<'a>, usize, Body)> = None;
     for (number, line) in lines(text) {
         if let Some(header) = header(line) {
-            finish(current.take(), &mut body, faults);
-            current = section(header)
+            if let Some((section, line, body)) = open.take() {
+                each(section, line, body.entries(&mut ini, faults));
+            }
+            open = section(header)
                 .ok()
                 .flatten()
-                .filter(|s| wanted(*s))
-                .map(|s| (s, number));
-        } else if current.is_some() && !is_comment_or_blank(line) {
-            if let Err(message) = take_line(line, number, &mut body) {
-                faults.push(Fault {
-                    line: number,
-                    message,
-                });
-            }
-        }
-    }
-    finish(current, &mut body, faults);
-}
-
-/// One line of a section of ours that is neither blank nor a comment.
-fn take_line(line: &[u8], number: usize, body: &mut Vec<Pending>) -> Result<(), String> {
-    if line.first().is_some_and(is_space) {
-        let text = printable(trim(line))?;
-        let pending = body
-            .last_mut()
-            .ok_or("an indented line continues a key, and there is none above it")?;
-        pending.text.extend(['\n', ' ', GUARD]);
-        pending.text.push_str(text);
-        return Ok(());
-    }
-    let (line, cut) = without_comment(line);
-    let mut text = String::from(printable(trim(line))?);
-    // Keeps white space that is not ASCII, which Python's strip does not know, at the value's end.
-    text.push(GUARD);
-    body.push(Pending {
-        line: number,
-        text,
-        cut,
-    });
-    Ok(())
-}
-
-/// Has `ini` tell keys from values: each key becomes a section of its own, named by its line, so that order,
-/// repeated keys and line numbers survive.
-fn entries(body: &[Pending], faults: &mut Vec<Fault>) -> Vec<Entry> {
-    let Some(first) = body.first() else {
-        return Vec::new();
-    };
-    let mut text = String::with_capacity(body.iter().map(|p| p.text.len() + 16).sum());
-    for pending in body {
-        text.push_str(&format!("[{}]\n", pending.line));
-        let begins_like_a_header = pending.text.starts_with('[');
-        if begins_like_a_header || pending.text.starts_with([':', '=']) {
-            continue;
-        }
-        text.push_str(&pending.text);
-        text.push('\n');
-    }
-    let mut ini = parser();
-    let mut parsed = match ini.read(text) {
-        Ok(parsed) => parsed,
-        Err(message) => {
+                .filter(|section| wanted(*section))
+                .map(|section| (section, number, Body::new()));
+        } else if let Some((.., body)) = &mut open
+            && !is_comment_or_blank(line)
+            && let Err(message) = body.take(line, number)
+        {
             faults.push(Fault {
-                line: first.line,
+                line: number,
                 message,
             });
-            return Vec::new();
-        }
-    };
-    let mut entries = Vec::with_capacity(body.len());
-    for pending in body {
-        let found = parsed
-            .remove(&pending.line.to_string())
-            .and_then(|keys| keys.into_iter().next());
-        match found {
-            Some((key, Some(value))) => entries.push(Entry {
-                line: pending.line,
-                key: key.to_lowercase(),
-                value: clean(&value),
-                cut: pending.cut,
-            }),
-            _ => faults.push(Fault {
-                line: pending.line,
-                message: not_a_key(&pending.text),
-            }),
         }
     }
-    entries
+    if let Some((section, line, body)) = open {
+        each(section, line, body.entries(&mut ini, faults));
+    }
+}
+
+/// The lines of one section, made ready for `ini`.
+#[derive(Debug)]
+struct Body {
+    /// What goes to `ini`. Each key has the number of its entry before it, so that order, repeated keys and line
+    /// numbers survive.
+    text: String,
+    /// Key and value are still to come from there.
+    entries: Vec<Entry>,
+}
+
+impl Body {
+    /// With room for a section of common size.
+    fn new() -> Body {
+        Body {
+            text: String::with_capacity(512),
+            entries: Vec::with_capacity(4),
+        }
+    }
+
+    /// Takes a line that is neither blank nor a comment.
+    fn take(&mut self, line: &[u8], number: usize) -> Result<(), String> {
+        if line.first().is_some_and(is_space) {
+            self.continuation(trim(line))
+        } else {
+            self.key(line, number)
+        }
+    }
+
+    fn continuation(&mut self, line: &[u8]) -> Result<(), String> {
+        let entry = self
+            .entries
+            .last_mut()
+            .ok_or("an indented line continues a value, and there is no key above it")?;
+        match printable(line) {
+            // What continues a faulty line has nothing to go to.
+            Ok(_) if entry.value.is_none() => {}
+            Ok(line) => self.text.extend([" \u{1}", line, "\u{1}\n"]),
+            Err(message) => {
+                entry.value = None;
+                return Err(message);
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, line: &[u8], number: usize) -> Result<(), String> {
+        let delimiter = line.iter().position(|b| matches!(b, b':' | b'='));
+        let (key, rest) = line.split_at(delimiter.unwrap_or(line.len()));
+        let (rest, cut) = without_comment(rest);
+        let place = self.entries.len();
+        let written = self.write(place, trim(key), rest);
+        let (key, value) = match written {
+            Ok(()) => (String::new(), Some(String::new())),
+            Err(_) => (first_word(key), None),
+        };
+        self.entries.push(Entry {
+            line: number,
+            key,
+            value,
+            cut,
+        });
+        written
+    }
+
+    /// Writes down for `ini` the key of an entry and what follows it, from the delimiter on.
+    fn write(&mut self, place: usize, key: &[u8], rest: &[u8]) -> Result<(), String> {
+        let key = printable(key)?;
+        if key.starts_with('[') {
+            return Err(format!(
+                "{} looks like a section but is not: [name] has to be closed and not empty",
+                shown(key)
+            ));
+        }
+        let (delimiter, value) = rest.split_at(rest.len().min(1));
+        let (delimiter, value) = (printable(delimiter)?, printable(trim(value))?);
+        if delimiter.is_empty() {
+            return Err(format!(
+                "{} is neither 'key: value' nor 'key = value'; a line that continues a value is indented",
+                shown(key)
+            ));
+        }
+        if key.is_empty() {
+            return Err(format!("there is no key before the '{delimiter}'"));
+        }
+        let _ = write!(self.text, "{place}");
+        self.text
+            .extend(["\u{1}", key, "\u{1}", delimiter, "\u{1}", value, "\u{1}\n"]);
+        Ok(())
+    }
+
+    /// Has `ini` tell keys from values and join their lines.
+    fn entries(self, ini: &mut Ini, faults: &mut Vec<Fault>) -> Vec<Entry> {
+        let Body { text, mut entries } = self;
+        let mut sections = match ini.read(text) {
+            Ok(sections) => sections,
+            Err(message) => {
+                // The guards leave it nothing to complain about.
+                let line = entries.first().map_or(1, |entry| entry.line);
+                faults.push(Fault { line, message });
+                return Vec::new();
+            }
+        };
+        for (mut key, value) in sections.remove(NO_SECTION).unwrap_or_default() {
+            let number = key.split(GUARD).next().unwrap_or_default();
+            let (place, number) = (number.parse().ok(), number.len());
+            if let Some(entry) = place.and_then(|place: usize| entries.get_mut(place)) {
+                key.drain(..number);
+                key.retain(|c| c != GUARD);
+                key.make_ascii_lowercase();
+                entry.key = key;
+                // None where a further line of it had a fault.
+                entry.value = entry.value.take().and(value).map(clean);
+            }
+        }
+        entries
+    }
 }
 
 fn parser() -> Ini {
@@ -198,31 +252,32 @@ fn parser() -> Ini {
     ini.set_multiline(true);
     ini.set_comment_symbols(&[]);
     ini.set_inline_comment_symbols(Some(&[]));
-    ini.set_default_section("\u{1}");
+    ini.set_default_section(NO_SECTION);
     ini
 }
 
-/// What ConfigParser does last: two quotes alone are an empty value.
-fn clean(value: &str) -> String {
-    let value = value.replace(GUARD, "");
-    let value = value.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
+/// A value as ConfigParser leaves it: two quotes alone on the key's line are nothing. The white space around the
+/// whole is lazr.config's to strip.
+fn clean(mut value: String) -> String {
+    value.retain(|c| c != GUARD);
     if value == "\"\"" {
-        String::new()
-    } else {
-        value.to_string()
+        return String::new();
     }
+    if value.starts_with("\"\"\n") {
+        value.drain(..2);
+    }
+    // Only lines that are empty are still to go.
+    if value.starts_with('\n') {
+        value = trim_text(&value).to_string();
+    }
+    value
 }
 
-fn not_a_key(line: &str) -> String {
-    let line = line.lines().next().unwrap_or_default().replace(GUARD, "");
-    let shown: String = line.chars().take(60).collect();
-    if line.starts_with('[') {
-        format!("'{shown}' looks like a section but is not: [name] has to be closed and not empty")
-    } else {
-        format!(
-            "'{shown}' is neither 'key: value' nor 'key = value'; a line that continues a value is indented"
-        )
-    }
+/// What was most likely meant as the key of a line that cannot be read.
+fn first_word(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let word = line.split_whitespace().next().unwrap_or_default();
+    word.to_ascii_lowercase()
 }
 
 /// Lines with their numbers. Only LF ends a line; a byte order mark is not part of the first.
@@ -250,6 +305,10 @@ fn trim(mut line: &[u8]) -> &[u8] {
     line
 }
 
+fn trim_text(text: &str) -> &str {
+    text.trim_matches(|c: char| u8::try_from(c).is_ok_and(|byte| is_space(&byte)))
+}
+
 /// A line that ConfigParser passes over: blank, or with `#`, `;` or the word `rem` in the first column.
 fn is_comment_or_blank(line: &[u8]) -> bool {
     match line {
@@ -275,7 +334,7 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     match header {
         b"meta" => return Ok(Some(Section::Meta)),
         b"buildsequencer" => return Ok(Some(Section::Sequencer)),
-        b"DEFAULT" => {
+        DEFAULT => {
             return Err(
                 "[DEFAULT] is not supported; defaults for jobs go to [buildsequencer_job.template]"
                     .into(),
@@ -293,7 +352,12 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
         Some(name) => (name, true),
         None => (rest, false),
     };
-    let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+    let bad = |why: &str| {
+        format!(
+            "bad job name {}: {why}",
+            shown(&String::from_utf8_lossy(name))
+        )
+    };
     let valid = !name.is_empty()
         && name
             .iter()
@@ -301,13 +365,9 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     let name = std::str::from_utf8(name)
         .ok()
         .filter(|_| valid)
-        .ok_or_else(|| {
-            format!("bad job name '{shown}': a name is made of letters, digits, '_' and '-'")
-        })?;
+        .ok_or_else(|| bad("a name is made of letters, digits, '_' and '-'"))?;
     if name == "optional" || name == "template" {
-        return Err(format!(
-            "bad job name '{shown}': the word has another meaning here"
-        ));
+        return Err(bad("the word has another meaning here"));
     }
     Ok(Some(if optional {
         Section::Optional(name)
@@ -316,35 +376,477 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     }))
 }
 
-/// A key's own line up to its comment: the first `;` after the delimiter begins one if white space precedes it.
-fn without_comment(line: &[u8]) -> (&[u8], bool) {
-    let Some(delimiter) = line.iter().position(|b| matches!(b, b':' | b'=')) else {
-        return (line, false);
-    };
-    let semicolon = line[delimiter..]
-        .iter()
-        .position(|&b| b == b';')
-        .map(|at| at + delimiter);
-    match semicolon {
-        Some(at) if is_space(&line[at - 1]) => (&line[..at], true),
-        _ => (line, false),
+/// What follows a key, from the delimiter on, up to its comment: the first `;` begins one if white space
+/// precedes it.
+fn without_comment(rest: &[u8]) -> (&[u8], bool) {
+    match rest.iter().position(|&b| b == b';') {
+        Some(at) if at > 0 && is_space(&rest[at - 1]) => (&rest[..at], true),
+        _ => (rest, false),
     }
+}
+
+/// Whether `value` would be read as it is after `key: `; on an indented line of its own any value is.
+pub fn stands_beside_key(value: &str) -> bool {
+    let first = value.lines().next().unwrap_or_default();
+    let (_, cut) = without_comment(format!(" {first}").as_bytes());
+    !cut && first != "\"\""
 }
 
 /// `line` as text, if it is UTF-8 and holds no control character but the tab.
 fn printable(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|error| {
         let byte = line.get(error.valid_up_to()).copied().unwrap_or_default();
-        format!(
-            "not UTF-8: byte 0x{byte:02x} in column {} of the value's line",
-            error.valid_up_to() + 1
-        )
+        format!("byte 0x{byte:02x} is not UTF-8")
     })?;
+    if line.iter().all(|b| matches!(b, b' '..=b'~' | b'\t')) {
+        return Ok(text);
+    }
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(text),
         Some(c) => Err(format!(
             "control character U+{:04X} in a value",
             u32::from(c)
         )),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const JOB: Section<'_> = Section::Job("a");
+
+    /// Entries and fault lines of all sections `[buildsequencer_job.a]` of a text.
+    fn read(text: &[u8]) -> (Vec<Entry>, Vec<Fault>) {
+        let mut faults = Vec::new();
+        let mut all = Vec::new();
+        let wanted = |section| section == JOB;
+        sections(text, wanted, &mut faults, |_, _, entries| {
+            all.extend(entries);
+        });
+        (all, faults)
+    }
+
+    /// Keys and values of the lines below the section's header.
+    #[track_caller]
+    fn values(lines: &str) -> Vec<(String, String)> {
+        let (entries, faults) = read(format!("[buildsequencer_job.a]\n{lines}").as_bytes());
+        assert_eq!(faults, [], "{lines}");
+        let pairs = entries.into_iter().map(|e| (e.key, e.value.unwrap()));
+        pairs.collect()
+    }
+
+    #[track_caller]
+    fn value(line: &str) -> String {
+        let values = values(line);
+        assert_eq!(values.len(), 1, "{line}: {values:?}");
+        values[0].1.clone()
+    }
+
+    #[track_caller]
+    fn faults(text: &[u8], expected: &[(usize, &str)]) {
+        let (_, mut faults) = read(text);
+        faults.extend(between(text).faults);
+        faults.sort_by_key(|fault| fault.line);
+        let told: Vec<_> = faults.iter().map(|f| (f.line, &*f.message)).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for ((line, message), (expected_line, part)) in told.iter().zip(expected) {
+            assert_eq!(line, expected_line, "{told:?}");
+            assert!(message.contains(part), "{message} should say {part}");
+        }
+    }
+
+    #[test]
+    fn the_first_colon_or_equals_sign_ends_the_key() {
+        for (line, key, value) in [
+            ("a: b", "a", "b"),
+            ("a=b", "a", "b"),
+            ("a : b = c", "a", "b = c"),
+            ("a = b: c", "a", "b: c"),
+            ("a:=b", "a", "=b"),
+            ("A b\tC:d", "a b\tc", "d"),
+            ("a:", "a", ""),
+            ("a=\t \r", "a", ""),
+            ("remark: x", "remark", "x"),
+            ("rem: x", "rem", "x"),
+            ("-x- : y", "-x-", "y"),
+            (";", "", ""),
+        ] {
+            let expected: Vec<_> = [(key.to_string(), value.to_string())].into();
+            let expected = if key.is_empty() { vec![] } else { expected };
+            assert_eq!(values(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn per_cent_signs_backslashes_and_quotes_are_text() {
+        for text in [
+            "%(x)s %% 100%",
+            r"a\nb \ c\",
+            "'a' \"b\" \"",
+            "\"x\"",
+            "''",
+            "$x #y",
+        ] {
+            assert_eq!(value(&format!("key: {text}")), text);
+        }
+    }
+
+    #[test]
+    fn two_quotes_alone_beside_the_key_are_an_empty_value() {
+        assert_eq!(value("key: \"\" "), "");
+        assert_eq!(value("key: \"\" ; comment"), "");
+        assert_eq!(value("key: \"\"\n  x"), "x");
+        assert_eq!(value("key:\n  \"\""), "\"\"");
+        assert_eq!(value("key: \"\"\"\""), "\"\"\"\"");
+    }
+
+    #[test]
+    fn a_semicolon_after_white_space_begins_a_comment_if_it_is_the_first() {
+        for (line, value, cut) in [
+            ("a: b ; c", "b", true),
+            ("a: b\t;c", "b", true),
+            ("a: b;c", "b;c", false),
+            ("a: b;c ; d", "b;c ; d", false),
+            ("a: b ;c ;d", "b", true),
+            ("a: ; c", "", true),
+            ("a:;c", ";c", false),
+            ("a: sh -c 'x ; y'", "sh -c 'x", true),
+            ("a: b # c", "b # c", false),
+            ("a: b rem c", "b rem c", false),
+            ("a: b\n ;c ; d", "b\n;c ; d", false),
+            ("a: b ;c\n d", "b\nd", true),
+        ] {
+            let (entries, faults) = read(format!("[buildsequencer_job.a]\n{line}").as_bytes());
+            assert_eq!(faults, [], "{line}");
+            assert_eq!(entries[0].value.as_deref(), Some(value), "{line}");
+            assert_eq!(entries[0].cut, cut, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_in_a_key_begins_no_comment() {
+        assert_eq!(values("a ;b: c ;d"), [("a ;b".into(), "c".into())]);
+    }
+
+    #[test]
+    fn comments_and_blank_lines_do_not_end_a_value() {
+        let lines = "a: 1\n# x\n  2\n\n \t\n; y\n\t3\nrem z\nREM\nReM\tw\n 4\nb: 5";
+        assert_eq!(
+            values(lines),
+            [("a".into(), "1\n2\n3\n4".into()), ("b".into(), "5".into())]
+        );
+    }
+
+    #[test]
+    fn whatever_is_indented_is_text() {
+        let lines = "a:\n  # x\n  ; y\n  rem z\n  b: c\n  [meta]\n  = d";
+        assert_eq!(value(lines), "# x\n; y\nrem z\nb: c\n[meta]\n= d");
+    }
+
+    #[test]
+    fn keys_are_in_any_case_and_may_be_repeated() {
+        let values = values("MinDelay: 1\nmindelay: 2\nMINDELAY = 3");
+        let keys: Vec<_> = values
+            .iter()
+            .map(|(key, value)| (&**key, &**value))
+            .collect();
+        assert_eq!(
+            keys,
+            [("mindelay", "1"), ("mindelay", "2"), ("mindelay", "3")]
+        );
+    }
+
+    #[test]
+    fn only_ascii_letters_have_a_case() {
+        // The Kelvin sign is a capital k to Unicode.
+        assert_eq!(
+            values("\u{212a}ILLDELAY: 1"),
+            [("\u{212a}illdelay".into(), "1".into())]
+        );
+    }
+
+    #[test]
+    fn only_ascii_white_space_is_stripped() {
+        assert_eq!(
+            values("a\u{a0}:\u{a0}b\u{2003}\n \u{a0}c\u{a0}"),
+            [("a\u{a0}".into(), "\u{a0}b\u{2003}\n\u{a0}c\u{a0}".into())]
+        );
+        assert_eq!(value("a: \u{b}\u{c}b\u{b}\r"), "b");
+    }
+
+    #[test]
+    fn line_ends_of_dos_and_a_byte_order_mark_do_not_matter() {
+        let text = "\u{feff}[buildsequencer_job.a]\r\na: b\r\n  c\r\n\r\n# d\r\nrem\r\ne = f\r\n";
+        let (entries, faults) = read(text.as_bytes());
+        assert_eq!(faults, []);
+        let told: Vec<_> = entries
+            .iter()
+            .map(|e| (e.line, &*e.key, e.value.as_deref()))
+            .collect();
+        assert_eq!(told, [(2, "a", Some("b\nc")), (7, "e", Some("f"))]);
+        assert!(between(text.as_bytes()).faults.is_empty());
+    }
+
+    #[test]
+    fn a_header_begins_in_the_first_column_and_the_first_bracket_ends_it() {
+        let (entries, _) = read(b"[buildsequencer_job.a]x: 1 [b]\nc: 2\n[buildsequencer_job.a]]\nd: 3\n[ buildsequencer_job.a]\ne: 4\n");
+        let keys: Vec<_> = entries.iter().map(|e| &*e.key).collect();
+        assert_eq!(keys, ["c", "d"]);
+    }
+
+    #[test]
+    fn other_sections_may_hold_anything() {
+        let text = b"[x]\n\xff\xfe\0 garbage\n  indented\n: y\n[z\n[]\n[buildsequencer_job.a]\na: b\n[Meta]\n\x07\n[default]\n?\n";
+        let (entries, faults) = read(text);
+        assert_eq!((entries.len(), faults), (1, vec![]));
+        assert!(between(text).faults.is_empty());
+    }
+
+    #[test]
+    fn each_line_that_cannot_be_read_is_told_once() {
+        faults(
+            b"[buildsequencer_job.a]\n  early\nno delimiter\n  continued\nb: \xe9t\xe9\n  continued\nc: d\n  \x07\n  e\n: f\n= g\n[h\n[]: i\n\xff: j\nk\x00: l\n",
+            &[
+                (2, "there is no key above it"),
+                (3, "'no delimiter' is neither 'key: value' nor 'key = value'"),
+                (5, "byte 0xe9 is not UTF-8"),
+                (8, "control character U+0007"),
+                (10, "no key before the ':'"),
+                (11, "no key before the '='"),
+                (12, "'[h' looks like a section but is not"),
+                (13, "looks like a section"),
+                (14, "byte 0xff"),
+                (15, "control character U+0000"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_key_whose_value_is_faulty_is_still_named() {
+        let (entries, _) =
+            read(b"[buildsequencer_job.a]\ncommand /bin/true\nCommand: \xff\ncommand: a\n  \xff\n");
+        for entry in entries {
+            assert_eq!((&*entry.key, entry.value), ("command", None));
+        }
+    }
+
+    #[test]
+    fn a_comment_may_hold_anything() {
+        let text = b"# \xff\0\n[buildsequencer_job.a]\n; \xe9\nrem \x07\na: b ; \xff\0\n";
+        faults(text, &[]);
+        assert_eq!(read(text).0[0].value.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_stands_outside_of_sections_is_refused() {
+        faults(b"x: y\nz\n[meta]\n", &[(1, "before any [section]")]);
+        faults(b"# c\n\n  x\n", &[(3, "before any [section]")]);
+        faults(
+            b"[x]\n[DEFAULT]\na\n[DEFAULT]\n",
+            &[
+                (2, "[DEFAULT] is not supported"),
+                (4, "[buildsequencer_job.template]"),
+            ],
+        );
+        faults(b"", &[]);
+    }
+
+    #[test]
+    fn a_job_has_a_plain_name() {
+        for name in ["a", "A-b_9", "0", "-", "templates", "optionals"] {
+            let header = format!("buildsequencer_job.{name}");
+            assert_eq!(section(header.as_bytes()), Ok(Some(Section::Job(name))));
+            let header = header + ".optional";
+            assert_eq!(
+                section(header.as_bytes()),
+                Ok(Some(Section::Optional(name)))
+            );
+        }
+        for name in [
+            "",
+            "a b",
+            "a.b",
+            "a.template",
+            "../a",
+            "é",
+            " a",
+            ".optional",
+            "a.optional.optional",
+        ] {
+            let header = format!("buildsequencer_job.{name}");
+            let error = section(header.as_bytes()).unwrap_err();
+            assert!(error.contains("letters, digits"), "{name}: {error}");
+        }
+        for name in ["optional", "template.optional", "optional.optional"] {
+            let header = format!("buildsequencer_job.{name}");
+            let error = section(header.as_bytes()).unwrap_err();
+            assert!(error.contains("another meaning"), "{name}: {error}");
+        }
+        for other in [
+            "buildsequencer_job",
+            "buildsequencer_jobs.a",
+            "Buildsequencer",
+            "default",
+            "META",
+        ] {
+            assert_eq!(section(other.as_bytes()), Ok(None), "{other}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_lines_keep_their_order() {
+        let lines: String = (0..5_000).map(|n| format!("k{n}: {n}\n  more\n")).collect();
+        for (n, (key, value)) in values(&lines).into_iter().enumerate() {
+            assert_eq!((key, value), (format!("k{n}"), format!("{n}\nmore")));
+        }
+    }
+
+    /// ConfigParser's walk over lines as its documentation and behaviour have it, for one section: what each key
+    /// gets, and which lines it refuses; plus what we refuse beyond that.
+    fn model(text: &str) -> (Vec<(String, String)>, Vec<usize>) {
+        let space = |c: char| matches!(c, ' ' | '\t'..='\r');
+        let mut ours = false;
+        let mut open = false;
+        let mut pairs: Vec<(String, Option<Vec<String>>)> = Vec::new();
+        let mut refused = Vec::new();
+        for (number, line) in (1..).zip(text.split('\n')) {
+            let word = line.split(space).next().unwrap_or_default();
+            if line.chars().all(space)
+                || line.starts_with(['#', ';'])
+                || word.eq_ignore_ascii_case("rem")
+            {
+                continue;
+            }
+            let name = line
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once(']'))
+                .map(|(name, _)| name)
+                .filter(|name| !name.is_empty());
+            if let Some(name) = name {
+                ours = name == "buildsequencer_job.a";
+                open = false;
+                continue;
+            }
+            if !ours {
+                continue;
+            }
+            let bad = |piece: &str| piece.chars().any(|c| c.is_control() && c != '\t');
+            if line.starts_with(space) {
+                let piece = line.trim_matches(space);
+                match pairs.last_mut().filter(|_| open) {
+                    None => refused.push(number),
+                    Some((_, value)) if bad(piece) => {
+                        refused.push(number);
+                        *value = None;
+                    }
+                    Some((_, value)) => value.iter_mut().for_each(|v| v.push(piece.into())),
+                }
+                continue;
+            }
+            open = true;
+            let Some((key, value)) = line.split_once([':', '=']) else {
+                refused.push(number);
+                pairs.push((String::new(), None));
+                continue;
+            };
+            let semicolon = value.find(';');
+            let cut = semicolon.filter(|at| value[..*at].ends_with(space));
+            let value = value[..cut.unwrap_or(value.len())].trim_matches(space);
+            let key = key.trim_matches(space);
+            if key.is_empty() || key.starts_with('[') || bad(key) || bad(value) {
+                refused.push(number);
+                pairs.push((String::new(), None));
+                continue;
+            }
+            let value = if value == "\"\"" { "" } else { value };
+            pairs.push((key.to_ascii_lowercase(), Some(vec![value.to_string()])));
+        }
+        let joined = |lines: Vec<String>| lines.join("\n").trim_matches(space).to_string();
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|value| (key, joined(value))));
+        (pairs.collect(), refused)
+    }
+
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "\n",
+            "\n",
+            "\n",
+            " ",
+            " ",
+            "\t",
+            "\r",
+            "\u{b}",
+            ":",
+            ":",
+            "=",
+            ";",
+            ";",
+            "#",
+            "rem",
+            "[",
+            "]",
+            "[buildsequencer_job.a]",
+            "[buildsequencer_job.a]\n",
+            "[x]\n",
+            "\"\"",
+            "'",
+            "\\",
+            "%",
+            "a",
+            "Key",
+            "key: ",
+            "value",
+            "é",
+            "\u{a0}",
+            "\u{2028}",
+            "\u{1}",
+            "\u{85}",
+        ]);
+        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn any_text_is_read_as_the_model_has_it(text in pieces()) {
+            let text = format!("[buildsequencer_job.a]\n{text}");
+            let (entries, faults) = read(text.as_bytes());
+            let pairs: Vec<_> = entries
+                .into_iter()
+                .filter_map(|e| e.value.map(|value| (e.key, value)))
+                .collect();
+            let refused: Vec<_> = faults.iter().map(|fault| fault.line).collect();
+            let (expected, expected_refused) = model(&text);
+            prop_assert_eq!(pairs, expected);
+            prop_assert_eq!(refused, expected_refused);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut text = b"[buildsequencer_job.a]\n".to_vec();
+            text.extend(&bytes);
+            let (_, faults) = read(&text);
+            between(&bytes);
+            for fault in faults {
+                prop_assert!(!fault.message.contains(char::is_control), "{}", fault.message);
+            }
+        }
+
+        #[test]
+        fn a_value_that_may_stand_beside_its_key_is_read_as_it_is(
+            value in "[ -~é]{1,12}".prop_map(|text| text.trim().to_string())
+        ) {
+            let beside = values(&format!("key: {value}"))[0].1 == value;
+            prop_assert_eq!(stands_beside_key(&value), beside);
+            if !value.is_empty() {
+                prop_assert_eq!(&values(&format!("key:\n    {value}"))[0].1, &value);
+            }
+        }
     }
 }

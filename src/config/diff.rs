@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::values::on_one_line;
 use super::{Config, Job, keys};
 
 /// The differences, in the order in which they are told.
@@ -25,9 +26,11 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         }
         match key.name {
             "mailproblemsto" => difference.lines.extend(mailer_targets(&new.mailproblemsto)),
-            name => difference
-                .lines
-                .push(format!("Changed {name}: {was} -> {is}")),
+            name => {
+                let (was, is) = (on_one_line(&was), on_one_line(&is));
+                let line = format!("Changed {name}: {was} -> {is}");
+                difference.lines.push(line);
+            }
         }
     }
     let before: HashMap<&str, &Rc<Job>> = old.jobs.iter().map(|job| (&*job.name, job)).collect();
@@ -46,15 +49,12 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             Some(_) => {}
         }
     }
-    let kept = |config: &Config, other: &HashMap<&str, &Rc<Job>>| -> Vec<Box<str>> {
-        config
-            .jobs
-            .iter()
-            .filter(|job| other.contains_key(&*job.name))
-            .map(|job| job.name.clone())
-            .collect()
-    };
-    if kept(old, &after) != kept(new, &before) {
+    let kept_before = old.jobs.iter().map(|job| &*job.name);
+    let kept_after = new.jobs.iter().map(|job| &*job.name);
+    if !kept_before
+        .filter(|name| after.contains_key(name))
+        .eq(kept_after.filter(|name| before.contains_key(name)))
+    {
         difference
             .lines
             .push("Changed the order of the jobs".to_string());
@@ -71,7 +71,7 @@ impl Difference {
 
 fn changed(was: &Job, is: &Job) -> String {
     let settings = keys::JOB.iter().filter_map(|key| {
-        let (was, is) = ((key.show)(was), (key.show)(is));
+        let (was, is) = (on_one_line(&(key.show)(was)), on_one_line(&(key.show)(is)));
         (was != is).then(|| format!("{} {was} -> {is}", key.name))
     });
     format!(
@@ -93,4 +93,131 @@ pub fn mailer_targets(targets: &[Box<str>]) -> Vec<String> {
     std::iter::once("Mailer targets set to:".to_string())
         .chain(named)
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use crate::config::chain::{Chain, File};
+    use crate::config::parse;
+
+    fn read(text: &str) -> Config {
+        let file = File {
+            path: "f".into(),
+            text: text.as_bytes().to_vec(),
+        };
+        let chain = Chain {
+            files: vec![file],
+            ..Chain::default()
+        };
+        parse(chain).unwrap().config
+    }
+
+    const JOBS: &str =
+        "[buildsequencer_job.a]\ncommand: x\n[buildsequencer_job.b]\ncommand: y\nmindelay: 5\n";
+
+    /// What is told of these further lines over the same two jobs.
+    fn told(before: &str, after: &str) -> Vec<String> {
+        let (before, after) = (format!("{JOBS}{before}"), format!("{JOBS}{after}"));
+        difference(&read(&before), &read(&after)).lines
+    }
+
+    #[test]
+    fn the_same_configuration_has_no_differences() {
+        for text in [
+            "",
+            "mailproblemsto: a@x\n[buildsequencer]\nlogfile: x\nmailproblemsto: b@x -",
+        ] {
+            assert!(told(text, text).is_empty(), "{text}");
+        }
+        // Written differently, and the same.
+        assert!(told("timeout: 90", "timeout: 1.5m\nmaxdelay: none").is_empty());
+        assert!(told("mailproblemsto:", "mailproblemsto: -").is_empty());
+        assert!(told("", "[buildsequencer]\nmailproblemsto: -\nlogsize: 1000000").is_empty());
+    }
+
+    #[test]
+    fn jobs_that_were_added_removed_and_changed_are_named() {
+        let old = read(&format!("{JOBS}[buildsequencer_job.c]\ncommand: z"));
+        let new = read(
+            "[buildsequencer_job.b]\ncommand: y\nmindelay: 7\ntimeout: 1m\n[buildsequencer_job.d]\ncommand: z\n\
+             [buildsequencer_job.a]\ncommand: x -v",
+        );
+        let difference = difference(&old, &new);
+        assert_eq!(
+            difference.lines,
+            [
+                "Removed job c",
+                "Changed job b: mindelay 5 -> 7, timeout 0 -> 60",
+                "Added job d",
+                "Changed job a: command x -> x -v",
+                "Changed the order of the jobs",
+            ]
+        );
+        assert_eq!(difference.jobs, 4);
+    }
+
+    #[test]
+    fn a_new_job_between_others_does_not_change_their_order() {
+        let new = JOBS.replace(
+            "[buildsequencer_job.b]",
+            "[buildsequencer_job.n]\ncommand: n\n[buildsequencer_job.b]",
+        );
+        let lines = difference(&read(JOBS), &read(&new)).lines;
+        assert_eq!(lines, ["Added job n"]);
+    }
+
+    #[test]
+    fn settings_are_told_as_old_and_new_value() {
+        assert_eq!(
+            told(
+                "[buildsequencer]\nlogsize: 1K\nspew: yes\nlogfile: x",
+                "[buildsequencer]\nstatefile: /s\ncontrolsocket: none",
+            ),
+            [
+                "Changed logfile: x -> -",
+                "Changed spew: true -> false",
+                "Changed logsize: 1024 -> 1000000",
+                "Changed statefile: none -> /s",
+                "Changed controlsocket: /run/buildd-sequencer/control.sock -> none",
+            ]
+        );
+        assert_eq!(
+            told("", "startdelay: 5\nmailproblemsto: - a@x\nmailinterval: 1h"),
+            [
+                "Changed job b: startdelay none -> 5, mailproblemsto none -> - a@x, mailinterval none -> 3600"
+            ]
+        );
+    }
+
+    #[test]
+    fn changed_recipients_are_a_new_list_of_targets() {
+        let targets = "[buildsequencer]\nmailproblemsto: a@x\n  -";
+        assert_eq!(
+            told("", targets),
+            ["Mailer targets set to:", "   ... a@x", "   ... -"]
+        );
+        assert_eq!(told(targets, ""), ["Mailer targets set to:", "   ... -"]);
+    }
+
+    #[test]
+    fn the_default_stuckafter_set_by_hand_is_a_change() {
+        assert_eq!(
+            told("", "stuckafter: 1h"),
+            ["Changed job b: stuckafter none -> 3600"]
+        );
+        assert_eq!(
+            told("stuckafter: 3600", "stuckafter: none"),
+            ["Changed job b: stuckafter 3600 -> none"]
+        );
+    }
+
+    #[test]
+    fn a_command_of_several_lines_is_told_on_one() {
+        assert_eq!(
+            told("", "command: sh -c '\n  a\n  b'"),
+            [r"Changed job b: command y -> sh -c '\na\nb'"]
+        );
+    }
 }

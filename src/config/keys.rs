@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::values::{address, addresses, boolean, command, count, duration, size};
+use super::values::{address, addresses, boolean, command, count, duration, path, size};
 use super::{Config, ControlSocket, Job, Settings};
 use crate::text::seconds;
 
@@ -63,12 +63,15 @@ fn put_some<V>(
     Ok(())
 }
 
-fn path(value: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(value))
-}
-
+/// Nobody but the log is the same as nobody.
 fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
-    addresses(value).map(Rc::from)
+    let targets = addresses(value)?;
+    let log_only = targets.iter().all(|target| &**target == "-");
+    Ok(if log_only {
+        Rc::new([])
+    } else {
+        targets.into()
+    })
 }
 
 fn show_path(path: Option<&PathBuf>) -> String {
@@ -176,7 +179,7 @@ pub const SEQUENCER: [Key<Config>; 14] = [
             put(
                 &mut c.controlsocket,
                 v,
-                |at| Ok(ControlSocket::At(at.into())),
+                |at| path(at).map(ControlSocket::At),
                 ControlSocket::Off,
             )
         },
@@ -257,7 +260,11 @@ pub const JOB: [Key<Job>; 12] = [
             of(j).stuckafter_by_hand = v.is_some();
             Ok(())
         },
-        show: |j| seconds(j.settings.stuckafter),
+        // Set by hand, the default value means more.
+        show: |j| match j.settings.stuckafter_by_hand {
+            true => seconds(j.settings.stuckafter),
+            false => "none".to_string(),
+        },
     },
     Key {
         name: "startdelay",

@@ -1,6 +1,7 @@
 //! What a value may be: durations, sizes, numbers, booleans, addresses. Pure functions from text to a value or to
 //! a message that says what is wrong and what would be right.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::words;
@@ -8,13 +9,34 @@ use crate::words;
 /// The longest duration: 3650 days.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
 
+/// A value in a message: in quotes, on one line, and not longer than a line.
+pub fn shown(value: &str) -> String {
+    let mut rest = value.chars();
+    let start: String = rest.by_ref().take(60).flat_map(escaped).collect();
+    let more = if rest.next().is_some() { "..." } else { "" };
+    format!("'{start}{more}'")
+}
+
+/// A value on one line, whole.
+pub fn on_one_line(value: &str) -> String {
+    value.chars().flat_map(escaped).collect()
+}
+
+/// What could change the line, made visible.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let plain = (!c.is_control()).then_some(c);
+    let escape = c.is_control().then(|| c.escape_debug());
+    plain.into_iter().chain(escape.into_iter().flatten())
+}
+
 /// `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
 pub fn boolean(value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(format!(
-            "'{value}' is not a boolean: true/false, yes/no, on/off or 1/0"
+            "{} is not a boolean: true/false, yes/no, on/off or 1/0",
+            shown(value)
         )),
     }
 }
@@ -38,13 +60,11 @@ pub fn duration(value: &str) -> Result<Duration, String> {
     if !is_number(whole) {
         return Err(not_a_duration(value));
     }
-    let too_long = || format!("'{value}' is too long: a duration is at most 3650d");
+    let too_long = || format!("{} is too long: a duration is at most 3650d", shown(value));
     let whole: u64 = whole.parse().map_err(|_| too_long())?;
-    let fraction = nanoseconds(fraction, unit)
-        .ok_or_else(|| format!("'{value}' is finer than a nanosecond"))?;
     let nanoseconds = whole
         .checked_mul(unit)
-        .and_then(|n| n.checked_add(fraction))
+        .and_then(|n| n.checked_add(nanoseconds(fraction, unit)))
         .ok_or_else(too_long)?;
     let duration = Duration::from_nanos(nanoseconds);
     if duration > MAX_DURATION {
@@ -54,21 +74,24 @@ pub fn duration(value: &str) -> Result<Duration, String> {
     }
 }
 
-/// The decimal fraction with these digits of a unit of that many nanoseconds; `None` if it is not whole.
-fn nanoseconds(digits: &str, unit: u64) -> Option<u64> {
-    let digits = digits.trim_end_matches('0');
+/// The decimal fraction with these digits of a unit of that many nanoseconds. What is finer than a nanosecond counts
+/// as one, so that no time but zero becomes zero.
+fn nanoseconds(digits: &str, unit: u64) -> u64 {
+    const PLACES: usize = 18;
     if digits.is_empty() {
-        return Some(0);
+        return 0;
     }
-    // A unit has at most 18 factors of ten and two, so more digits than that cannot come out even.
-    let scale = 10_u128.checked_pow(u32::try_from(digits.len()).ok().filter(|n| *n <= 18)?)?;
-    let scaled = digits.parse::<u128>().ok()?.checked_mul(u128::from(unit))?;
-    (scaled % scale == 0).then(|| u64::try_from(scaled / scale).ok())?
+    let (first, rest) = digits.split_at(digits.len().min(PLACES));
+    let first: u128 = format!("{first:0<PLACES$}").parse().unwrap_or(0);
+    let rest = rest.bytes().any(|digit| digit != b'0');
+    let scaled = first * u128::from(unit) + u128::from(rest);
+    u64::try_from(scaled.div_ceil(10_u128.pow(18))).unwrap_or(unit)
 }
 
 fn not_a_duration(value: &str) -> String {
     format!(
-        "'{value}' is not a duration: seconds as in 5 or 0.25, or with a unit (ms, s, m, h, d) as in 15m"
+        "{} is not a duration: seconds as in 5 or 0.25, or with a unit (ms, s, m, h, d) as in 15m",
+        shown(value)
     )
 }
 
@@ -82,28 +105,40 @@ pub fn size(value: &str) -> Result<u64, String> {
     };
     if !is_number(digits) {
         return Err(format!(
-            "'{value}' is not a size: bytes as in 65536, or with K, M or G as in 64K"
+            "{} is not a size: bytes as in 65536, or with K, M or G as in 64K",
+            shown(value)
         ));
     }
     let bytes = digits
         .parse::<u64>()
         .ok()
         .and_then(|n| n.checked_mul(1 << shift));
-    bytes.ok_or_else(|| format!("'{value}' is too large a size"))
+    bytes.ok_or_else(|| format!("{} is too large a size", shown(value)))
 }
 
 /// A whole number.
 pub fn count(value: &str) -> Result<u32, String> {
     if !is_number(value) {
-        return Err(format!("'{value}' is not a whole number"));
+        return Err(format!("{} is not a whole number", shown(value)));
     }
     value
         .parse()
-        .map_err(|_| format!("'{value}' is too large a number"))
+        .map_err(|_| format!("{} is too large a number", shown(value)))
 }
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The path of a file.
+pub fn path(value: &str) -> Result<PathBuf, String> {
+    if value.contains('\n') {
+        return Err(format!(
+            "{} is not a path: it has more than one line",
+            shown(value)
+        ));
+    }
+    Ok(PathBuf::from(value))
 }
 
 /// One mail address, as it becomes an argument of sendmail and a header.
@@ -117,10 +152,7 @@ pub fn address(value: &str) -> Result<Box<str>, String> {
     } else {
         return Ok(value.into());
     };
-    Err(format!(
-        "bad address '{}': it {fault}",
-        value.escape_debug()
-    ))
+    Err(format!("bad address {}: it {fault}", shown(value)))
 }
 
 /// Addresses with white space between them; `-` is the log.
@@ -198,17 +230,34 @@ mod tests {
                 "{value}"
             );
         }
-        for value in [
-            "0.0000000001",
-            "0.1234567891234567891234567891234567891234567",
+    }
+
+    #[test]
+    fn what_is_finer_than_a_nanosecond_is_rounded_up() {
+        for (value, printed) in [
+            ("0.3333333333333", "0.333333334"),
+            ("0.0000000001", "0.000000001"),
+            ("0.0000000000000000000000000000000001d", "0.000000001"),
+            ("0.1000000000000000000000000000000000", "0.1"),
+            ("0.9999999999", "1"),
         ] {
-            assert!(
-                duration(value)
-                    .unwrap_err()
-                    .contains("finer than a nanosecond"),
+            assert_eq!(
+                duration(value).map(seconds).as_deref(),
+                Ok(printed),
                 "{value}"
             );
         }
+        assert!(duration("3650.0000000000000000001d").is_err());
+        assert!(duration("3650.0000000000000000000d").is_ok());
+    }
+
+    #[test]
+    fn a_value_in_a_message_is_short_and_on_one_line() {
+        assert_eq!(shown("it's \"x\" \\ é"), "'it's \"x\" \\ é'");
+        assert_eq!(shown("a\nb\tc\u{7f}"), "'a\\nb\\tc\\u{7f}'");
+        assert_eq!(shown(&"x".repeat(60)), format!("'{}'", "x".repeat(60)));
+        assert_eq!(shown(&"x".repeat(61)), format!("'{}...'", "x".repeat(60)));
+        assert!(path("a\nb").unwrap_err().contains("more than one line"));
     }
 
     #[test]

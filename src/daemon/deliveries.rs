@@ -50,7 +50,7 @@ impl Daemon {
         };
         for target in targets {
             if &*target == "-" {
-                self.say_bytes(level, &report.log_text("-", 0));
+                self.say_report(level, report.log_parts("-", 0));
                 continue;
             }
             self.say(Level::Info, &format!("Mailing report to: {target}"));
@@ -60,15 +60,20 @@ impl Daemon {
         }
     }
 
+    fn say_report(&mut self, level: Level, (headers, body): (String, &[u8])) {
+        self.say_parts(level, &[headers.as_bytes(), body]);
+    }
+
     /// A report that left the queue unsent goes to the log whole, once, and its job's next failure is mailed.
     pub(super) fn not_mailed(&mut self, dropped: &Dropped, why: &str) {
+        self.counters.mails_given_up += 1;
         if !dropped.logged {
             let to = &dropped.unsent.to;
             self.say(
                 Level::Error,
                 &format!("Mail to {to} was not sent: {why}, the report follows"),
             );
-            self.say_bytes(Level::Error, &dropped.unsent.log_text());
+            self.say_report(Level::Error, dropped.unsent.log_parts());
         }
         self.forget_mailed(&dropped.unsent.report);
     }
@@ -219,19 +224,26 @@ impl Daemon {
     }
 
     fn delivery_over(&mut self, result: Result<(), Failure>, now: Instant) {
-        match self.queue.finished(result, now) {
+        match &result {
+            Ok(()) => self.counters.mails_sent += 1,
+            Err(_) => self.counters.mail_tries_failed += 1,
+        }
+        let verdict = self.queue.finished(result, now);
+        self.changed();
+        match verdict {
             None => {}
             Some(Verdict::Sent) => self.spew(|| "sendmail took the message".to_string()),
             Some(Verdict::Retry { line, log, .. }) => {
                 self.say(Level::Warning, &line);
                 if let Some(unsent) = log {
-                    self.say_bytes(Level::Error, &unsent.log_text());
+                    self.say_report(Level::Error, unsent.log_parts());
                 }
             }
             Some(Verdict::GaveUp { line, dropped }) => {
                 self.say(Level::Error, &line);
+                self.counters.mails_given_up += 1;
                 if !dropped.logged {
-                    self.say_bytes(Level::Error, &dropped.unsent.log_text());
+                    self.say_report(Level::Error, dropped.unsent.log_parts());
                 }
                 self.forget_mailed(&dropped.unsent.report);
             }

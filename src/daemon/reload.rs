@@ -1,71 +1,87 @@
 //! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Fault, Loaded};
 use crate::log::{Level, Rotation};
 use crate::record::Record;
 
 impl Daemon {
-    pub(super) fn reload(&mut self, now: Instant) {
+    pub(super) fn hangup(&mut self, now: Instant) {
         self.say(Level::Info, "Received SIGHUP, reloading configuration.");
-        if self.phase != Phase::Working {
-            self.say(
-                Level::Warning,
-                "The daemon stops; the configuration stays as it is.",
-            );
-            return;
-        }
-        match config::load(&self.source.path, &self.source.from) {
-            Err(faults) => {
-                for fault in &faults {
-                    self.say(Level::Error, &fault.to_string());
-                }
-                let count = faults.len();
-                let faults = if count == 1 { "fault" } else { "faults" };
-                self.say(
-                    Level::Error,
-                    &format!("Configuration not reloaded: {count} {faults}, nothing has changed."),
-                );
+        // What is to be told has been logged.
+        let _ = self.reload(now);
+    }
+
+    /// Reads the configuration again; returns the lines that were logged: what has changed, or (`Err`) why nothing
+    /// has.
+    pub(super) fn reload(&mut self, now: Instant) -> Result<Vec<String>, Vec<String>> {
+        self.supervisor.reloading(now);
+        let result = if self.phase == Phase::Working {
+            config::load(&self.source.path, &self.source.from).map_err(refusal)
+        } else {
+            Err(vec![
+                "Configuration not reloaded: the daemon stops.".to_string(),
+            ])
+        };
+        self.counters.last_reload = Some((result.is_ok(), SystemTime::now()));
+        let result = match result {
+            Ok(loaded) => {
+                self.counters.reloads_done += 1;
+                Ok(self.adopt(loaded, now))
             }
-            Ok(loaded) => self.adopt(loaded.config, now),
-        }
+            Err(lines) => {
+                self.counters.reloads_refused += 1;
+                for line in &lines {
+                    self.say(Level::Error, line);
+                }
+                Err(lines)
+            }
+        };
+        self.changed();
+        self.supervisor.ready(now);
+        result
     }
 
     /// Takes a sound configuration over and says what is different.
-    fn adopt(&mut self, new: Config, now: Instant) {
-        let lines = config::diff::difference(&self.config, &new).lines;
-        let old = std::mem::replace(&mut self.config, new);
+    fn adopt(&mut self, loaded: Loaded, now: Instant) -> Vec<String> {
+        let mut lines = config::diff::difference(&self.config, &loaded.config).lines;
+        let old = std::mem::replace(&mut self.config, loaded.config);
+        self.configured = SystemTime::now();
         self.carry_over(&old, now);
         if lines.is_empty() {
-            self.say(Level::Info, "Configuration reloaded: nothing has changed.");
+            lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
-        for line in lines {
-            self.say(Level::Info, &line);
+        for warning in loaded.warnings {
+            self.say(Level::Warning, &warning.to_string());
         }
-        self.follow_log(old.logfile);
+        for line in &lines {
+            self.say(Level::Info, line);
+        }
+        self.follow_log();
+        lines.extend(self.move_control());
+        self.open_files();
+        self.dismiss_waiters(now);
+        lines
     }
 
-    /// Takes on other limits of the log, and its new place unless the command line has named one.
-    fn follow_log(&mut self, old: Option<PathBuf>) {
+    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be.
+    fn follow_log(&mut self) {
         self.log.set_rotation(Rotation {
             size: self.config.logsize,
             keep: self.config.logkeep,
         });
-        if self.source.logfile.is_some() || self.config.logfile == old {
+        let path = self.source.log_path(&self.config);
+        if path.as_deref() == self.log.path() {
             return;
         }
         self.log.flush(Instant::now(), SystemTime::now());
-        match self.log.move_to(self.config.logfile.as_deref()) {
+        match self.log.move_to(path.as_deref()) {
             Ok(()) => self.watch_log(),
-            Err(error) => {
-                self.say(Level::Error, &error);
-                // So that the next reload tries again.
-                self.config.logfile = old;
-            }
+            Err(error) => self.say(Level::Error, &error),
         }
     }
 
@@ -95,6 +111,14 @@ impl Daemon {
                     .unwrap_or_default()
             })
             .collect();
+        for (job, place) in self.config.jobs.iter_mut().zip(&from) {
+            if let Some(place) = *place
+                && old.jobs[place] == *job
+            {
+                // The old one stays, so that the new ones' memory is given back in one piece.
+                *job = Rc::clone(&old.jobs[place]);
+            }
+        }
         let jobs = self.config.jobs.iter().zip(&from).map(|(job, place)| {
             (
                 place.map(|place| (place, delays(&old.jobs[place]))),
@@ -112,4 +136,18 @@ impl Daemon {
             Some((is, due))
         });
     }
+}
+
+/// The lines that refuse a configuration.
+fn refusal(faults: Vec<Fault>) -> Vec<String> {
+    let word = if faults.len() == 1 { "fault" } else { "faults" };
+    let last = format!(
+        "Configuration not reloaded: {} {word}, nothing has changed.",
+        faults.len()
+    );
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .chain([last])
+        .collect()
 }

@@ -1,24 +1,22 @@
-//! One run at a time: started, read, stopped, and turned into log lines, a record and a report.
+//! One run at a time: started, read, stopped, and turned into log lines and a record.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::event::Event;
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays};
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays, say};
 use crate::config::Job;
 use crate::life::{Action, Exit, Life, Why};
 use crate::log::Level;
 use crate::outcome::{Cause, Outcome, Verdict};
 use crate::output::{Capture, LineSplitter};
 use crate::process::{self, SpawnError};
-use crate::report::{self, Origin, Report};
-use crate::text::seconds;
-use crate::throttle::Decision;
 
 /// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
 const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
@@ -40,7 +38,8 @@ pub struct Run {
     pub life: Life,
     stdout: Stream,
     stderr: Stream,
-    stuck_reported: bool,
+    /// Whether it has been reported as stuck, which is done once.
+    pub(super) stuck_reported: bool,
 }
 
 /// One of a run's outputs on its way to log and mail.
@@ -51,17 +50,29 @@ struct Stream {
     lines: Option<LineSplitter>,
     /// The pipe was left before it was empty, for the sake of others; no event will tell of the rest.
     more: bool,
+    /// Nobody is left to write to it, as far as is known: no event will tell of the end either.
+    hung_up: bool,
 }
 
 /// What is left of a run that has ended.
-struct Ended {
-    place: Option<usize>,
-    job: Rc<Job>,
-    outcome: Outcome,
-    wall: SystemTime,
-    took: Duration,
-    stdout: Capture,
-    stderr: Capture,
+pub(super) struct Ended {
+    pub(super) place: Option<usize>,
+    pub(super) job: Rc<Job>,
+    pub(super) outcome: Outcome,
+    pub(super) wall: SystemTime,
+    pub(super) took: Duration,
+    pub(super) stdout: Capture,
+    pub(super) stderr: Capture,
+}
+
+impl Run {
+    fn stream(&mut self, token: Token) -> &mut Stream {
+        if token == JOB_STDOUT {
+            &mut self.stdout
+        } else {
+            &mut self.stderr
+        }
+    }
 }
 
 impl Stream {
@@ -73,6 +84,7 @@ impl Stream {
             capture: Capture::new(job.settings.maxoutput),
             lines: job.settings.livelog.then(LineSplitter::new),
             more: false,
+            hung_up: false,
         })
     }
 }
@@ -85,6 +97,7 @@ impl Daemon {
         let wall = SystemTime::now();
         let late = self.schedule.begin(place, now);
         self.records[place].began(wall, late);
+        self.waiters_run_begins(&job.name);
         self.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
@@ -102,6 +115,7 @@ impl Daemon {
                     stuck_reported: false,
                 };
                 self.run = Some(run);
+                self.changed();
             }
             Err(error) => {
                 let why = error.to_string();
@@ -130,7 +144,7 @@ impl Daemon {
         }
     }
 
-    fn spawn_run(&self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
+    fn spawn_run(&mut self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
         let started = self.spawner.job(&job.argv())?;
         let registry = self.poll.registry();
         let stdout = Stream::open(started.stdout, JOB_STDOUT, job, registry);
@@ -145,17 +159,24 @@ impl Daemon {
         }
     }
 
-    /// Reads what one of the run's pipes holds, within bounds.
-    pub(super) fn read_run(&mut self, token: Token) {
+    /// An event of one of the run's pipes.
+    pub(super) fn run_event(&mut self, event: &Event) {
+        let token = event.token();
         let Some(run) = &mut self.run else { return };
-        let stream = if token == JOB_STDOUT {
-            &mut run.stdout
-        } else {
-            &mut run.stderr
-        };
+        run.stream(token).hung_up |= event.is_read_closed();
+        self.read_run(token);
+    }
+
+    /// Reads what one of the run's pipes holds, within bounds.
+    fn read_run(&mut self, token: Token) {
+        let Some(run) = &mut self.run else { return };
+        let job = Rc::clone(&run.job);
+        let name = job.name.as_bytes();
+        let stream = run.stream(token);
         let Some(pipe) = &mut stream.pipe else { return };
         stream.more = false;
-        let mut live = Vec::new();
+        // Logged as they are cut: a turn's lines are too many to be kept.
+        let mut live = |line: &[u8]| say(&mut self.log, Level::Info, &[name, b": ", line]);
         let mut closed = false;
         for turn in 0.. {
             if turn == READS_PER_TURN {
@@ -167,9 +188,12 @@ impl Daemon {
                 Ok(n) => {
                     stream.capture.push(&self.buffer[..n]);
                     if let Some(lines) = &mut stream.lines {
-                        lines.push(&self.buffer[..n], |line| live.push(line.to_vec()));
+                        lines.push(&self.buffer[..n], &mut live);
                     }
-                    continue;
+                    // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
+                    if n == self.buffer.len() || stream.hung_up {
+                        continue;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
@@ -178,22 +202,20 @@ impl Daemon {
         }
         if closed {
             if let Some(lines) = &mut stream.lines {
-                lines.finish(|line| live.push(line.to_vec()));
+                lines.finish(&mut live);
             }
             stream.pipe = None;
             run.life.pipe_closed();
         }
-        self.log_live(live);
     }
 
-    fn log_live(&mut self, lines: Vec<Vec<u8>>) {
-        let Some(job) = self.run.as_ref().map(|run| Rc::clone(&run.job)) else {
-            return;
-        };
-        for line in lines {
-            let mut message = format!("{}: ", job.name).into_bytes();
-            message.extend_from_slice(&line);
-            self.say_bytes(Level::Info, &message);
+    /// Reads both pipes until they are empty, also where no event said that there is more.
+    fn read_to_the_end(&mut self) {
+        for token in [JOB_STDOUT, JOB_STDERR] {
+            if let Some(run) = &mut self.run {
+                run.stream(token).hung_up = true;
+            }
+            self.read_run(token);
         }
     }
 
@@ -202,8 +224,7 @@ impl Daemon {
             run.life.reaped(exit, now);
         }
         // Its end of the pipes has just been closed: reading now saves a turn.
-        self.read_run(JOB_STDOUT);
-        self.read_run(JOB_STDERR);
+        self.read_to_the_end();
         self.spew(|| format!("Reaped the run's process: {exit:?}"));
     }
 
@@ -250,8 +271,7 @@ impl Daemon {
     pub(super) fn end_run(&mut self, pipes_kept: bool, now: Instant) {
         // What a pipe that is about to be closed still holds belongs to the run.
         if pipes_kept {
-            self.read_run(JOB_STDOUT);
-            self.read_run(JOB_STDERR);
+            self.read_to_the_end();
         }
         let Some(run) = self.run.take() else { return };
         if pipes_kept {
@@ -300,6 +320,13 @@ impl Daemon {
             self.records[place].ended(SystemTime::now(), ended.took, &ended.outcome, left_out);
             self.reschedule(place, &ended.outcome, now);
         }
+        if self.is_waited_for(&ended.job.name) {
+            let mut output = Vec::new();
+            ended.stdout.append_to(&mut output);
+            ended.stderr.append_to(&mut output);
+            self.waiters_run_ended(&ended.job.name, ended.outcome.code, &output, now);
+        }
+        self.changed();
         match verdict {
             Verdict::Failure => self.report_failure(ended, now),
             Verdict::Success => self.report_recovery(&ended, now),
@@ -325,60 +352,9 @@ impl Daemon {
     }
 
     fn log_output(&mut self, heading: &[u8], output: &Capture) {
-        let mut message = heading.to_vec();
-        output.append_to(&mut message);
-        message.push(b'\n');
-        self.say_bytes(Level::Info, &message);
-    }
-
-    fn report_failure(&mut self, ended: Ended, now: Instant) {
-        let job = &ended.job;
-        let interval = self.config.mail_interval(job);
-        let wall = SystemTime::now();
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
-        let decision = throttle.map_or(Decision::Mail(None), |throttle| {
-            throttle.failed(&ended.outcome.word(), interval, now, wall)
-        });
-        let Decision::Mail(repeat) = decision else {
-            self.spew(|| {
-                format!(
-                    "Not mailing: {} was mailed for this within its mailinterval",
-                    job.name
-                )
-            });
-            return;
-        };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
-        let failed = report::Failed {
-            outcome: &ended.outcome,
-            repeat,
-            stdout: ended.stdout.into_bytes(),
-            stderr: ended.stderr.into_bytes(),
-        };
-        let report = Report::failure(&run, failed, &self.origin(wall));
-        self.send_report(Rc::new(report), job, Level::Warning, now);
-    }
-
-    fn report_recovery(&mut self, ended: &Ended, now: Instant) {
-        let job = &ended.job;
-        let interval = self.config.mail_interval(job);
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
-        let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
-            return;
-        };
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: ended.wall,
-            took: ended.took,
-        };
-        let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
-        self.send_report(Rc::new(report), job, Level::Info, now);
+        let gap = output.gap();
+        let [first, gap, older, newer] = output.parts(&gap);
+        self.say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
     /// When the run will have to be called stuck: past its `stuckafter`, as soon as another job waits.
@@ -402,65 +378,6 @@ impl Daemon {
                 stuck.max(next.due)
             }
         })
-    }
-
-    fn report_stuck(&mut self, now: Instant) {
-        let Some(run) = &mut self.run else { return };
-        run.stuck_reported = true;
-        let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
-        let who = self.who_waits(now);
-        let after = seconds(job.settings.stuckafter);
-        self.say(
-            Level::Error,
-            &format!(
-                "Job {} still running after {after} seconds (pid {pid}), {who}",
-                job.name
-            ),
-        );
-        let took = now.saturating_duration_since(started);
-        let run = report::Run {
-            job: &job.name,
-            command: &job.command,
-            started: wall,
-            took,
-        };
-        let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
-        let report = Report::stuck(
-            &run,
-            job.settings.stuckafter,
-            pid,
-            &who,
-            &self.origin(SystemTime::now()),
-        );
-        self.send_report(Rc::new(report), &job, Level::Error, now);
-    }
-
-    /// `3 jobs wait, queue_builder longest (3540 seconds)`
-    fn who_waits(&self, now: Instant) -> String {
-        let mut waiting = self.schedule.waiting(now);
-        let Some((longest, time)) = waiting.next() else {
-            return "no job waits".to_string();
-        };
-        let jobs = match waiting.count() {
-            0 => "1 job waits".to_string(),
-            others => format!("{} jobs wait", others + 1),
-        };
-        format!(
-            "{jobs}, {} longest ({} seconds)",
-            self.config.jobs[longest].name,
-            time.as_secs()
-        )
-    }
-
-    fn origin(&mut self, now: SystemTime) -> Origin<'_> {
-        self.reports += 1;
-        Origin {
-            from: &self.config.fromaddress,
-            host: &self.host,
-            pid: std::process::id(),
-            number: self.reports,
-            now,
-        }
     }
 
     /// Stops the run under way, if there is one.

@@ -43,6 +43,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Working => "working",
+            Phase::Draining | Phase::Mailing { until: None } => "draining",
+            _ => "stopping",
+        }
+    }
+
     /// Whether jobs may be started.
     pub fn starts_jobs(self) -> bool {
         self == Phase::Working
@@ -64,6 +73,7 @@ impl Daemon {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
                 self.say(Level::Info, &format!("Received {signal}, shutting down."));
+                self.supervisor.stopping(now);
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
                         until: Some(now + MAIL_TIME),
@@ -90,10 +100,11 @@ impl Daemon {
             }
             Phase::Over => {}
         }
+        self.dismiss_waiters(now);
     }
 
     /// SIGQUIT: the running job ends in its own time.
-    pub(super) fn drain(&mut self, _now: Instant) {
+    pub(super) fn drain(&mut self, now: Instant) {
         if self.phase == Phase::Working {
             let line = match &self.run {
                 Some(run) => format!(
@@ -103,7 +114,9 @@ impl Daemon {
                 None => "Received SIGQUIT, draining: no job runs.".to_string(),
             };
             self.say(Level::Info, &line);
+            self.supervisor.stopping(now);
             self.phase = Phase::Draining;
+            self.dismiss_waiters(now);
         }
     }
 
@@ -164,6 +177,9 @@ impl Daemon {
         for dropped in self.queue.drain() {
             self.not_mailed(&dropped, "the daemon stops");
         }
+        // After the mail: the state says which failures still have to be mailed.
+        self.close_files();
+        self.control.close();
         self.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {
             Some(since) => LOG_TIME.saturating_sub(since.elapsed()),

@@ -9,8 +9,10 @@
     reason = "a test may"
 )]
 
+pub mod socket;
+
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -447,9 +449,17 @@ impl<'a> Daemon<'a> {
 
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .map(Iterator::count)
-            .unwrap_or(0)
+        self.descriptor_numbers().len()
+    }
+
+    pub fn descriptor_numbers(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fd", self.pid())) else {
+            return Vec::new();
+        };
+        let number = |name: OsString| name.to_str()?.parse().ok();
+        entries
+            .filter_map(|entry| number(entry.ok()?.file_name()))
+            .collect()
     }
 }
 

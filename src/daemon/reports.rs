@@ -1,0 +1,102 @@
+//! What is told of a run beside its log lines: reports of failures, recoveries and stuck runs, as far as
+//! `mailinterval` lets them through. How a report is delivered is not its business.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Daemon;
+use super::runs::Ended;
+use crate::config::Job;
+use crate::log::Level;
+use crate::report::{self, Origin, Report};
+use crate::text::seconds;
+use crate::throttle::Decision;
+
+impl Daemon {
+    pub(super) fn report_failure(&mut self, ended: Ended, now: Instant) {
+        let job = &ended.job;
+        let interval = self.config.mail_interval(job);
+        let wall = SystemTime::now();
+        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
+        let decision = throttle.map_or(Decision::Mail(None), |throttle| {
+            throttle.failed(&ended.outcome.word(), interval, now, wall)
+        });
+        let Decision::Mail(repeat) = decision else {
+            self.spew(|| {
+                format!(
+                    "Not mailing: {} was mailed for this within its mailinterval",
+                    job.name
+                )
+            });
+            return;
+        };
+        let run = about(job, ended.wall, ended.took);
+        let failed = report::Failed {
+            outcome: &ended.outcome,
+            repeat,
+            stdout: ended.stdout.into_bytes(),
+            stderr: ended.stderr.into_bytes(),
+        };
+        let report = Report::failure(&run, failed, &self.origin(wall));
+        self.send_report(Rc::new(report), job, Level::Warning, now);
+    }
+
+    pub(super) fn report_recovery(&mut self, ended: &Ended, now: Instant) {
+        let job = &ended.job;
+        let interval = self.config.mail_interval(job);
+        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
+        let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
+            return;
+        };
+        let run = about(job, ended.wall, ended.took);
+        let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
+        self.send_report(Rc::new(report), job, Level::Info, now);
+    }
+
+    pub(super) fn report_stuck(&mut self, now: Instant) {
+        let Some(run) = &mut self.run else { return };
+        run.stuck_reported = true;
+        let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
+        let who = self.view(now).who_waits();
+        let after = seconds(job.settings.stuckafter);
+        self.say(
+            Level::Error,
+            &format!(
+                "Job {} still running after {after} seconds (pid {pid}), {who}",
+                job.name
+            ),
+        );
+        let run = about(&job, wall, now.saturating_duration_since(started));
+        let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
+        let report = Report::stuck(
+            &run,
+            job.settings.stuckafter,
+            pid,
+            &who,
+            &self.origin(SystemTime::now()),
+        );
+        self.send_report(Rc::new(report), &job, Level::Error, now);
+        self.changed();
+    }
+
+    fn origin(&mut self, now: SystemTime) -> Origin<'_> {
+        self.reports += 1;
+        Origin {
+            from: &self.config.fromaddress,
+            host: &self.host,
+            pid: std::process::id(),
+            number: self.reports,
+            now,
+        }
+    }
+}
+
+/// A run of `job`, as a report describes it.
+fn about(job: &Job, started: SystemTime, took: Duration) -> report::Run<'_> {
+    report::Run {
+        job: &job.name,
+        command: &job.command,
+        started,
+        took,
+    }
+}

@@ -1,0 +1,135 @@
+//! `--daemon`: the program runs itself again in the background, and the parent ends when that daemon is up, with
+//! its errors and its exit status. Nothing of the daemon's own start is done here.
+//!
+//! fork(2) without exec has no safe interface; running `/proc/self/exe` again does the same for a program that
+//! has done nothing yet. The daemon's standard input is a pipe to the parent until it reports.
+
+use std::env;
+use std::ffi::{CString, NulError, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{self, Pid};
+
+use crate::cli::exit;
+use crate::process::{error_text, system_text};
+
+/// Tells the second run that it is one, by its parent's process id.
+pub const MARK: &str = "BUILDD_SEQUENCER_DETACHING";
+
+/// The program that runs, whatever its name has come to mean since.
+const ITSELF: &str = "/proc/self/exe";
+
+/// What the daemon writes once it is up.
+const UP: u8 = b'+';
+
+/// Starts the daemon and waits until it is up: `Ok` with the exit status for the parent, which has nothing to say
+/// then, because the daemon has.
+pub fn start() -> Result<u8, String> {
+    let refused = |what: &str, errno| format!("cannot {what}: {}", system_text(errno));
+    let (ready, daemons_end) =
+        unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| refused("create a pipe", e))?;
+    let daemon =
+        run_itself(&daemons_end).map_err(|e| refused("detach by running /proc/self/exe", e))?;
+    drop(daemons_end);
+    let mut answer = [0];
+    if File::from(ready).read_exact(&mut answer).is_ok() && answer == [UP] {
+        return Ok(exit::OK);
+    }
+    match waitpid(daemon, None) {
+        Ok(WaitStatus::Exited(_, code)) => Ok(u8::try_from(code).unwrap_or(exit::FAILURE)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Err(format!(
+            "the daemon was killed by {signal} before it was up"
+        )),
+        Ok(_) => Ok(exit::FAILURE),
+        Err(errno) => Err(refused("wait for the daemon", errno)),
+    }
+}
+
+fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    actions.add_dup2(stdin.as_raw_fd(), 0)?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    // A SIGHUP that comes before the daemon's own first act waits for it.
+    let mut blocked = SigSet::thread_get_mask()?;
+    blocked.add(Signal::SIGHUP);
+    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
+    attributes.set_sigmask(&blocked)?;
+    let arguments: Result<Vec<CString>, NulError> = env::args_os().map(c_string).collect();
+    let mark = (OsString::from(MARK), std::process::id().to_string().into());
+    let environment: Result<Vec<CString>, NulError> = env::vars_os()
+        .filter(|(name, _)| name != MARK)
+        .chain([mark])
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            c_string(name)
+        })
+        .collect();
+    posix_spawn(
+        ITSELF,
+        &actions,
+        &attributes,
+        &arguments.map_err(|_| Errno::EINVAL)?,
+        &environment.map_err(|_| Errno::EINVAL)?,
+    )
+}
+
+fn c_string(text: OsString) -> Result<CString, NulError> {
+    CString::new(text.into_vec())
+}
+
+/// Whether this is the second run.
+pub fn is_detaching() -> bool {
+    env::var(MARK).is_ok_and(|parent| parent == unistd::getppid().to_string())
+}
+
+/// The daemon's side: leaves the parent's session, and reports when all is well.
+#[derive(Debug)]
+pub struct Detaching {
+    parent: File,
+}
+
+impl Detaching {
+    /// Leaves the parent's session; `None` if there is no parent to report to.
+    pub fn begin() -> Result<Option<Detaching>, String> {
+        if !is_detaching() {
+            return Ok(None);
+        }
+        unistd::setsid()
+            .map_err(|e| format!("cannot leave the parent's session: {}", system_text(e)))?;
+        let parent: OwnedFd = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|e| format!("cannot keep the pipe to the parent: {}", error_text(&e)))?;
+        Ok(Some(Detaching {
+            parent: File::from(parent),
+        }))
+    }
+
+    /// Lets go of what is left of the parent's terminal and reports to the parent, which ends.
+    pub fn finish(mut self) -> Result<(), String> {
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(|e| {
+                let why = error_text(&e);
+                format!("cannot let go of the terminal: cannot open '/dev/null': {why}")
+            })?;
+        unistd::dup2_stdin(&null)
+            .and_then(|()| unistd::dup2_stdout(&null))
+            .and_then(|()| unistd::dup2_stderr(&null))
+            .map_err(|e| format!("cannot let go of the terminal: {}", system_text(e)))?;
+        // A parent that has gone does not want to know.
+        let _ = self.parent.write_all(&[UP]);
+        Ok(())
+    }
+}

@@ -1,0 +1,546 @@
+//! The state of the daemon as it is shown, in one place for all who show it: the status table, JSON, metrics,
+//! the health check and the line that a supervisor sees. Pure: a view borrows the daemon's state at a moment.
+
+pub mod json;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod made;
+pub mod metrics;
+pub mod table;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::{Config, Job};
+use crate::mail::Queue;
+use crate::record::{Last, Record};
+use crate::schedule::{Schedule, Timing};
+use crate::text::{brief, seconds};
+
+/// How long mail has to fail before the daemon is called unhealthy.
+const MAIL_FAILING_TOO_LONG: Duration = Duration::from_secs(3600);
+
+/// What the daemon counts beside its jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Messages that sendmail took.
+    pub mails_sent: u64,
+    /// Tries that failed.
+    pub mail_tries_failed: u64,
+    /// Messages that went to the log instead.
+    pub mails_given_up: u64,
+    /// Reloads that were adopted.
+    pub reloads_done: u64,
+    /// Reloads that were refused.
+    pub reloads_refused: u64,
+    /// How and when the last reload went.
+    pub last_reload: Option<(bool, SystemTime)>,
+}
+
+/// The run under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// Its job's place in the configuration, unless a reload has removed it.
+    pub place: Option<usize>,
+    /// The job as the run began with it.
+    pub job: &'a Job,
+    /// Process id.
+    pub pid: i32,
+    /// When it began.
+    pub started: Instant,
+    /// When it began, by the wall clock.
+    pub wall: SystemTime,
+}
+
+/// All that is to be shown, at the moment `now`.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The moment.
+    pub now: Instant,
+    /// The same by the wall clock.
+    pub wall: SystemTime,
+    /// When the daemon started.
+    pub started: SystemTime,
+    /// When its configuration was read.
+    pub configured: SystemTime,
+    /// How long it has been up.
+    pub up: Duration,
+    /// `working`, `draining` or `stopping`.
+    pub phase: &'static str,
+    /// This machine's name.
+    pub host: &'a str,
+    /// The configuration.
+    pub config: &'a Config,
+    /// When each job is due.
+    pub schedule: &'a Schedule,
+    /// What is known of each job's runs.
+    pub records: &'a [Record],
+    /// The run under way.
+    pub running: Option<Running<'a>>,
+    /// Mail that waits.
+    pub queue: &'a Queue,
+    /// The daemon's own numbers.
+    pub counters: &'a Counters,
+    /// Log lines that could not be written.
+    pub lines_dropped: u64,
+}
+
+/// What a job is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its run is under way.
+    Running,
+    /// Its run is under way for longer than its `stuckafter`.
+    Stuck,
+    /// It comes next because an operator asked for it.
+    Next,
+    /// It is due and waits for another job's end.
+    Late,
+    /// It is not due yet.
+    Waiting,
+    /// An operator holds it.
+    Paused,
+}
+
+impl State {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Stuck => "STUCK",
+            State::Next => "next",
+            State::Late => "late",
+            State::Waiting => "waiting",
+            State::Paused => "paused",
+        }
+    }
+}
+
+/// One job as it is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// Its past.
+    pub record: &'a Record,
+    /// Its time.
+    pub timing: &'a Timing,
+    /// What it is at.
+    pub state: State,
+}
+
+impl Row<'_> {
+    /// When it is due, if that means anything now.
+    pub fn due(&self) -> Option<Instant> {
+        match self.state {
+            State::Running | State::Stuck | State::Paused => None,
+            State::Next | State::Late | State::Waiting => Some(self.timing.due),
+        }
+    }
+
+    /// How its last run ended.
+    pub fn last(&self) -> Option<&Last> {
+        self.record.last()
+    }
+}
+
+impl<'a> View<'a> {
+    /// The job at a place of the configuration.
+    pub fn row(&self, place: usize) -> Option<Row<'a>> {
+        Some(Row {
+            job: self.config.jobs.get(place)?,
+            record: self.records.get(place)?,
+            timing: self.schedule.timing(place)?,
+            state: self.state(place),
+        })
+    }
+
+    fn state(&self, place: usize) -> State {
+        if self.running.is_some_and(|run| run.place == Some(place)) {
+            return if self.stuck() {
+                State::Stuck
+            } else {
+                State::Running
+            };
+        }
+        if self.schedule.is_requested(place) {
+            return State::Next;
+        }
+        match self.schedule.timing(place) {
+            Some(timing) if timing.paused => State::Paused,
+            Some(timing) if timing.due < self.now && self.running.is_some() => State::Late,
+            _ => State::Waiting,
+        }
+    }
+
+    /// All jobs: the running one, then those that were asked for, then in due order, paused ones last.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+        let view = *self;
+        let running = view.running.and_then(|run| run.place);
+        let requested = view
+            .schedule
+            .requested()
+            .filter(move |place| Some(*place) != running);
+        let in_order = view
+            .schedule
+            .in_order()
+            .filter(move |place| !view.schedule.is_requested(*place));
+        let paused =
+            (0..view.config.jobs.len()).filter(move |place| view.state(*place) == State::Paused);
+        running
+            .into_iter()
+            .chain(requested)
+            .chain(in_order)
+            .chain(paused)
+            .filter_map(move |place| view.row(place))
+    }
+
+    /// Whether the run under way takes longer than its job's `stuckafter`.
+    pub fn stuck(&self) -> bool {
+        self.running.is_some_and(|run| {
+            let limit = run.job.settings.stuckafter;
+            !limit.is_zero() && self.now.saturating_duration_since(run.started) >= limit
+        })
+    }
+
+    /// How long the run under way has taken.
+    pub fn running_for(&self) -> Duration {
+        self.running.map_or(Duration::ZERO, |run| {
+            self.now.saturating_duration_since(run.started)
+        })
+    }
+
+    /// Jobs that wait behind the run under way: how many, which longest, and how long that one.
+    pub fn waiting(&self) -> Option<(usize, &'a Job, Duration)> {
+        self.running?;
+        let waiting = || {
+            let all = self.schedule.waiting(self.now);
+            all.filter(|(_, time)| !time.is_zero())
+        };
+        // Of those that wait equally long, the one that comes first.
+        let (place, time) = waiting().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
+        Some((waiting().count(), self.config.jobs.get(place)?, time))
+    }
+
+    /// The job that a late one or one that was asked for waits for.
+    pub fn behind(&self, row: &Row<'_>) -> Option<&'a str> {
+        let waits = matches!(row.state, State::Late | State::Next);
+        self.running.filter(|_| waits).map(|run| &*run.job.name)
+    }
+
+    /// `3 jobs wait, queue_builder longest (3540 seconds)`
+    pub fn who_waits(&self) -> String {
+        match self.waiting() {
+            None => "no job waits".to_string(),
+            Some((1, job, time)) => format!(
+                "1 job waits, {} longest ({} seconds)",
+                job.name,
+                time.as_secs()
+            ),
+            Some((n, job, time)) => format!(
+                "{n} jobs wait, {} longest ({} seconds)",
+                job.name,
+                time.as_secs()
+            ),
+        }
+    }
+
+    /// An instant by the wall clock.
+    pub fn wall_time(&self, at: Instant) -> SystemTime {
+        match at.checked_duration_since(self.now) {
+            Some(ahead) => self.wall.checked_add(ahead).unwrap_or(self.wall),
+            None => self
+                .wall
+                .checked_sub(self.now.saturating_duration_since(at))
+                .unwrap_or(self.wall),
+        }
+    }
+
+    /// What the daemon does, in one line for its supervisor. It changes only when something happens.
+    pub fn headline(&self) -> String {
+        let doing = match (self.running, self.schedule.next()) {
+            (Some(run), _) => format!("Running {} (pid {})", run.job.name, run.pid),
+            (None, Some(next)) => match self.config.jobs.get(next.job) {
+                Some(job) => format!("Next is {}", job.name),
+                None => "Idle".to_string(),
+            },
+            (None, None) => "All jobs are paused".to_string(),
+        };
+        let stuck = if self.stuck() { ", STUCK" } else { "" };
+        let mail = match self.queue.last_error() {
+            Some(_) if self.queue.len() == 1 => ", 1 mail queued".to_string(),
+            Some(_) => format!(", {} mails queued", self.queue.len()),
+            None => String::new(),
+        };
+        format!("{doing}{stuck}{mail}")
+    }
+
+    /// Whether all is well, in one line: `Err` says what is not.
+    pub fn health(&self) -> Result<String, String> {
+        if let (true, Some(run), Some((n, job, time))) =
+            (self.stuck(), self.running, self.waiting())
+        {
+            let jobs = if n == 1 {
+                "1 job waits".to_string()
+            } else {
+                format!("{n} jobs wait")
+            };
+            return Err(format!(
+                "{} is stuck (pid {}, for {}, over {} seconds) and {jobs}, {} longest ({})",
+                run.job.name,
+                run.pid,
+                brief(self.running_for()),
+                seconds(run.job.settings.stuckafter),
+                job.name,
+                brief(time)
+            ));
+        }
+        let failing = self
+            .queue
+            .failing_since()
+            .map(|since| self.now.saturating_duration_since(since));
+        if let Some(time) = failing.filter(|time| *time >= MAIL_FAILING_TOO_LONG) {
+            let error = self.queue.last_error().unwrap_or_default();
+            return Err(format!(
+                "mail has been failing for {}: {error}",
+                brief(time)
+            ));
+        }
+        if let Some((false, at)) = self.counters.last_reload {
+            let ago = self.wall.duration_since(at).unwrap_or_default();
+            return Err(format!(
+                "the last reload was refused {} ago; 'buildd-sequencer check' says why",
+                brief(ago)
+            ));
+        }
+        Ok(match self.running {
+            Some(run) => format!(
+                "ok: {} runs for {}",
+                run.job.name,
+                brief(self.running_for())
+            ),
+            None => "ok".to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use crate::outcome::Cause;
+
+    fn order(made: &Made, at: Duration) -> Vec<(&str, &'static str)> {
+        let view = made.view(at);
+        let rows = view.rows();
+        rows.map(|row| (&*row.job.name, row.state.word())).collect()
+    }
+
+    #[test]
+    fn the_running_job_comes_first_then_those_asked_for_then_due_order_then_the_paused() {
+        let mut made = Made::new(&[("e", 50), ("d", 40), ("c", 30), ("b", 20), ("a", 10)]);
+        let calm = ["a", "b", "c", "d", "e"].map(|name| (name, "waiting"));
+        assert_eq!(order(&made, s(1)), calm);
+        made.begins(4, s(10));
+        made.schedule.request(0, made.t0 + s(11));
+        made.pauses(2, s(12), 0);
+        assert_eq!(
+            order(&made, s(25)),
+            [
+                ("a", "running"),
+                ("e", "next"),
+                ("b", "late"),
+                ("d", "waiting"),
+                ("c", "paused")
+            ]
+        );
+        // Asked for, running and paused at once: shown once, as what matters most.
+        made.pauses(4, s(26), 0);
+        made.schedule.request(4, made.t0 + s(26));
+        made.schedule.request(2, made.t0 + s(27));
+        assert_eq!(
+            order(&made, s(28)),
+            [
+                ("a", "running"),
+                ("e", "next"),
+                ("c", "next"),
+                ("b", "late"),
+                ("d", "waiting")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_job_is_late_only_behind_another_and_says_whose() {
+        let mut made = Made::three();
+        let view = made.view(s(6));
+        assert_eq!(
+            view.row(0).unwrap().state,
+            State::Waiting,
+            "its turn is now"
+        );
+        made.begins(1, s(4));
+        let view = made.view(s(6));
+        let row = view.row(0).unwrap();
+        assert_eq!(
+            (row.state, view.behind(&row)),
+            (State::Late, Some("queue_builder"))
+        );
+        let row = view.row(2).unwrap();
+        assert_eq!((row.state, view.behind(&row)), (State::Waiting, None));
+        made.schedule.request(2, made.t0 + s(5));
+        let view = made.view(s(6));
+        let row = view.row(2).unwrap();
+        assert_eq!(
+            (row.state, view.behind(&row)),
+            (State::Next, Some("queue_builder"))
+        );
+    }
+
+    #[test]
+    fn a_run_is_stuck_from_stuckafter_on() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        let almost = s(3605) - Duration::from_nanos(1);
+        assert!(!made.view(almost).stuck());
+        assert!(made.view(s(3605)).stuck());
+        assert_eq!(order(&made, s(3605))[0], ("slave_scanner", "STUCK"));
+        let mut made = Made::three();
+        made.set(0, |settings| settings.stuckafter = Duration::ZERO);
+        made.begins(0, s(5));
+        assert!(!made.view(s(1_000_000)).stuck(), "off");
+    }
+
+    #[test]
+    fn who_waits_counts_due_jobs_and_those_asked_for_and_names_the_longest() {
+        let mut made = Made::new(&[("a", 1), ("b", 10), ("c", 20), ("d", 5000), ("e", 15)]);
+        assert_eq!(
+            made.view(s(100)).waiting().map(|w| w.0),
+            None,
+            "nothing runs"
+        );
+        made.begins(0, s(1));
+        made.pauses(4, s(2), 0);
+        assert_eq!(made.view(s(10)).who_waits(), "no job waits", "due only now");
+        assert_eq!(
+            made.view(s(13)).who_waits(),
+            "1 job waits, b longest (3 seconds)"
+        );
+        assert_eq!(
+            made.view(s(30)).who_waits(),
+            "2 jobs wait, b longest (20 seconds)"
+        );
+        made.schedule.request(3, made.t0 + s(5));
+        assert_eq!(
+            made.view(s(30)).who_waits(),
+            "3 jobs wait, d longest (25 seconds)"
+        );
+        made.schedule.request(1, made.t0 + s(6));
+        assert_eq!(made.view(s(30)).waiting().unwrap().0, 3, "once");
+        made.schedule.request(4, made.t0 + s(29));
+        assert_eq!(
+            made.view(s(30)).waiting().unwrap().0,
+            4,
+            "paused, but asked for"
+        );
+    }
+
+    #[test]
+    fn the_headline_says_what_is_done_and_what_is_wrong() {
+        let mut made = Made::three();
+        assert_eq!(made.view(s(1)).headline(), "Next is slave_scanner");
+        made.begins(0, s(5));
+        assert_eq!(
+            made.view(s(6)).headline(),
+            "Running slave_scanner (pid 20417)"
+        );
+        let stuck = "Running slave_scanner (pid 20417), STUCK";
+        assert_eq!(made.view(s(3606)).headline(), stuck);
+        made.ends(s(3607), 0, Cause::Exited);
+        made.mails(s(3607), Some(Failure::Exited(75, String::new())));
+        let mail = "Next is queue_builder, 1 mail queued";
+        assert_eq!(made.view(s(3608)).headline(), mail);
+        for job in 0..3 {
+            made.schedule.pause(job);
+        }
+        let paused = "All jobs are paused, 1 mail queued";
+        assert_eq!(made.view(s(3608)).headline(), paused);
+    }
+
+    #[test]
+    fn jobs_behind_a_stuck_run_are_unhealthy() {
+        let mut made = Made::three();
+        made.set(0, |settings| settings.stuckafter = s(300));
+        assert_eq!(made.view(s(1)).health(), Ok("ok".to_string()));
+        made.begins(0, s(5));
+        assert_eq!(
+            made.view(s(65)).health(),
+            Ok("ok: slave_scanner runs for 1m00s".to_string())
+        );
+        let alone = "ok: slave_scanner runs for 5m00s".to_string();
+        assert_eq!(
+            made.view(s(305)).health(),
+            Ok(alone),
+            "stuck, but nobody waits"
+        );
+        assert_eq!(
+            made.view(s(964)).health(),
+            Err("slave_scanner is stuck (pid 20417, for 15m59s, over 300 seconds) and 1 job waits, \
+                 queue_builder longest (1m04s)"
+                .to_string())
+        );
+        let two = made.view(s(7200)).health().unwrap_err();
+        assert!(
+            two.contains(" and 2 jobs wait, queue_builder longest (1h45m)"),
+            "{two}"
+        );
+        made.ends(s(7300), 0, Cause::Exited);
+        assert_eq!(made.view(s(7301)).health(), Ok("ok".to_string()));
+    }
+
+    #[test]
+    fn mail_that_has_failed_for_an_hour_is_unhealthy_until_one_is_taken() {
+        let mut made = Made::three();
+        let refused = || Failure::Exited(75, "queue full".to_string());
+        made.mails(s(100), Some(refused()));
+        let almost = s(3700) - Duration::from_nanos(1);
+        assert!(made.view(almost).health().is_ok());
+        // A later failure does not begin the hour anew.
+        made.mails(s(3000), Some(refused()));
+        let expected = "mail has been failing for 1h00m: sendmail exited with 75: queue full";
+        assert_eq!(made.view(s(3700)).health(), Err(expected.to_string()));
+        made.queue.start(made.t0 + s(4000)).unwrap();
+        made.queue.finished(Ok(()), made.t0 + s(4000));
+        assert_eq!(made.view(s(4000)).health(), Ok("ok".to_string()));
+    }
+
+    #[test]
+    fn a_refused_reload_is_unhealthy_until_the_next_good_one() {
+        let mut made = Made::three();
+        made.counters.last_reload = Some((false, made.wall(s(60))));
+        let expected = "the last reload was refused 2m00s ago; 'buildd-sequencer check' says why";
+        assert_eq!(made.view(s(180)).health(), Err(expected.to_string()));
+        made.counters.last_reload = Some((true, made.wall(s(181))));
+        assert!(made.view(s(182)).health().is_ok());
+    }
+
+    #[test]
+    fn moments_follow_the_wall_clock_also_when_it_is_stepped() {
+        let made = Made::three();
+        let mut view = made.view(s(100));
+        assert_eq!(view.wall_time(made.t0 + s(160)), made.wall(s(160)));
+        assert_eq!(view.wall_time(made.t0 + s(40)), made.wall(s(40)));
+        view.wall -= s(1_000_000);
+        assert_eq!(
+            view.wall_time(made.t0 + s(160)),
+            made.wall(s(160)) - s(1_000_000)
+        );
+        view.wall = std::time::UNIX_EPOCH;
+        let _ = (
+            table::table(&view),
+            json::json(&view),
+            metrics::metrics(&view),
+        );
+    }
+}

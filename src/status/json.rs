@@ -1,0 +1,273 @@
+//! The status as one JSON object for programs. Fields are only ever added; times are RFC 3339 in UTC, durations
+//! seconds, what is not known is null.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use super::{Row, View};
+use crate::text::{Utc, seconds};
+
+/// The whole object and a line feed.
+pub fn json(view: &View<'_>) -> String {
+    let mut object = Object::new();
+    object.text("version", env!("CARGO_PKG_VERSION"));
+    object.text("host", view.host);
+    object.number("pid", u64::from(std::process::id()));
+    object.time("started", Some(view.started));
+    object.time("configured", Some(view.configured));
+    object.text("state", view.phase);
+    object.raw("running", &running(view));
+    object.number("waiting", view.waiting().map_or(0, |(n, ..)| n as u64));
+    object.raw("mail", &mail(view));
+    object.raw("reload", &reload(view));
+    object.number("log_lines_dropped", view.lines_dropped);
+    object.raw("jobs", &jobs(view));
+    let mut text = object.finish();
+    text.push('\n');
+    text
+}
+
+fn running(view: &View<'_>) -> String {
+    let Some(run) = view.running else {
+        return "null".to_string();
+    };
+    let mut object = Object::new();
+    object.text("job", &run.job.name);
+    object.number("pid", u64::try_from(run.pid).unwrap_or(0));
+    object.time("started", Some(run.wall));
+    object.duration("seconds", Some(view.running_for()));
+    object.boolean("stuck", view.stuck());
+    object.finish()
+}
+
+fn mail(view: &View<'_>) -> String {
+    let failing = view.queue.failing_since().map(|at| view.wall_time(at));
+    let mut object = Object::new();
+    object.number("queued", view.queue.len() as u64);
+    object.maybe("last_error", view.queue.last_error());
+    object.time("failing_since", failing);
+    object.finish()
+}
+
+fn reload(view: &View<'_>) -> String {
+    let Some((ok, at)) = view.counters.last_reload else {
+        return "null".to_string();
+    };
+    let mut object = Object::new();
+    object.boolean("ok", ok);
+    object.time("at", Some(at));
+    object.finish()
+}
+
+fn jobs(view: &View<'_>) -> String {
+    let mut list = String::from("[");
+    for row in view.rows() {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push_str("\n  ");
+        list.push_str(&job(view, &row));
+    }
+    list.push_str("\n]");
+    list
+}
+
+fn job(view: &View<'_>, row: &Row<'_>) -> String {
+    let record = row.record;
+    let mut object = Object::new();
+    object.text("name", &row.job.name);
+    object.text("state", &row.state.word().to_lowercase());
+    object.maybe("behind", view.behind(row));
+    object.time("due", row.due().map(|due| view.wall_time(due)));
+    object.time("started", record.started());
+    object.time("ended", record.ended_at());
+    object.time("succeeded", record.succeeded());
+    object.duration("took", record.took());
+    object.maybe("outcome", row.last().map(|last| &*last.word));
+    object.raw(
+        "code",
+        &row.last()
+            .map_or("null".to_string(), |last| last.code.to_string()),
+    );
+    object.number("in_a_row", u64::from(row.timing.failures));
+    object.number("runs", u64::from(record.runs()));
+    object.number("failures", record.failures());
+    object.boolean("paused", row.timing.paused);
+    object.time("paused_since", record.paused_by().map(|(since, _)| since));
+    object.raw(
+        "paused_by_uid",
+        &record
+            .paused_by()
+            .map_or("null".to_string(), |(_, uid)| uid.to_string()),
+    );
+    object.finish()
+}
+
+/// A JSON object while it is written.
+struct Object(String);
+
+impl Object {
+    fn new() -> Object {
+        Object(String::from("{"))
+    }
+
+    fn raw(&mut self, name: &str, value: &str) {
+        let comma = if self.0.len() > 1 { ", " } else { "" };
+        let _ = write!(self.0, "{comma}\"{name}\": {value}");
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        self.raw(name, &quoted(value));
+    }
+
+    fn maybe(&mut self, name: &str, value: Option<&str>) {
+        self.raw(name, &value.map_or("null".to_string(), quoted));
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        self.raw(name, &value.to_string());
+    }
+
+    fn boolean(&mut self, name: &str, value: bool) {
+        self.raw(name, if value { "true" } else { "false" });
+    }
+
+    fn duration(&mut self, name: &str, value: Option<Duration>) {
+        self.raw(name, &value.map_or("null".to_string(), seconds));
+    }
+
+    fn time(&mut self, name: &str, value: Option<SystemTime>) {
+        self.raw(
+            name,
+            &value.map_or("null".to_string(), |time| {
+                quoted(&Utc::from(time).rfc3339())
+            }),
+        );
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// `text` as a JSON string (RFC 8259, 7).
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use serde_json::{Value, json as value};
+
+    fn parsed(made: &Made, at: Duration) -> Value {
+        let text = json(&made.view(at));
+        assert!(text.ends_with("}\n"));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_null() {
+        let made = Made::new(&[("a", 5)]);
+        assert_eq!(
+            parsed(&made, s(1)),
+            value!({
+                "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": std::process::id(),
+                "started": "2026-11-23T23:36:37Z", "configured": "2026-11-23T23:36:37Z",
+                "state": "working", "running": null, "waiting": 0,
+                "mail": {"queued": 0, "last_error": null, "failing_since": null},
+                "reload": null, "log_lines_dropped": 0,
+                "jobs": [{
+                    "name": "a", "state": "waiting", "behind": null, "due": "2026-11-23T23:36:42Z",
+                    "started": null, "ended": null, "succeeded": null, "took": null,
+                    "outcome": null, "code": null, "in_a_row": 0, "runs": 0, "failures": 0,
+                    "paused": false, "paused_since": null, "paused_by_uid": null,
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_known_is_told() {
+        let mut made = Made::three();
+        made.set(1, |settings| settings.stuckafter = s(60));
+        made.runs(0, s(5), s(6), 0);
+        made.runs(0, s(20), s(21) + Duration::from_millis(250), 3);
+        made.pauses(2, s(30), 1000);
+        made.mails(
+            s(40),
+            Some(Failure::Exited(75, "a \"b\" \\ c\u{7f}".to_string())),
+        );
+        made.counters.last_reload = Some((false, made.wall(s(50))));
+        made.lines_dropped = 7;
+        made.begins(1, s(900));
+        made.phase = "draining";
+        let all = parsed(&made, s(1000));
+        assert_eq!(all["state"], "draining");
+        assert_eq!(
+            all["running"],
+            value!({"job": "queue_builder", "pid": 20417, "started": "2026-11-23T23:51:37Z",
+                    "seconds": 100, "stuck": true})
+        );
+        assert_eq!(all["waiting"], 1);
+        assert_eq!(all["log_lines_dropped"], 7);
+        assert_eq!(
+            all["mail"],
+            value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c?",
+                    "failing_since": "2026-11-23T23:37:17Z"})
+        );
+        assert_eq!(
+            all["reload"],
+            value!({"ok": false, "at": "2026-11-23T23:37:27Z"})
+        );
+        let jobs = all["jobs"].as_array().unwrap();
+        let names: Vec<_> = jobs
+            .iter()
+            .map(|job| job["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["queue_builder", "slave_scanner", "cleanup"]);
+        assert_eq!(
+            (&jobs[0]["state"], &jobs[0]["due"]),
+            (&value!("stuck"), &Value::Null)
+        );
+        assert_eq!(
+            jobs[1],
+            value!({
+                "name": "slave_scanner", "state": "late", "behind": "queue_builder",
+                "due": "2026-11-23T23:37:03Z", "started": "2026-11-23T23:36:57Z",
+                "ended": "2026-11-23T23:36:58Z", "succeeded": "2026-11-23T23:36:43Z", "took": 1.25,
+                "outcome": "exit 3", "code": 3, "in_a_row": 1, "runs": 2, "failures": 1,
+                "paused": false, "paused_since": null, "paused_by_uid": null,
+            })
+        );
+        assert_eq!(jobs[2]["state"], "paused");
+        assert_eq!(jobs[2]["paused_since"], "2026-11-23T23:37:07Z");
+        assert_eq!(jobs[2]["paused_by_uid"], 1000);
+        assert_eq!(jobs[2]["due"], Value::Null);
+    }
+
+    #[test]
+    fn any_text_is_a_string() {
+        let hostile = "\"\\\u{0}\u{1f}\n\t\u{7f}\u{85}\u{2028}\u{10ffff}é";
+        let string: String = serde_json::from_str(&quoted(hostile)).unwrap();
+        assert_eq!(string, hostile);
+        assert!(quoted(hostile).chars().all(|c| !c.is_control()));
+    }
+}

@@ -1,0 +1,462 @@
+//! The status as numbers in Prometheus' text exposition format (version 0.0.4): names by its conventions, base
+//! units, no timestamps; a value that is not known is absent.
+
+use std::fmt::{Display, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Row, State, View};
+use crate::record::Reason;
+use crate::text::seconds;
+
+/// The whole file.
+pub fn metrics(view: &View<'_>) -> String {
+    let mut text = String::new();
+    daemon(view, &mut text);
+    let rows: Vec<Row<'_>> = (0..view.config.jobs.len())
+        .filter_map(|place| view.row(place))
+        .collect();
+    for metric in &JOB_METRICS {
+        let mut written = false;
+        for row in &rows {
+            let Some(value) = (metric.value)(view, row) else {
+                continue;
+            };
+            if !written {
+                header(&mut text, metric.name, metric.kind, metric.help);
+                written = true;
+            }
+            let _ = writeln!(
+                text,
+                "buildd_sequencer_{}{{job=\"{}\"}} {value}",
+                metric.name, row.job.name
+            );
+        }
+    }
+    header(
+        &mut text,
+        "job_failures_total",
+        "counter",
+        "Failed runs by reason.",
+    );
+    for row in &rows {
+        for (reason, name) in Reason::ALL {
+            let (job, count) = (&row.job.name, row.record.failures_for(reason));
+            let _ = writeln!(
+                text,
+                "buildd_sequencer_job_failures_total{{job=\"{job}\",reason=\"{name}\"}} {count}"
+            );
+        }
+    }
+    text
+}
+
+fn daemon(view: &View<'_>, text: &mut String) {
+    let counters = view.counters;
+    header(
+        text,
+        "build_info",
+        "gauge",
+        "Always 1; the version is a label.",
+    );
+    let _ = writeln!(
+        text,
+        "buildd_sequencer_build_info{{version=\"{}\"}} 1",
+        env!("CARGO_PKG_VERSION")
+    );
+    single(
+        text,
+        "start_time_seconds",
+        "gauge",
+        "When the daemon started, in seconds since 1970.",
+        stamp(view.started),
+    );
+    if let Some((ok, at)) = counters.last_reload {
+        single(
+            text,
+            "last_reload_successful",
+            "gauge",
+            "Whether the last reload was adopted.",
+            u8::from(ok),
+        );
+        single(
+            text,
+            "last_reload_timestamp_seconds",
+            "gauge",
+            "When the last reload was, in seconds since 1970.",
+            stamp(at),
+        );
+    }
+    header(text, "reloads_total", "counter", "Reloads by result.");
+    for (result, count) in [
+        ("success", counters.reloads_done),
+        ("refused", counters.reloads_refused),
+    ] {
+        let _ = writeln!(
+            text,
+            "buildd_sequencer_reloads_total{{result=\"{result}\"}} {count}"
+        );
+    }
+    single(
+        text,
+        "mails_sent_total",
+        "counter",
+        "Messages that sendmail took.",
+        counters.mails_sent,
+    );
+    single(
+        text,
+        "mail_tries_failed_total",
+        "counter",
+        "Tries to send a message that failed.",
+        counters.mail_tries_failed,
+    );
+    single(
+        text,
+        "mails_given_up_total",
+        "counter",
+        "Messages that went to the log instead.",
+        counters.mails_given_up,
+    );
+    single(
+        text,
+        "mail_queue_length",
+        "gauge",
+        "Messages that wait for sendmail.",
+        view.queue.len(),
+    );
+    single(
+        text,
+        "log_lines_dropped_total",
+        "counter",
+        "Log lines lost because the log could not be written.",
+        view.lines_dropped,
+    );
+    single(
+        text,
+        "jobs",
+        "gauge",
+        "Jobs in the configuration.",
+        view.config.jobs.len(),
+    );
+    let paused = (0..view.config.jobs.len())
+        .filter(|&place| view.schedule.timing(place).is_some_and(|t| t.paused));
+    single(
+        text,
+        "jobs_paused",
+        "gauge",
+        "Jobs that an operator holds.",
+        paused.count(),
+    );
+}
+
+fn header(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(
+        text,
+        "# HELP buildd_sequencer_{name} {help}\n# TYPE buildd_sequencer_{name} {kind}\n"
+    );
+}
+
+fn single(text: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {
+    header(text, name, kind, help);
+    let _ = writeln!(text, "buildd_sequencer_{name} {value}");
+}
+
+/// A number for each job.
+struct JobMetric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&View<'_>, &Row<'_>) -> Option<String>,
+}
+
+const JOB_METRICS: [JobMetric; 15] = [
+    JobMetric {
+        name: "job_runs_total",
+        kind: "counter",
+        help: "Runs that have ended.",
+        value: |_, row| Some(row.record.runs().to_string()),
+    },
+    JobMetric {
+        name: "job_run_seconds_total",
+        kind: "counter",
+        help: "Time of all runs together.",
+        value: |_, row| Some(seconds(row.record.run_time())),
+    },
+    JobMetric {
+        name: "job_last_duration_seconds",
+        kind: "gauge",
+        help: "Time of the last run.",
+        value: |_, row| row.record.took().map(seconds),
+    },
+    JobMetric {
+        name: "job_last_exit_code",
+        kind: "gauge",
+        help: "Exit code of the last run, 128+N for signal N.",
+        value: |_, row| row.last().map(|last| last.code.to_string()),
+    },
+    JobMetric {
+        name: "job_last_start_timestamp_seconds",
+        kind: "gauge",
+        help: "When the last run began, in seconds since 1970.",
+        value: |_, row| row.record.started().map(stamp),
+    },
+    JobMetric {
+        name: "job_last_end_timestamp_seconds",
+        kind: "gauge",
+        help: "When the last run ended, in seconds since 1970.",
+        value: |_, row| row.record.ended_at().map(stamp),
+    },
+    JobMetric {
+        name: "job_last_success_timestamp_seconds",
+        kind: "gauge",
+        help: "When a run last succeeded, in seconds since 1970.",
+        value: |_, row| row.record.succeeded().map(stamp),
+    },
+    JobMetric {
+        name: "job_next_due_timestamp_seconds",
+        kind: "gauge",
+        help: "When the job is due, in seconds since 1970; absent while it runs or is paused.",
+        value: |view, row| row.due().map(|due| stamp(view.wall_time(due))),
+    },
+    JobMetric {
+        name: "job_consecutive_failures",
+        kind: "gauge",
+        help: "Failed runs since the last success.",
+        value: |_, row| Some(row.timing.failures.to_string()),
+    },
+    JobMetric {
+        name: "job_last_lateness_seconds",
+        kind: "gauge",
+        help: "How long after its due time the last run began.",
+        value: |_, row| row.record.lateness().map(seconds),
+    },
+    JobMetric {
+        name: "job_lateness_seconds_total",
+        kind: "counter",
+        help: "How long after their due times all runs began, together.",
+        value: |_, row| Some(seconds(row.record.lateness_in_all())),
+    },
+    JobMetric {
+        name: "job_running",
+        kind: "gauge",
+        help: "Whether a run is under way.",
+        value: |_, row| flag(matches!(row.state, State::Running | State::Stuck)),
+    },
+    JobMetric {
+        name: "job_stuck",
+        kind: "gauge",
+        help: "Whether a run is under way for longer than stuckafter.",
+        value: |_, row| flag(row.state == State::Stuck),
+    },
+    JobMetric {
+        name: "job_paused",
+        kind: "gauge",
+        help: "Whether an operator holds the job.",
+        value: |_, row| flag(row.timing.paused),
+    },
+    JobMetric {
+        name: "job_output_left_out_bytes_total",
+        kind: "counter",
+        help: "Output beyond maxoutput, which was not kept.",
+        value: |_, row| Some(row.record.left_out().to_string()),
+    },
+];
+
+fn flag(value: bool) -> Option<String> {
+    Some(u8::from(value).to_string())
+}
+
+/// Seconds since 1970, to the millisecond.
+fn stamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    seconds(Duration::from_millis(
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::super::made::{Made, s};
+    use super::*;
+    use crate::mail::Failure;
+    use crate::outcome::Cause;
+
+    /// The value of a metric by its name and labels.
+    fn value(made: &Made, at: Duration, name: &str) -> Option<String> {
+        let text = metrics(&made.view(at));
+        let start = format!("buildd_sequencer_{name} ");
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(&start));
+        let value = lines.next().map(str::to_string);
+        assert_eq!(lines.next(), None, "twice: {name}");
+        value
+    }
+
+    /// What one job's metrics say, by their names.
+    fn job(made: &Made, at: Duration, job: &str) -> Vec<(String, String)> {
+        let text = metrics(&made.view(at));
+        let label = format!("{{job=\"{job}\"}} ");
+        let lines = text.lines().filter_map(|line| line.split_once(&label));
+        lines
+            .map(|(name, value)| {
+                let name = name.strip_prefix("buildd_sequencer_job_").unwrap();
+                (name.to_string(), value.to_string())
+            })
+            .collect()
+    }
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let pairs = words.chunks(2);
+        pairs
+            .map(|p| (p[0].to_string(), p[1].to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_known_is_absent() {
+        let made = Made::new(&[("a", 5)]);
+        let expected = "runs_total 0 run_seconds_total 0 next_due_timestamp_seconds 1795477002
+             consecutive_failures 0 lateness_seconds_total 0 running 0 stuck 0 paused 0
+             output_left_out_bytes_total 0";
+        assert_eq!(job(&made, s(1), "a"), pairs(expected));
+        let text = metrics(&made.view(s(1)));
+        for absent in ["last_", "reload_successful"] {
+            assert!(!text.contains(absent), "{absent} in {text}");
+        }
+        assert_eq!(
+            value(&made, s(1), "start_time_seconds").unwrap(),
+            "1795476997"
+        );
+        assert_eq!(
+            value(&made, s(99), "start_time_seconds").unwrap(),
+            "1795476997"
+        );
+    }
+
+    #[test]
+    fn what_is_known_is_told() {
+        let mut made = Made::new(&[("a", 5), ("b", 60)]);
+        made.runs(0, s(5), s(6), 0);
+        made.runs(0, s(12), s(14) + Duration::from_millis(500), 3);
+        let expected =
+            "runs_total 2 run_seconds_total 3.5 last_duration_seconds 2.5 last_exit_code 3
+             last_start_timestamp_seconds 1795477009 last_end_timestamp_seconds 1795477011.5
+             last_success_timestamp_seconds 1795477003 next_due_timestamp_seconds 1795477016.5
+             consecutive_failures 1 last_lateness_seconds 1 lateness_seconds_total 1
+             running 0 stuck 0 paused 0 output_left_out_bytes_total 0";
+        assert_eq!(job(&made, s(15), "a"), pairs(expected));
+        made.begins(0, s(20));
+        made.pauses(1, s(21), 0);
+        made.set(0, |settings| settings.stuckafter = s(60));
+        let running = job(&made, s(22), "a");
+        assert!(
+            running.contains(&("running".into(), "1".into())),
+            "{running:?}"
+        );
+        assert!(!running.iter().any(|(name, _)| name.starts_with("next_due")));
+        let paused = job(&made, s(22), "b");
+        assert!(
+            paused.contains(&("paused".into(), "1".into())),
+            "{paused:?}"
+        );
+        assert!(!paused.iter().any(|(name, _)| name.starts_with("next_due")));
+        assert_eq!(value(&made, s(22), "jobs_paused").unwrap(), "1");
+    }
+
+    #[test]
+    fn a_run_past_stuckafter_is_stuck_and_still_running() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        let at = |made: &Made, at| {
+            ["running", "stuck"].map(|name| {
+                value(made, at, &format!("job_{name}{{job=\"slave_scanner\"}}")).unwrap()
+            })
+        };
+        assert_eq!(at(&made, s(3604)), ["1", "0"]);
+        assert_eq!(at(&made, s(3605)), ["1", "1"]);
+        made.ends(s(3606), 0, Cause::Exited);
+        assert_eq!(at(&made, s(3607)), ["0", "0"]);
+    }
+
+    #[test]
+    fn failures_are_told_by_reason() {
+        let mut made = Made::new(&[("a", 5)]);
+        for (n, (code, cause)) in (1..).zip([
+            (1, Cause::Exited),
+            (2, Cause::Exited),
+            (137, Cause::Killed(9)),
+            (0, Cause::TimedOut(s(1))),
+            (127, Cause::NotStarted(String::new())),
+            (143, Cause::Operator),
+            (137, Cause::Shutdown { forced: true }),
+            (0, Cause::Exited),
+        ]) {
+            made.begins(0, s(10 * n));
+            made.ends(s(10 * n + 1), code, cause);
+        }
+        for (reason, count) in [
+            ("exit", "2"),
+            ("signal", "1"),
+            ("timeout", "1"),
+            ("start", "1"),
+            ("killed", "2"),
+        ] {
+            let name = format!("job_failures_total{{job=\"a\",reason=\"{reason}\"}}");
+            assert_eq!(
+                value(&made, s(100), &name).as_deref(),
+                Some(count),
+                "{reason}"
+            );
+        }
+        assert_eq!(
+            value(&made, s(100), "job_runs_total{job=\"a\"}").unwrap(),
+            "8"
+        );
+    }
+
+    #[test]
+    fn the_daemons_own_numbers_are_told() {
+        let mut made = Made::three();
+        made.mails(s(1), Some(Failure::NotStarted("x".to_string())));
+        made.lines_dropped = 9;
+        made.counters = crate::status::Counters {
+            mails_sent: 1,
+            mail_tries_failed: 2,
+            mails_given_up: 3,
+            reloads_done: 4,
+            reloads_refused: 5,
+            last_reload: Some((false, made.wall(s(7)))),
+        };
+        for (name, expected) in [
+            ("mails_sent_total", "1"),
+            ("mail_tries_failed_total", "2"),
+            ("mails_given_up_total", "3"),
+            ("reloads_total{result=\"success\"}", "4"),
+            ("reloads_total{result=\"refused\"}", "5"),
+            ("last_reload_successful", "0"),
+            ("last_reload_timestamp_seconds", "1795477004"),
+            ("mail_queue_length", "1"),
+            ("log_lines_dropped_total", "9"),
+            ("jobs", "3"),
+            ("jobs_paused", "0"),
+        ] {
+            assert_eq!(
+                value(&made, s(9), name).as_deref(),
+                Some(expected),
+                "{name}"
+            );
+        }
+        let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&made, s(9), &version).unwrap(), "1");
+    }
+
+    #[test]
+    fn a_job_that_was_removed_while_it_runs_has_no_metrics() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        made.removes_running();
+        let text = metrics(&made.view(s(6)));
+        assert!(!text.contains("slave_scanner"), "{text}");
+    }
+}

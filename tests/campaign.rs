@@ -1,0 +1,587 @@
+//! A campaign: for some seconds all kinds of trouble at once and in any order, and then a look from outside at what
+//! must hold whatever happens. The seed is printed; `BUILDD_SEQUENCER_SEED` repeats a campaign as far as time allows,
+//! `BUILDD_SEQUENCER_CAMPAIGN_SECONDS` makes it longer.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{Daemon, Place, Signal, job, wait_for};
+
+/// Splitmix64: as random as this needs, and the same everywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.roll() % n as u64).unwrap()
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// What a run does that is over at once.
+const QUICK: [&str; 18] = [
+    ":",
+    ":",
+    ":",
+    ":",
+    "exit 1",
+    "exit 1",
+    "exit 77",
+    "echo said; echo complained >&2; exit 255",
+    "kill -9 $$",
+    "kill -11 $$",
+    "kill -15 $$",
+    "kill -35 $$",
+    "kill -9 0",
+    "head -c 3000000 /dev/zero; exit 1",
+    "yes | head -n 20000; exit 1",
+    "exec >&- 2>&-; sleep 0.05",
+    "kill -HUP $PPID; kill -HUP $PPID; exit 4",
+    // A line that would like to be one of the daemon's, and bytes that are no text.
+    r"printf '2026-11-24T00:00:00+0000 [-] Running fake\n\000\377\303(\n \033[2J'; exit 9",
+];
+
+/// What a run does that takes a while, or would for ever.
+const SLOW: [&str; 6] = [
+    "sleep 60",
+    "trap '' TERM; sleep 60; sleep 60",
+    "kill -STOP $$",
+    "trap 'exit 0' TERM; kill -HUP $PPID; sleep 60",
+    "LEFT_BEHIND=1 sleep 3 9>&- & exit 0",
+    "LEFT_BEHIND=1 sleep 3 9>&- & exit 6",
+];
+
+/// What the runs do, one after the other.
+fn moods(dice: &mut Dice) -> String {
+    let mut mood = || {
+        let slow = dice.below(12) == 0;
+        let mood = if slow {
+            dice.pick(&SLOW)
+        } else {
+            dice.pick(&QUICK)
+        };
+        format!("{mood}\n")
+    };
+    (0..500).map(|_| mood()).collect()
+}
+
+/// One run at a time holds the lock, and its end frees it, whatever that is. Each tells its identity first.
+const JOB: &str = "exec 9>>{dir}/lock
+flock -n 9 || echo \"$1\" >>{dir}/overlaps
+mood=$(sed -n \"$(($(wc -l <{dir}/runs) % 500 + 1))p\" {dir}/moods)
+id=$1.$$.$(date +%s%N)
+echo \"id $id\"
+echo \"$id\" >>{dir}/runs
+eval \"$mood\"";
+
+/// Keeps a message exactly if it says so with its exit status.
+const SENDMAIL: &str = "for to; do :; done
+case $(cat {dir}/mood) in
+75) exit 75 ;;
+77) echo no such user; exit 77 ;;
+dies) kill -9 $$ ;;
+unread) exec <&-; exit 75 ;;
+hangs) sleep 60 ;;
+slow) cat >{dir}/part; sleep 0.3 ;;
+early) head -c 2000 >{dir}/part ;;
+*) cat >{dir}/part ;;
+esac
+{ echo \"$to\"; cat {dir}/part; } >{dir}/part.whole
+n=$(date +%s%N)
+mv {dir}/part.whole {dir}/mails/$n";
+
+const JOBS: [&str; 5] = ["ape", "bee", "cat", "dog", "gone"];
+
+/// The environment variable that all processes of this campaign have.
+const MARK: &str = "BUILDD_SEQUENCER_CAMPAIGN";
+
+struct Campaign<'a> {
+    place: &'a Place,
+    daemon: &'a Daemon<'a>,
+    dice: Dice,
+    clients: Vec<UnixStream>,
+    /// Pieces of the log that are out of the daemon's hands, oldest first.
+    pieces: usize,
+}
+
+fn config(place: &Place, dice: &mut Dice) -> String {
+    let targets = ["-", "ops@example.com", "ops@example.com a@b -", "", "a@b"];
+    let mut text = format!(
+        "[buildsequencer]\ncontrolsocket: {0}/socket\nlogfile: {0}/log\nlogsize: 0\nsendmail: {0}/sendmail\n\
+         statefile: {0}/state\nmetricsfile: {0}/metrics.prom\nmailproblemsto: {1}\nspew: {2}\n\
+         [buildsequencer_job.template]\nalwayslog: yes\ntimeout: 0.4\nkilldelay: 0.1\n",
+        place.dir(),
+        dice.pick(&targets),
+        dice.pick(&["yes", "no"]),
+    );
+    let first = dice.below(JOBS.len());
+    for n in 0..1 + dice.below(JOBS.len()) {
+        let name = JOBS[(first + n) % JOBS.len()];
+        let command = format!(
+            "{}/{}",
+            place.dir(),
+            if name == "gone" { "gone" } else { "job" }
+        );
+        let delay = dice.pick(&["0", "0.01", "0.05", "0.1"]);
+        let more = match dice.below(4) {
+            0 => format!("mailproblemsto: {}\n", dice.pick(&targets)),
+            1 => "maxoutput: 4K\n".to_string(),
+            2 => "livelog: yes\n".to_string(),
+            _ => String::new(),
+        };
+        text += &job(
+            name,
+            &format!("command: {command} {name}\nmindelay: {delay}\n{more}"),
+        );
+    }
+    text
+}
+
+impl Campaign<'_> {
+    fn trouble(&mut self) {
+        match self.dice.below(20) {
+            0..=2 => self.reload_sound(),
+            3 => self.reload_broken(),
+            4 => self.turn_log_over(),
+            5 => self.daemon.signal(Signal::SIGUSR2),
+            6..=7 => self.change_sendmail(),
+            8..=13 => self.ask(),
+            14 => self.crowd(),
+            15 => {
+                self.daemon.signal(Signal::SIGSTOP);
+                self.rest(50);
+                self.daemon.signal(Signal::SIGCONT);
+            }
+            _ => self.rest(100),
+        }
+    }
+
+    /// Time for the daemon to get somewhere, not a wait for anything.
+    fn rest(&mut self, at_most: usize) {
+        let pause = self.dice.below(at_most) as u64;
+        std::thread::sleep(Duration::from_millis(pause));
+    }
+
+    fn reload_sound(&mut self) {
+        let text = config(self.place, &mut self.dice);
+        self.place.write("conf", &text);
+        self.daemon.signal(Signal::SIGHUP);
+        if self.dice.below(3) == 0 {
+            self.daemon.signal(Signal::SIGHUP);
+        }
+    }
+
+    fn reload_broken(&mut self) {
+        match self.dice.below(3) {
+            0 => drop(self.place.write("conf", "[buildsequencer]\nlogfile\n")),
+            1 => drop(self.place.write("conf", "")),
+            _ => fs::remove_file(self.place.path("conf")).unwrap_or_default(),
+        }
+        self.daemon.signal(Signal::SIGHUP);
+    }
+
+    /// By the daemon alone, as logrotate does it, or by somebody who removes the file; the piece is kept each time.
+    fn turn_log_over(&mut self) {
+        let (log, piece) = (self.place.path("log"), self.next_piece());
+        match self.dice.below(3) {
+            0 => {
+                self.daemon.signal(Signal::SIGUSR1);
+                let rotated = self.place.path("log.1");
+                common::wait_for_file(&rotated);
+                fs::rename(rotated, piece).unwrap();
+            }
+            1 => {
+                fs::rename(&log, piece).unwrap();
+                self.daemon.signal(Signal::SIGUSR1);
+            }
+            _ => {
+                fs::hard_link(&log, piece).unwrap();
+                fs::remove_file(&log).unwrap();
+                self.daemon.signal(Signal::SIGUSR1);
+            }
+        }
+        common::wait_for_file(&log);
+    }
+
+    fn next_piece(&mut self) -> std::path::PathBuf {
+        self.pieces += 1;
+        self.place.path(&format!("piece.{}", self.pieces))
+    }
+
+    fn change_sendmail(&mut self) {
+        let moods = ["", "", "", "75", "77", "dies", "unread", "slow", "early"];
+        let mood = self.dice.pick(&moods);
+        self.place.write("mood", mood);
+        let (there, gone) = (
+            self.place.path("sendmail"),
+            self.place.path("sendmail.gone"),
+        );
+        if self.dice.below(5) == 0 {
+            let _ = fs::rename(there, gone);
+        } else {
+            let _ = fs::rename(gone, there);
+        }
+    }
+
+    fn ask(&mut self) {
+        let name = self.dice.pick(&JOBS);
+        let lines = [
+            "status",
+            "status --json",
+            "healthcheck",
+            "healthcheck --alive",
+            "reload",
+            "kill",
+            "kill JOB",
+            "pause JOB",
+            "resume JOB",
+            "resume",
+            "run JOB",
+            "run --wait JOB",
+            "run nobody",
+            "\x1b[2J\0\x7f",
+            "run",
+        ];
+        let line = self.dice.pick(&lines).replace("JOB", name);
+        let waits = line.contains("--wait");
+        let mut client = UnixStream::connect(self.place.path("socket")).unwrap();
+        client.write_all(format!("{line}\n").as_bytes()).unwrap();
+        if waits || self.dice.below(4) == 0 {
+            // It may wait, or not even read its answer.
+            self.clients.push(client);
+            return;
+        }
+        client.set_read_timeout(Some(common::LIMIT)).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        let status = answer.split(|&byte| byte == b'\n').next().unwrap();
+        assert!(
+            matches!(status, b"0" | b"1" | b"2" | b"78"),
+            "{line}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+
+    /// More clients than there is room for, most of which say nothing or half of something.
+    fn crowd(&mut self) {
+        for n in 0..self.dice.below(24) {
+            let mut client = UnixStream::connect(self.place.path("socket")).unwrap();
+            let _ = client.write_all(&b"status"[..n % 7]);
+            self.clients.push(client);
+        }
+        if self.dice.below(2) == 0 {
+            self.clients.clear();
+        }
+    }
+}
+
+/// One message of the log, its further lines without their tab.
+#[derive(Debug)]
+struct Message {
+    first: String,
+    rest: Vec<String>,
+}
+
+impl Message {
+    fn is_report(&self) -> bool {
+        self.first
+            .starts_with("From: Launchpad Build Daemon Sequencer")
+    }
+
+    fn value(&self, header: &str) -> Option<&str> {
+        self.rest.iter().find_map(|line| line.strip_prefix(header))
+    }
+}
+
+fn is_stamp(bytes: &[u8]) -> bool {
+    let like = b"dddd-dd-ddTdd:dd:dd+0000 [-] ";
+    let fits = |(byte, like): (&u8, &u8)| match like {
+        b'd' => byte.is_ascii_digit(),
+        like => byte == like,
+    };
+    bytes.len() >= like.len() && bytes.iter().zip(like).all(fits)
+}
+
+/// The whole log as messages; no line of it may be torn.
+fn messages(log: &[u8]) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    let log = log.strip_suffix(b"\n").unwrap();
+    for line in log.split(|&byte| byte == b'\n') {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if let Some(more) = line.strip_prefix(b"\t") {
+            messages.last_mut().unwrap().rest.push(text(more));
+        } else {
+            assert!(is_stamp(line), "torn: {}", text(line));
+            let first = text(&line["2026-11-23T23:36:37+0000 [-] ".len()..]);
+            let rest = Vec::new();
+            messages.push(Message { first, rest });
+        }
+    }
+    messages
+}
+
+/// What became of one run, by the log.
+#[derive(Debug, Default)]
+struct Told {
+    job: String,
+    id: Option<String>,
+    outcome: String,
+    logged: usize,
+    mailed_to: Vec<String>,
+}
+
+impl Told {
+    /// `None`: stopped at shutdown, which may be neither.
+    fn failed(&self) -> Option<bool> {
+        (!self.outcome.contains("stopped at shutdown")).then_some(self.outcome != "0")
+    }
+}
+
+/// Follows the log: each run that begins ends, before the next one begins, and then is told of.
+fn runs(messages: &[Message]) -> Vec<Told> {
+    let mut runs: Vec<Told> = Vec::new();
+    let mut under_way: Option<String> = None;
+    let mut after_mail_trouble = false;
+    for message in messages {
+        let first = &message.first;
+        if let Some(job) = first.strip_prefix("Running ") {
+            assert_eq!(under_way, None, "{job} begins while another runs");
+            under_way = Some(job.to_string());
+        } else if let Some((job, outcome)) = first
+            .strip_prefix("Job ")
+            .and_then(|rest| rest.split_once(" completed with exit code "))
+        {
+            assert_eq!(under_way.take().as_deref(), Some(job), "it ends");
+            runs.push(Told {
+                job: job.to_string(),
+                outcome: outcome.to_string(),
+                ..Told::default()
+            });
+        } else if first == "Job output was:" {
+            runs.last_mut().unwrap().id = message.value("id ").map(str::to_string);
+        } else if let Some(to) = first.strip_prefix("Mailing report to: ") {
+            runs.last_mut().unwrap().mailed_to.push(to.to_string());
+        } else if message.is_report() && !after_mail_trouble {
+            assert_eq!(message.value("To: "), Some("-"), "{message:?}");
+            let run = runs.last_mut().unwrap();
+            assert_eq!(message.value("X-Buildd-Job: "), Some(&*run.job));
+            assert_eq!(message.value("id ").map(str::to_string), run.id);
+            run.logged += 1;
+        }
+        after_mail_trouble = first.starts_with("Mail to ");
+    }
+    assert_eq!(under_way, None, "it ends");
+    runs
+}
+
+/// How often each copy of a report is in the log because mail did not take it: for good, or while it is tried on.
+fn not_mailed(messages: &[Message]) -> HashMap<(String, String), (usize, usize)> {
+    let mut found: HashMap<_, (usize, usize)> = HashMap::new();
+    for pair in messages.windows(2) {
+        let told = &pair[0].first;
+        if told.starts_with("Mail to ") && pair[1].is_report() {
+            let value = |header| pair[1].value(header).unwrap_or_default().to_string();
+            let count = found.entry((value("id "), value("To: "))).or_default();
+            if told.ends_with("the report follows") {
+                count.0 += 1;
+            } else {
+                count.1 += 1;
+            }
+        }
+    }
+    found
+}
+
+/// How often each copy of a report was taken by sendmail.
+fn taken(place: &Place) -> HashMap<(String, String), usize> {
+    let mut taken = HashMap::new();
+    for entry in fs::read_dir(place.path("mails")).unwrap() {
+        let text = fs::read(entry.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let to = text.lines().next().unwrap().to_string();
+        let id = text.lines().find_map(|line| line.strip_prefix("id "));
+        *taken
+            .entry((id.unwrap_or_default().to_string(), to))
+            .or_default() += 1;
+    }
+    taken
+}
+
+/// Each failed run's report has arrived, once, in the log or in the mail of each recipient.
+fn check_reports(place: &Place, messages: &[Message], runs: &[Told]) {
+    let (taken, not_mailed) = (taken(place), not_mailed(messages));
+    let mut uncertain = 0;
+    for run in runs {
+        let told = run.logged + run.mailed_to.len();
+        match run.failed() {
+            Some(true) => assert!(told > 0, "no report: {run:?}"),
+            Some(false) => assert_eq!(told, 0, "nothing to report: {run:?}"),
+            None => {}
+        }
+        assert!(run.logged <= 1, "{run:?}");
+        // Who was stopped before it told its name cannot be followed.
+        let Some(id) = &run.id else { continue };
+        for to in &run.mailed_to {
+            let copy = (id.clone(), to.clone());
+            let mails = taken.get(&copy).copied().unwrap_or_default();
+            let (given_up, tried_on) = not_mailed.get(&copy).copied().unwrap_or_default();
+            let (logged, all) = (given_up + tried_on, given_up + tried_on + mails);
+            assert!(all >= 1, "the report to {to} is lost: {run:?}");
+            assert!(logged <= 1 && mails <= 1, "{mails} and {logged}: {run:?}");
+            if mails == 1 && given_up == 1 {
+                // sendmail was killed by the stop between taking the message and saying so.
+                uncertain += 1;
+            }
+        }
+    }
+    assert!(uncertain <= 1, "{uncertain} reports in both mail and log");
+}
+
+/// Processes of this campaign that are not meant to outlive it.
+fn left_processes(mark: &str) -> Vec<String> {
+    let mark = format!("{MARK}={mark}");
+    let mut left = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let has = |text: &str| environment.split(|&b| b == 0).any(|v| v == text.as_bytes());
+        if has(&mark) && !has("LEFT_BEHIND=1") {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            left.push(format!(
+                "{:?} {}",
+                entry.file_name(),
+                String::from_utf8_lossy(&command)
+            ));
+        }
+    }
+    left
+}
+
+/// The fewest descriptors that the daemon has had open in a while: runs, deliveries and clients come and go.
+fn fewest_descriptors(daemon: &Daemon<'_>) -> usize {
+    let counts = (0..100).map(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        daemon.descriptors()
+    });
+    counts.min().unwrap()
+}
+
+fn whole_log(place: &Place, pieces: usize) -> Vec<u8> {
+    let mut log = Vec::new();
+    for n in 1..=pieces {
+        log.extend(place.bytes(&format!("piece.{n}")));
+    }
+    log.extend(place.bytes("log"));
+    log
+}
+
+#[test]
+fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = from_environment("BUILDD_SEQUENCER_SEED").unwrap_or(now.subsec_nanos().into());
+    let seconds = from_environment("BUILDD_SEQUENCER_CAMPAIGN_SECONDS").unwrap_or(8);
+    println!("BUILDD_SEQUENCER_SEED={seed}");
+    let mut dice = Dice(seed);
+
+    let place = Place::new();
+    fs::create_dir(place.path("mails")).unwrap();
+    place.script("job", JOB);
+    place.script("sendmail", SENDMAIL);
+    place.write("mood", "");
+    place.write("runs", "");
+    place.write("moods", &moods(&mut dice));
+    let mark = format!("{seed}.{}", std::process::id());
+    let text = config(&place, &mut dice);
+    let daemon = place.daemon_with(&text, |command| {
+        command.env(MARK, &mark);
+    });
+    common::wait_for_file(&place.path("socket"));
+    let before = fewest_descriptors(&daemon);
+
+    let mut campaign = Campaign {
+        place: &place,
+        daemon: &daemon,
+        dice,
+        clients: Vec::new(),
+        pieces: 0,
+    };
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        campaign.trouble();
+    }
+
+    campaign.clients.clear();
+    wait_for("as few descriptors as before", || {
+        (fewest_descriptors(&daemon) <= before).then_some(())
+    });
+    assert!(daemon.children().len() <= 2, "a job and a sendmail");
+    // In the middle it would hang for a minute and leave the others nothing to do.
+    if campaign.dice.below(2) == 0 {
+        place.write("mood", "hangs");
+        campaign.rest(1000);
+    }
+    let told = Instant::now();
+    match campaign.dice.below(4) {
+        0 => daemon.signal(Signal::SIGINT),
+        1 => {
+            daemon.signal(Signal::SIGQUIT);
+            daemon.signal(Signal::SIGTERM);
+        }
+        _ => daemon.signal(Signal::SIGTERM),
+    }
+    let status = daemon.wait();
+    let pieces = campaign.pieces;
+    assert_eq!(status.code(), Some(0), "{}", place.read("stderr"));
+    assert!(
+        told.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        told.elapsed()
+    );
+    wait_for("the end of all its processes", || {
+        left_processes(&mark).is_empty().then_some(())
+    });
+
+    assert_eq!(place.read("overlaps"), "", "two runs at once");
+    assert_eq!(place.read("stderr"), "");
+    assert!(!place.path("socket").exists() && !place.path("metrics.prom").exists());
+    let messages = messages(&whole_log(&place, pieces));
+    assert_eq!(messages.last().unwrap().first, "Main loop terminated.");
+    let runs = runs(&messages);
+    check_reports(&place, &messages, &runs);
+    println!(
+        "{} runs, {} mails, {pieces} turns of the log",
+        runs.len(),
+        taken(&place).len()
+    );
+    // Each run that got as far as to say so is in the log, and in the same order.
+    let logged = runs.iter().filter_map(|run| run.id.clone());
+    let logged: Vec<String> = logged.collect();
+    let said = place.lines("runs");
+    let in_log = said.iter().filter(|id| logged.contains(id));
+    assert!(
+        in_log.eq(said.iter()),
+        "not in the log: {said:?} {logged:?}"
+    );
+    assert!(logged.is_sorted_by_key(|id| said.iter().position(|said| said == id)));
+}

@@ -1,0 +1,354 @@
+//! `check`: the effective configuration, what is unwise in it, and what the daemon would need and not find.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use common::{Place, stderr, stdout};
+
+const JOB: &str = "[buildsequencer_job.a]\ncommand: true\n";
+
+fn check(place: &Place, config: &str) -> Output {
+    place.write("conf", config);
+    place.run(&["check", "-c", "conf"])
+}
+
+/// The lines that `check` says beside the configuration, which it prints in any case.
+#[track_caller]
+fn said(place: &Place, config: &str, status: i32) -> Vec<String> {
+    let output = check(place, config);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(status), "{said}");
+    assert!(stdout(&output).starts_with("[buildsequencer]\n"));
+    said.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
+    let place = Place::new();
+    let output = check(
+        &place,
+        "[buildsequencer]\nmailproblemsto: -\n[buildsequencer_job.template]\ntimeout: 1.50m\n\
+         [buildsequencer_job.b]\ncommand:  true  'x  y' \nmaxoutput: 64K\n[buildsequencer_job.a]\ncommand: true\nmindelay: 15m\nalwayslog: Yes\n",
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(
+        stdout(&output),
+        "[buildsequencer]\n\
+         logfile: -\n\
+         launch: false\n\
+         mailproblemsto: -\n\
+         fromaddress: launchpad@lists.canonical.com\n\
+         smtphost: localhost\n\
+         spew: false\n\
+         sendmail: /usr/sbin/sendmail -i\n\
+         mailinterval: 0\n\
+         logsize: 1000000\n\
+         logkeep: 10\n\
+         statefile: none\n\
+         stopdelay: 0\n\
+         controlsocket: /run/buildd-sequencer/control.sock\n\
+         metricsfile: none\n\
+         \n\
+         [buildsequencer_job.b]\n\
+         command: true  'x  y'\n\
+         mindelay: 1\n\
+         alwayslog: false\n\
+         timeout: 90\n\
+         killdelay: 5\n\
+         stuckafter: 3600\n\
+         startdelay: 1\n\
+         mailproblemsto: -\n\
+         mailinterval: 0\n\
+         maxdelay: 0\n\
+         maxoutput: 65536\n\
+         livelog: false\n\
+         \n\
+         [buildsequencer_job.a]\n\
+         command: true\n\
+         mindelay: 900\n\
+         alwayslog: true\n\
+         timeout: 90\n\
+         killdelay: 5\n\
+         stuckafter: 3600\n\
+         startdelay: 900\n\
+         mailproblemsto: -\n\
+         mailinterval: 0\n\
+         maxdelay: 0\n\
+         maxoutput: 1048576\n\
+         livelog: false\n"
+    );
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
+    let place = Place::new();
+    place.script("sendmail", "exit 0");
+    let first = check(
+        &place,
+        "[buildsequencer]\nmailproblemsto: a@example.com\n  - b@example.com\nsendmail: ./sendmail\nfromaddress: c@example.com\n\
+         [buildsequencer_job.a]\ncommand:\n  true ; 'two ; three\n  four'\nmindelay: 0.0001\nmailproblemsto:\n",
+    );
+    let second = check(&place, &stdout(&first));
+    assert_eq!(stdout(&second), stdout(&first));
+    // The default socket, which may be missing, has become one set by hand, whose directory may not.
+    let said = stderr(&second);
+    let socket = |line: &str| line.starts_with("conf: controlsocket: ");
+    assert!(said.lines().all(socket), "{said}");
+}
+
+#[test]
+fn options_win_over_the_file() {
+    let place = Place::new();
+    place.write("conf", &format!("[buildsequencer]\nlogfile: x\n{JOB}"));
+    let output = place.run(&["check", "-c", "conf", "-l", "y/z", "--spew"]);
+    assert!(stdout(&output).contains(&format!("logfile: {}/y/z\n", place.dir())));
+    assert!(stdout(&output).contains("spew: true\n"));
+    assert_eq!(output.status.code(), Some(78), "its directory is missing");
+    let output = place.run(&["check", "-c", "conf", "-l", "-"]);
+    assert!(stdout(&output).contains("logfile: -\n"));
+}
+
+#[test]
+fn what_is_legal_but_unwise_is_a_warning() {
+    let place = Place::new();
+    place.script("sendmail", "exit 0");
+    let warnings = said(
+        &place,
+        "[buildsequencer]\nmailproblemsto: ops@example.com\nsendmail: ./sendmail\nmetricsfile: metrics\nsmtphost: mx\n\
+         [buildsequencer_job.a]\ncommand: true ; and more\nmindelay: 0\nstuckafter: 2h\ntimeout: 1h\n\
+         [buildsequencer_job.b]\ncommand: true\n",
+        0,
+    );
+    let expected = [
+        "warning: conf:5: smtphost has no effect",
+        "warning: conf:7: the ';' after white space begins a comment",
+        "warning: conf: job a: mindelay 0",
+        "warning: conf: job a: stuckafter 7200 is beyond timeout 3600",
+        "warning: conf: reports are mailed from the built-in launchpad@lists.canonical.com",
+        "warning: conf: metricsfile 'metrics' does not end in .prom",
+    ];
+    assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
+    for (warning, expected) in warnings.iter().zip(expected) {
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+}
+
+#[test]
+fn commands_that_cannot_be_run_are_missing() {
+    let place = Place::new();
+    place.write("not-executable", "#!/bin/sh\n");
+    place.script("fine", "exit 0");
+    symlink("gone", place.path("dangling")).unwrap();
+    let config = "[buildsequencer_job.a]\ncommand: no-such-program-anywhere x\n\
+                  [buildsequencer_job.b]\ncommand: ./gone\n\
+                  [buildsequencer_job.c]\ncommand: {dir}/not-executable\n\
+                  [buildsequencer_job.d]\ncommand: /tmp\n\
+                  [buildsequencer_job.e]\ncommand: ./fine/x\n\
+                  [buildsequencer_job.f]\ncommand: './dangling'\n\
+                  [buildsequencer_job.g]\ncommand: \"./fine\" x\n\
+                  [buildsequencer_job.h]\ncommand: sh -c 'gone'\n";
+    let missing = said(&place, config, 78);
+    let dir = place.dir();
+    let expected = [
+        "conf: job a: command 'no-such-program-anywhere' not found in PATH (".to_string(),
+        "conf: job b: command './gone' cannot be run: No such file or directory".to_string(),
+        format!("conf: job c: command '{dir}/not-executable' cannot be run: Permission denied"),
+        "conf: job d: command '/tmp' cannot be run: it is not a file".to_string(),
+        "conf: job e: command './fine/x' cannot be run: Not a directory".to_string(),
+        "conf: job f: command './dangling' cannot be run: No such file or directory".to_string(),
+    ];
+    assert_eq!(missing.len(), expected.len(), "{missing:#?}");
+    for (line, expected) in missing.iter().zip(&expected) {
+        assert!(line.starts_with(expected), "{line}");
+    }
+}
+
+#[test]
+fn path_is_searched_as_the_daemon_would() {
+    let place = Place::new();
+    place.script("bin/tool", "exit 0");
+    place.write("other/plain", "text");
+    place.write(
+        "conf",
+        "[buildsequencer_job.a]\ncommand: tool\n[buildsequencer_job.b]\ncommand: plain\n",
+    );
+    let mut command = place.command();
+    command
+        .args(["check", "-c", "conf"])
+        .env("PATH", format!("{0}/other:{0}/bin", place.dir()));
+    let output = common::finish(command);
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "conf: job b: '{}/other/plain' cannot be run: Permission denied\n",
+            place.dir()
+        )
+    );
+}
+
+#[test]
+fn sendmail_is_needed_only_if_something_is_to_be_mailed() {
+    let place = Place::new();
+    let with = |sequencer: &str, job: &str| {
+        format!("[buildsequencer]\nsendmail: ./gone -i\nfromaddress: a@x\n{sequencer}\n{JOB}{job}")
+    };
+    for quiet in [
+        with("", ""),
+        with("mailproblemsto: -", ""),
+        with("mailproblemsto: a@x", "mailproblemsto: -"),
+    ] {
+        assert!(said(&place, &quiet, 0).is_empty());
+    }
+    for mailed in [
+        with("mailproblemsto: - a@x", ""),
+        with("", "mailproblemsto: a@x"),
+    ] {
+        assert_eq!(
+            said(&place, &mailed, 78),
+            ["conf: sendmail: command './gone' cannot be run: No such file or directory"]
+        );
+    }
+}
+
+#[test]
+fn directories_of_what_is_written_have_to_be_there() {
+    let place = Place::new();
+    fs::create_dir(place.path("dir")).unwrap();
+    place.write("file", "");
+    let all = |directory: &str| {
+        format!(
+            "[buildsequencer]\nlogfile: {directory}log\ncontrolsocket: {directory}socket\nstatefile: {directory}state\n\
+             metricsfile: {directory}x.prom\n{JOB}"
+        )
+    };
+    for there in ["", "./", "dir/", "{dir}/dir/"] {
+        assert!(said(&place, &all(there), 0).is_empty());
+    }
+    let missing = said(&place, &all("gone/"), 78);
+    assert_eq!(
+        missing,
+        ["logfile", "controlsocket", "statefile", "metricsfile"].map(|key| format!(
+            "conf: {key}: directory 'gone' cannot be written: No such file or directory"
+        ))
+    );
+    let missing = said(&place, &all("file/"), 78);
+    assert_eq!(missing.len(), 4);
+    assert_eq!(missing[0], "conf: logfile: 'file' is not a directory");
+    let config = format!(
+        "[buildsequencer]\nlogfile: dir\nstatefile: dir\nmetricsfile: dir\ncontrolsocket: none\n{JOB}"
+    );
+    let missing = said(&place, &config, 78);
+    assert_eq!(
+        missing[1..],
+        ["logfile", "statefile", "metricsfile"]
+            .map(|key| format!("conf: {key}: 'dir' is a directory"))
+    );
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
+    let place = Place::new();
+    place.write("shut/log", "");
+    place.write(
+        "conf",
+        "[buildsequencer]\nlogfile: shut/log\nstatefile: shut/state\n[buildsequencer_job.a]\ncommand: true\n",
+    );
+    place.write(
+        "unrotated.conf",
+        "[meta]\nextends: conf\n[buildsequencer]\nlogsize: 0\nstatefile: none\n",
+    );
+    // Of the program a copy that anybody may run, wherever the tests are; by another process, so that no child of
+    // this one can hold it open for writing.
+    let mut copy = Command::new("cp");
+    copy.arg(common::PROGRAM).arg(place.path("program"));
+    assert!(common::finish(copy).status.success());
+    let modes = [
+        ("", 0o755),
+        ("program", 0o755),
+        ("shut", 0o555),
+        ("shut/log", 0o666),
+    ];
+    for (path, mode) in modes {
+        fs::set_permissions(place.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let as_nobody = |file: &str| {
+        let mut command = Command::new(place.path("program"));
+        command.current_dir(place.path(""));
+        if nix::unistd::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        command.args(["check", "-c", file]);
+        common::finish(command)
+    };
+    let output = as_nobody("conf");
+    assert_eq!(
+        stderr(&output),
+        "conf: logfile: directory 'shut' cannot be written: Permission denied\n\
+         conf: statefile: directory 'shut' cannot be written: Permission denied\n"
+    );
+    assert_eq!(output.status.code(), Some(78));
+    // Another program rotates this log, and the file itself is open to us.
+    let output = as_nobody("unrotated.conf");
+    assert_eq!(
+        (stderr(&output), output.status.code()),
+        (String::new(), Some(0))
+    );
+}
+
+#[test]
+fn a_log_that_is_a_device_needs_no_directory() {
+    let place = Place::new();
+    assert!(
+        said(
+            &place,
+            &format!("[buildsequencer]\nlogfile: /dev/null\n{JOB}"),
+            0
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn nothing_is_started_or_written() {
+    let place = Place::new();
+    place.script("job", "touch started");
+    place.write(
+        "conf",
+        "[buildsequencer]\nlogfile: log\nstatefile: state\nmetricsfile: x.prom\ncontrolsocket: socket\n\
+         [buildsequencer_job.a]\ncommand: ./job\nstartdelay: 0\n",
+    );
+    let output = place.run(&["check", "-c", "conf", "--pidfile", "pid"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let mut names: Vec<_> = fs::read_dir(place.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["conf", "job"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_matter() {
+    let place = Place::new();
+    let jobs: String = (0..2_000)
+        .map(|n| format!("[buildsequencer_job.j{n}]\ncommand: true\n"))
+        .collect();
+    place.write("conf", &jobs);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = place
+        .command()
+        .args(["check", "-c", "conf"])
+        .stdout(writer)
+        .spawn()
+        .unwrap();
+    let status = common::wait_for("check", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}

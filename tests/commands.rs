@@ -1,0 +1,595 @@
+//! What operators ask a running daemon to do, and what they are told.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::socket::{SOCKET, answer, fill_backlog, idle_job};
+use common::{
+    Daemon, PROGRAM, Place, Signal, job, messages, place_of, ran, spawn, stderr, stdout, wait_for,
+};
+
+/// A job that runs until the file `go` is there.
+const GATED: &str = "sh -c 'echo begun >>begun; until test -e go; do sleep 0.02; done; echo done'";
+
+/// A command that is still at work; its output goes to the file `name`.
+fn begin(place: &Place, name: &str, command: &str) -> Child {
+    let mut asking = place.command();
+    asking.args(["-c", "conf"]).args(command.split(' '));
+    asking
+        .stdin(Stdio::null())
+        .stdout(place.append_to(name))
+        .stderr(place.append_to(&format!("{name}.errors")));
+    spawn(&mut asking)
+}
+
+#[track_caller]
+fn end(mut child: Child) -> i32 {
+    let status = wait_for("the command's end", || child.try_wait().unwrap());
+    status.code().unwrap()
+}
+
+#[test]
+fn run_makes_a_job_due_now_and_ahead_of_all_others() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}{}{}",
+        job(
+            "gated",
+            &format!("command: {GATED}\nmindelay: 1d\nstartdelay: 0")
+        ),
+        job("due", "command: true\nmindelay: 1d\nstartdelay: 0"),
+        idle_job("first", "true"),
+        idle_job("second", "true"),
+    ));
+    place.wait_for_lines("begun", 1);
+    for name in ["first", "second", "first"] {
+        let said = place.told(&format!("run {name}"));
+        assert!(said.starts_with("queued behind gated ("), "{said}");
+        assert!(said.ends_with("s)\n"), "{said}");
+    }
+    place.write("go", "");
+    daemon.wait_for_log_times("completed", 4);
+    assert_eq!(ran(&daemon.messages()), ["gated", "first", "second", "due"]);
+    assert_eq!(place.told("run first"), "queued\n");
+    daemon.wait_for_log_times("Running first", 2);
+    assert!(
+        daemon
+            .log()
+            .contains("Scheduling first for      0 seconds time")
+    );
+}
+
+#[test]
+fn run_and_wait_prints_the_output_byte_for_byte_and_exits_with_the_code() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}{}{}",
+        idle_job("good", r"printf 'a\377\0\nb'"),
+        idle_job("bad", "sh -c 'echo out; echo err >&2; exit 42'"),
+        idle_job("killed", "sh -c 'kill -9 $$'"),
+        idle_job("missing", "./missing"),
+    ));
+    let output = place.ask("run --wait good");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(end(begin(&place, "raw", "run --wait good")), 0);
+    assert_eq!(place.bytes("raw"), b"a\xff\0\nb");
+    for (name, code, said) in [
+        ("bad", 42, "out\nerr\n"),
+        ("killed", 137, ""),
+        ("missing", 127, "No such file or directory\n"),
+    ] {
+        let output = place.ask(&format!("run --wait {name}"));
+        assert_eq!(output.status.code(), Some(code), "{name}");
+        assert_eq!(stdout(&output), said, "{name}");
+        assert_eq!(stderr(&output), "", "{name}");
+    }
+    assert_eq!(ran(&messages(&daemon.stop())).len(), 5);
+}
+
+#[test]
+fn run_and_wait_waits_for_the_next_run_where_one_is_under_way() {
+    let place = Place::new();
+    place.script(
+        "count",
+        "echo begun >>begun; n=$(wc -l <begun); until test -e go$n; do sleep 0.02; done; echo $n",
+    );
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "./count")));
+    let one = begin(&place, "one", "run --wait a");
+    place.wait_for_lines("begun", 1);
+    let two = begin(&place, "two", "run --wait a");
+    let three = begin(&place, "three", "run --wait a");
+    daemon.wait_for_log_times("Asked to run a", 3);
+    place.write("go1", "");
+    assert_eq!((end(one), &*place.read("one")), (0, "1\n"));
+    place.wait_for_lines("begun", 2);
+    place.write("go2", "");
+    for (child, name) in [(two, "two"), (three, "three")] {
+        assert_eq!(
+            (end(child), &*place.read(name)),
+            (0, "2\n"),
+            "one run for both"
+        );
+    }
+    assert_eq!(ran(&messages(&daemon.stop())).len(), 2);
+}
+
+#[test]
+fn a_paused_job_runs_when_it_is_asked_for_and_stays_paused() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}",
+        job("a", "command: echo hi\nmindelay: 0.05\nstartdelay: 1d")
+    ));
+    assert_eq!(place.told("pause a"), "paused a\n");
+    assert_eq!(place.told("run --wait a"), "hi\n");
+    assert!(
+        place.told("status").contains("\na    paused"),
+        "{}",
+        place.told("status")
+    );
+    assert_eq!(place.told("run --wait a"), "hi\n");
+    let log = daemon.wait_for_log_times("Job a completed", 2);
+    assert_eq!(ran(&messages(&log)).len(), 2, "{log}");
+    assert_eq!(place.told("resume a"), "resumed a\n");
+    daemon.wait_for_log_times("Running a", 5);
+}
+
+#[test]
+fn who_waits_is_told_when_the_daemon_stops() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("gated", GATED),
+        idle_job("b", "true")
+    ));
+    let running = begin(&place, "running", "run --wait gated");
+    place.wait_for_lines("begun", 1);
+    let next = begin(&place, "next", "run --wait b");
+    daemon.wait_for_log("Asked to run b");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(end(next), 1);
+    let gone = "b will not run: the daemon stops, or a reload has removed the job\n";
+    assert_eq!(place.read("next"), gone);
+    assert_eq!(end(running), 143);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_draining_daemon_lets_the_run_end_and_starts_no_other() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("gated", GATED),
+        idle_job("b", "true")
+    ));
+    let running = begin(&place, "running", "run --wait gated");
+    place.wait_for_lines("begun", 1);
+    daemon.signal(Signal::SIGQUIT);
+    daemon.wait_for_log("draining");
+    let (status, error) = place.refused("run b");
+    assert_eq!(
+        (status, &*error),
+        (1, "the daemon stops; no job is started any more\n")
+    );
+    let (status, error) = place.refused("reload");
+    assert_eq!(
+        (status, &*error),
+        (78, "Configuration not reloaded: the daemon stops.\n")
+    );
+    assert!(
+        place
+            .told("status")
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with(", draining")
+    );
+    place.write("go", "");
+    assert_eq!((end(running), &*place.read("running")), (0, "done\n"));
+    assert_eq!(daemon.wait().code(), Some(0));
+    let (status, error) = place.refused("run b");
+    assert_eq!(status, 3);
+    assert!(error.starts_with("buildd-sequencer: no daemon answers: 'socket': "));
+}
+
+#[test]
+fn who_waits_for_a_job_that_a_reload_removes_is_told_but_its_run_ends_first() {
+    let place = Place::new();
+    let gated = idle_job("gated", GATED);
+    let daemon = place.listening(&format!("{SOCKET}{gated}{}", idle_job("b", "true")));
+    let running = begin(&place, "running", "run --wait gated");
+    place.wait_for_lines("begun", 1);
+    let next = begin(&place, "next", "run --wait b");
+    daemon.wait_for_log("Asked to run b");
+    place.write("conf", &format!("{SOCKET}{}", idle_job("c", "true")));
+    let said = place.told("reload");
+    assert!(said.contains('b') && said.contains('c'), "{said}");
+    assert_eq!(end(next), 1);
+    assert!(place.read("next").starts_with("b will not run: "));
+    place.write("go", "");
+    assert_eq!((end(running), &*place.read("running")), (0, "done\n"));
+    assert_eq!(ran(&messages(&daemon.stop())), ["gated"]);
+}
+
+#[test]
+fn kill_stops_the_run_and_that_is_a_failure_like_any_other() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}{}",
+        idle_job("a", "sh -c 'echo here; sleep 1000 & wait'"),
+        idle_job("b", "true"),
+        idle_job(
+            "stubborn",
+            "sh -c \"trap '' TERM; echo up >up; while :; do sleep 1; done\""
+        ) + "killdelay: 0.3\n",
+    ));
+    assert_eq!(place.refused("kill"), (1, "no job runs\n".to_string()));
+    assert_eq!(place.refused("kill a"), (1, "no job runs\n".to_string()));
+    let waiting = begin(&place, "waiting", "run --wait a");
+    daemon.wait_for_log("Running a");
+    let refusal = "b does not run; a does\n".to_string();
+    assert_eq!(place.refused("kill b"), (1, refusal));
+    let said = place.told("kill a");
+    assert!(said.starts_with("stopping a (pid "), "{said}");
+    assert_eq!(end(waiting), 143);
+    let log = daemon.wait_for_log("Subject: Job a exited with code 143 (stopped by operator)");
+    assert!(log.contains("Job a completed with exit code 143 (stopped by operator)"));
+    let row = place.told("status");
+    assert!(
+        row.lines()
+            .any(|l| l.starts_with("a ") && l.ends_with("1       1")),
+        "{row}"
+    );
+    let waiting = begin(&place, "waiting", "run --wait stubborn");
+    place.wait_for_lines("up", 1);
+    place.told("kill");
+    assert_eq!(end(waiting), 137);
+    daemon.wait_for_log("Job stubborn completed with exit code 137 (stopped by operator)");
+}
+
+#[test]
+fn pause_and_resume_take_one_job_or_all() {
+    let place = Place::new();
+    let quick = "command: true\nmindelay: 0.03\nstartdelay: 0.03";
+    let daemon = place.listening(&format!("{SOCKET}{}{}", job("a", quick), job("b", quick)));
+    daemon.wait_for_log_times("Running b", 2);
+    assert_eq!(place.told("pause a"), "paused a\n");
+    assert_eq!(place.told("pause a"), "a was paused already\n");
+    daemon.wait_for_log("Asked to pause a");
+    let messages = daemon.messages();
+    let paused = place_of(&messages, "Asked to pause a");
+    let seen = ran(&messages).len();
+    daemon.wait_for_log_times("Running", seen + 5);
+    let messages = daemon.messages();
+    let since = ran(&messages[paused..]);
+    assert!(since.iter().all(|name| *name == "b"), "{since:?}");
+    assert_eq!(place.told("pause"), "paused 1 job\n");
+    assert_eq!(place.told("pause"), "paused 0 jobs\n");
+    let quiet = place.told("status");
+    assert_eq!(
+        place.told("status").matches(" paused ").count(),
+        2,
+        "{quiet}"
+    );
+    assert_eq!(place.told("resume b"), "resumed b\n");
+    assert_eq!(place.told("resume b"), "b was not paused\n");
+    assert_eq!(place.told("resume"), "resumed 1 job\n");
+    let before = daemon.log().matches("Running a").count();
+    daemon.wait_for_log_times("Running a", before + 1);
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("Asked to pause a by").count(),
+        1,
+        "no news, no line: {log}"
+    );
+    assert_eq!(log.matches("Asked to pause by").count(), 1);
+    assert_eq!(log.matches("Asked to resume by").count(), 1);
+}
+
+#[test]
+fn a_pause_while_the_job_runs_takes_effect_after_the_run() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}",
+        job(
+            "gated",
+            &format!("command: {GATED}\nmindelay: 0.01\nstartdelay: 0")
+        )
+    ));
+    place.wait_for_lines("begun", 1);
+    assert_eq!(place.told("pause"), "paused 1 job\n");
+    assert!(place.told("status").contains("RUNNING gated"));
+    place.write("go", "");
+    wait_for("the end of the run", || {
+        place
+            .told("status")
+            .contains("\ngated  paused")
+            .then_some(())
+    });
+    assert_eq!(ran(&daemon.messages()).len(), 1);
+    assert!(
+        !daemon.log().contains("Scheduling gated for   0.01"),
+        "{}",
+        daemon.log()
+    );
+}
+
+#[test]
+fn reload_answers_with_what_has_changed_and_logs_the_same() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("a", "true"),
+        idle_job("b", "true")
+    ));
+    assert_eq!(
+        place.told("reload"),
+        "Configuration reloaded: nothing has changed.\n"
+    );
+    let changed = idle_job("b", "false") + "timeout: 3m\n";
+    place.write(
+        "conf",
+        &format!("{SOCKET}{changed}{}", idle_job("c", "true")),
+    );
+    let said = place.told("reload");
+    for word in ["a", "c", "timeout", "180", "false"] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    for line in said.lines() {
+        daemon.wait_for_log(&format!("[-] {line}\n"));
+    }
+    assert!(place.told("healthcheck").starts_with("ok"));
+}
+
+#[test]
+fn a_refused_reload_prints_every_error_exits_78_and_changes_nothing() {
+    let place = Place::new();
+    let good = format!("{SOCKET}{}", idle_job("a", "true"));
+    let daemon = place.listening(&good);
+    let bad = "[buildsequencer]\ncontrolsocket: elsewhere\nlogfil: x\n[buildsequencer_job.b]\nmindelay: 5 s\n";
+    place.write("conf", bad);
+    let said = place.run(&["reload", "-s", "socket"]);
+    assert_eq!(said.status.code(), Some(78));
+    let errors = stderr(&said);
+    for fault in ["conf:3: ", "conf:4: ", "conf:5: "] {
+        assert!(errors.contains(fault), "{fault} in {errors}");
+    }
+    assert!(errors.ends_with("Configuration not reloaded: 3 faults, nothing has changed.\n"));
+    for line in errors.lines() {
+        daemon.wait_for_log(&format!("[-] {line}\n"));
+    }
+    let health = place.run(&["healthcheck", "-s", "socket"]);
+    assert_eq!(health.status.code(), Some(1));
+    assert!(
+        stdout(&health).starts_with("the last reload was refused "),
+        "{}",
+        stdout(&health)
+    );
+    let alive = place.run(&["healthcheck", "--alive", "-s", "socket"]);
+    assert_eq!(alive.status.code(), Some(0));
+    assert!(!place.path("elsewhere").exists());
+    place.write("conf", &good);
+    place.told("reload");
+    assert_eq!(place.told("healthcheck"), "ok\n");
+}
+
+#[test]
+fn an_unknown_job_is_refused_and_the_nearest_name_offered() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("slave_scanner", "true"),
+        idle_job("queue_builder", "true")
+    ));
+    let meant = "unknown job 'slave_scaner'; is 'slave_scanner' meant?\n";
+    for command in ["run", "run --wait", "kill", "pause", "resume"] {
+        let output = place.ask(&format!("{command} slave_scaner"));
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let said = stdout(&output) + &stderr(&output);
+        assert_eq!(said, meant, "{command}");
+    }
+    let far = "unknown job 'xyzzy'\n".to_string();
+    assert_eq!(place.refused("run xyzzy"), (1, far));
+    for hostile in [
+        "a\nrun",
+        "a b",
+        "\u{1b}[2J",
+        "é".repeat(3000).as_str(),
+        "--",
+        "-",
+    ] {
+        let output = place.run(&["-c", "conf", "pause", "--", hostile]);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{hostile:?}: {}",
+            stderr(&output)
+        );
+        assert!(stderr(&output).starts_with("unknown job '"), "{hostile:?}");
+        assert!(!stderr(&output).contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn a_job_whose_name_looks_like_an_option_can_be_asked_for() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!("{SOCKET}{}", idle_job("--wait", "echo me")));
+    let output = place.run(&["-c", "conf", "run", "--wait", "--", "--wait"]);
+    assert_eq!((output.status.code(), &*stdout(&output)), (Some(0), "me\n"));
+}
+
+#[test]
+fn wrong_usage_exits_2_and_asks_nobody() {
+    let place = Place::new();
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "true")));
+    for words in [
+        &["run"][..],
+        &["run", ""],
+        &["kill", ""],
+        &["pause", ""],
+        &["resume", "a", "b"],
+        &["status", "a"],
+        &["reload", "--json"],
+        &["healthcheck", "--wait"],
+        &["statu"],
+    ] {
+        let output = place.run(&[&["-c", "conf"], words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+    }
+    assert!(!daemon.log().contains("Asked"), "{}", daemon.log());
+}
+
+/// Runs a health check and says how long it took.
+#[track_caller]
+fn health(place: &Place, options: &[&str]) -> (i32, String, Duration) {
+    let begun = Instant::now();
+    let output = place.run(&[&["-c", "conf", "healthcheck"], options].concat());
+    let took = begun.elapsed();
+    let said = stdout(&output) + &stderr(&output);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    (output.status.code().unwrap(), said, took)
+}
+
+/// What a health check may take: two seconds, and something for a machine that does other things as well.
+const IN_TIME: Duration = Duration::from_millis(2300);
+
+fn frozen<'a>(place: &'a Place, full: bool) -> Daemon<'a> {
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "true")));
+    daemon.signal(Signal::SIGSTOP);
+    if full {
+        fill_backlog(&place.path("socket"));
+    }
+    daemon
+}
+
+#[test]
+fn a_health_check_of_a_frozen_daemon_fails_within_two_seconds() {
+    for (full, why) in [
+        (false, "it takes the connection, but says nothing in time"),
+        (true, "it is too busy to take a connection"),
+    ] {
+        let place = Place::new();
+        let daemon = frozen(&place, full);
+        for options in [&[][..], &["--alive"]] {
+            let (status, said, took) = health(&place, options);
+            assert_eq!(status, 1);
+            assert_eq!(
+                said,
+                format!("buildd-sequencer: no daemon answers: 'socket': {why}\n")
+            );
+            assert!(took < IN_TIME, "{took:?}");
+        }
+        daemon.signal(Signal::SIGCONT);
+        wait_for("it to have caught up", || {
+            (health(&place, &["--alive"]).0 == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_health_check_fails_where_no_daemon_is_or_ever_was() {
+    let place = Place::new();
+    place.write("conf", &format!("{SOCKET}{}", idle_job("a", "true")));
+    let (status, said, took) = health(&place, &["--alive"]);
+    assert_eq!(status, 1);
+    let never = "buildd-sequencer: no daemon answers: 'socket': No such file or directory\n";
+    assert_eq!(said, never);
+    let daemon = place.listening(&place.read("conf"));
+    assert_eq!(health(&place, &[]).0, 0);
+    drop(daemon);
+    let (status, said, took_dead) = health(&place, &[]);
+    assert_eq!(status, 1);
+    assert_eq!(
+        said,
+        "buildd-sequencer: no daemon answers: 'socket': Connection refused\n"
+    );
+    assert!(took < IN_TIME && took_dead < IN_TIME);
+}
+
+#[test]
+fn a_stuck_run_is_unhealthy_only_while_others_wait_but_the_daemon_is_alive() {
+    let place = Place::new();
+    let stuck = job(
+        "stuck",
+        &format!("command: {GATED}\nmindelay: 1d\nstartdelay: 0\nstuckafter: 0.2"),
+    );
+    let daemon = place.listening(&format!("{SOCKET}{stuck}{}", idle_job("b", "true")));
+    daemon.wait_for_log("Job stuck still running after 0.2 seconds");
+    let (status, said, _) = health(&place, &[]);
+    assert_eq!(
+        (status, &said[..19]),
+        (0, "ok: stuck runs for "),
+        "nobody waits"
+    );
+    place.told("run b");
+    let said = wait_for("b to wait", || {
+        let (status, said, _) = health(&place, &[]);
+        (status == 1).then_some(said)
+    });
+    assert!(said.starts_with("stuck is stuck (pid "), "{said}");
+    assert!(
+        said.contains(", over 0.2 seconds) and 1 job waits, b longest ("),
+        "{said}"
+    );
+    assert_eq!(health(&place, &["--alive"]).0, 0);
+    place.write("go", "");
+    daemon.wait_for_log("Job b completed");
+    assert_eq!(health(&place, &[]).0, 0);
+}
+
+#[test]
+fn a_command_waits_for_a_daemon_that_is_busy_for_a_moment() {
+    let place = Place::new();
+    let daemon = frozen(&place, true);
+    let child = begin(&place, "status", "status");
+    // Long enough for the command to have found no room.
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(end(child), 0);
+    assert!(place.read("status").starts_with("buildd-sequencer "));
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error_but_a_full_disk_is() {
+    let place = Place::new();
+    let jobs: String = (0..3000)
+        .map(|n| idle_job(&format!("job{n}"), "true"))
+        .collect();
+    let _daemon = place.listening(&format!("{SOCKET}{jobs}"));
+    let script = format!(
+        "{PROGRAM} -c conf status | head -n 1; {PROGRAM} -c conf status >/dev/full; echo $?"
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(place.dir());
+    let output = common::finish(command);
+    let full = "buildd-sequencer: cannot write to standard output: No space left on device\n";
+    assert_eq!(stderr(&output), full);
+    let said = stdout(&output);
+    assert!(
+        said.starts_with("buildd-sequencer ") && said.ends_with("\n1\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn requests_of_many_clients_at_once_are_all_answered() {
+    let place = Place::new();
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "true")));
+    let mut clients: Vec<_> = (0..16).map(|_| place.connect()).collect();
+    for client in &mut clients {
+        client.write_all(b"pause a\n").unwrap();
+    }
+    let answers: Vec<String> = clients.iter_mut().map(answer).collect();
+    let first = answers
+        .iter()
+        .filter(|said| *said == "0\npaused a\n")
+        .count();
+    assert_eq!(first, 1, "{answers:?}");
+    assert!(answers.iter().all(|said| said.starts_with("0\n")));
+    assert_eq!(daemon.stop().matches("Asked to pause a").count(), 1);
+}

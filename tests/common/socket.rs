@@ -1,0 +1,114 @@
+//! Clients of a control socket, well-behaved and otherwise.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Output;
+
+use super::{Daemon, LIMIT, Place, wait_for};
+
+/// A daemon's section with a control socket in the test's directory.
+pub const SOCKET: &str = "[buildsequencer]\ncontrolsocket: socket\n";
+
+/// A job that never runs by itself.
+pub fn idle_job(name: &str, command: &str) -> String {
+    super::job(
+        name,
+        &format!("command: {command}\nmindelay: 1d\nstartdelay: 1d"),
+    )
+}
+
+impl Place {
+    /// A daemon in this directory that listens by now.
+    #[track_caller]
+    pub fn listening(&self, config: &str) -> Daemon<'_> {
+        let before = self.read("log").matches("Loaded.").count();
+        let daemon = self.daemon(config);
+        daemon.wait_for_log_times("Loaded.", before + 1);
+        daemon
+    }
+
+    /// Connects to the control socket once it is there.
+    #[track_caller]
+    pub fn connect(&self) -> UnixStream {
+        self.connect_to("socket")
+    }
+
+    #[track_caller]
+    pub fn connect_to(&self, name: &str) -> UnixStream {
+        let path = self.path(name);
+        let stream = wait_for("the socket", || UnixStream::connect(&path).ok());
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    /// The whole answer to these bytes.
+    #[track_caller]
+    pub fn say(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        answer(&mut stream)
+    }
+
+    /// Runs a command against the daemon whose configuration is `conf`.
+    #[track_caller]
+    pub fn ask(&self, command: &str) -> Output {
+        let words: Vec<&str> = command.split(' ').collect();
+        self.run(&[&["-c", "conf"], &words[..]].concat())
+    }
+
+    /// The same for one that is to succeed; what it prints.
+    #[track_caller]
+    pub fn told(&self, command: &str) -> String {
+        let output = self.ask(command);
+        let text = super::stdout(&output);
+        let errors = super::stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{command}: {text}{errors}");
+        text
+    }
+
+    /// The same for one that is refused: its exit status and the error.
+    #[track_caller]
+    pub fn refused(&self, command: &str) -> (i32, String) {
+        let output = self.ask(command);
+        assert_eq!(super::stdout(&output), "", "{command}");
+        (output.status.code().unwrap(), super::stderr(&output))
+    }
+}
+
+/// What the daemon says until it closes the connection.
+#[track_caller]
+pub fn answer(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+            // The daemon closed while something of ours was unread.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("no end of the answer: {error}"),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A client that has said all it will say, and still listens.
+pub fn half_close(stream: &UnixStream) {
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// Connects without waiting until the socket takes no more. The clients have gone by then; they still count.
+pub fn fill_backlog(path: &std::path::Path) {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    use std::os::fd::AsRawFd;
+    let address = UnixAddr::new(path).unwrap();
+    for _ in 0..100_000 {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let client = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        if connect(client.as_raw_fd(), &address).is_err() {
+            return;
+        }
+    }
+    panic!("there is always room for one more");
+}

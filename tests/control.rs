@@ -1,0 +1,685 @@
+//! The control socket itself: who gets in, what a client can and cannot do to the daemon, where it is found.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::socket::{SOCKET, answer, half_close, idle_job};
+use common::{PROGRAM, Place, Signal, job, spawn, stderr, stdout, wait_for};
+
+/// The daemon's own time for a client that is silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn idle() -> String {
+    format!("{SOCKET}{}", idle_job("a", "true"))
+}
+
+#[test]
+fn the_socket_has_mode_0660_from_its_first_moment_whatever_the_mask() {
+    for mask in ["0", "077", "0777", "022"] {
+        let place = Place::new();
+        let path = place.path("socket");
+        let daemon = place.daemon_after(&format!("umask {mask}"), &idle(), |_| {});
+        let until = Instant::now() + common::LIMIT;
+        // No pause in between: it is the first moment that counts.
+        let first = loop {
+            if let Ok(metadata) = fs::symlink_metadata(&path) {
+                break metadata.permissions().mode();
+            }
+            assert!(Instant::now() < until, "{}", daemon.log());
+        };
+        assert_eq!(first & 0o7777, 0o660, "umask {mask}");
+        daemon.wait_for_log("Scheduling");
+        let later = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(later & 0o7777, 0o660, "umask {mask}");
+    }
+}
+
+#[test]
+fn the_mask_for_other_files_stays_what_it_was() {
+    let place = Place::new();
+    let config = format!("{SOCKET}{}", idle_job("a", "touch made"));
+    let daemon = place.daemon_after("umask 027", &config, |_| {});
+    daemon.wait_for_log("Scheduling");
+    place.told("run --wait a");
+    let mode = fs::metadata(place.path("made")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o640);
+}
+
+#[test]
+fn who_asks_is_logged_with_user_and_process() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let uid = nix::unistd::getuid();
+    for command in ["pause a", "resume", "run a", "reload"] {
+        let mut asking = place.command();
+        asking.args(["-c", "conf"]).args(command.split(' '));
+        asking.stdout(place.append_to("answers"));
+        let mut child = spawn(&mut asking);
+        let pid = child.id();
+        assert!(child.wait().unwrap().success(), "{command}");
+        daemon.wait_for_log(&format!("Asked to {command} by uid {uid} (pid {pid})."));
+    }
+    place.told("status");
+    place.told("healthcheck");
+    let log = daemon.stop();
+    assert_eq!(
+        log.matches("by uid").count(),
+        4,
+        "who only looks is not logged: {log}"
+    );
+}
+
+#[test]
+fn a_line_is_answered_with_status_and_text_and_then_the_connection_ends() {
+    let place = Place::new();
+    let _daemon = place.listening(&idle());
+    assert!(place.say(b"status\n").starts_with("0\nbuildd-sequencer "));
+    assert!(place.say(b"status\r\n").starts_with("0\nbuildd-sequencer "));
+    assert!(place.say(b"  status   --json \n").starts_with("0\n{"));
+    assert_eq!(place.say(b"healthcheck\nstatus\nrun a\n"), "0\nok\n");
+    assert_eq!(
+        place.say(b"healthcheck --alive\n"),
+        "0\nok: the daemon answers\n"
+    );
+    for wrong in [
+        &b"\n"[..],
+        b"\0\n",
+        b"launch\n",
+        b"status a\n",
+        b"check\n",
+        b"--help\n",
+        b"--version\n",
+        b"status -s /etc/passwd\n",
+        b"reload -c x\n",
+        b"status --json=x\n",
+        b"run\n",
+        b"run \xff\xfe a b\n",
+        b"-\n",
+        b"--\n",
+    ] {
+        let said = place.say(wrong);
+        let shown = String::from_utf8_lossy(wrong);
+        assert!(said.starts_with("2\n"), "{shown:?}: {said:?}");
+        assert!(said.ends_with('\n') && said.lines().count() == 2, "{said}");
+    }
+}
+
+#[test]
+fn a_line_may_have_4096_bytes_and_not_one_more() {
+    let place = Place::new();
+    let _daemon = place.listening(&idle());
+    let line = |length: usize| {
+        let mut line = b"healthcheck".to_vec();
+        line.resize(length - 1, b' ');
+        line.push(b'\n');
+        line
+    };
+    assert_eq!(place.say(&line(4096)), "0\nok\n");
+    let refused = "2\nthe request is longer than 4096 bytes\n";
+    assert_eq!(place.say(&line(4097)), refused);
+    assert_eq!(place.say(&[b'x'; 4096]), refused, "and no line feed at all");
+}
+
+#[test]
+fn a_client_that_has_closed_its_side_still_gets_its_answer() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!(
+        "{SOCKET}{}",
+        idle_job("a", "sh -c 'sleep 0.2; echo done'")
+    ));
+    let mut client = place.connect();
+    client.write_all(b"healthcheck").unwrap();
+    half_close(&client);
+    assert_eq!(answer(&mut client), "0\nok\n", "even without a line feed");
+    let mut waiting = place.connect();
+    waiting.write_all(b"run --wait a\n").unwrap();
+    half_close(&waiting);
+    assert_eq!(answer(&mut waiting), "0\ndone\n");
+    let mut mute = place.connect();
+    half_close(&mute);
+    assert_eq!(answer(&mut mute), "", "nothing asked, nothing said");
+}
+
+#[test]
+fn a_silent_and_a_slow_client_have_five_seconds_and_not_more() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let before = daemon.descriptors();
+    let begun = Instant::now();
+    let mut silent = place.connect();
+    let mut slow = place.connect();
+    slow.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    // A byte a second is no reason to wait for longer.
+    let mut written = 0;
+    while slow.write_all(b"x").is_ok() {
+        written += 1;
+        assert!(written < 60, "it is listened to for ever");
+        let mut byte = [0];
+        if std::io::Read::read(&mut slow, &mut byte).is_ok() {
+            break;
+        }
+    }
+    assert!(begun.elapsed() >= PATIENCE, "{:?}", begun.elapsed());
+    assert_eq!(answer(&mut silent), "");
+    wait_for("the descriptors to be closed", || {
+        (daemon.descriptors() == before).then_some(())
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_a_long_answer_is_dropped() {
+    let place = Place::new();
+    let jobs: String = (0..3000)
+        .map(|n| idle_job(&format!("a_job_with_quite_a_long_name_{n}"), "true"))
+        .collect();
+    let daemon = place.listening(&format!("{SOCKET}{jobs}"));
+    let before = daemon.descriptors();
+    let begun = Instant::now();
+    let mut lazy = place.connect();
+    lazy.write_all(b"status --json\n").unwrap();
+    wait_for("it to be dropped", || {
+        (daemon.descriptors() == before && begun.elapsed() >= PATIENCE).then_some(())
+    });
+    let got = answer(&mut lazy);
+    assert!(got.starts_with("0\n{") && !got.ends_with("}\n"), "cut off");
+    // One that takes some every now and then gets all of it, however long it takes.
+    let mut patient = place.connect();
+    patient.write_all(b"status --json\n").unwrap();
+    let mut taken = Vec::new();
+    let mut buffer = [0; 150_000];
+    loop {
+        std::thread::sleep(Duration::from_millis(1200));
+        match std::io::Read::read(&mut patient, &mut buffer).unwrap() {
+            0 => break,
+            n => taken.extend_from_slice(&buffer[..n]),
+        }
+    }
+    assert!(taken.ends_with(b"]}\n"), "{} bytes", taken.len());
+}
+
+#[test]
+fn a_seventeenth_client_takes_the_place_of_the_one_silent_longest() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let before = daemon.descriptors();
+    let mut clients: Vec<UnixStream> = (0..16).map(|_| place.connect()).collect();
+    wait_for("sixteen to be let in", || {
+        (daemon.descriptors() == before + 16).then_some(())
+    });
+    assert_eq!(place.say(b"healthcheck\n"), "0\nok\n");
+    let mut first = clients.remove(0);
+    assert_eq!(answer(&mut first), "", "it had to go");
+    for mut client in clients {
+        client.write_all(b"healthcheck\n").unwrap();
+        assert_eq!(answer(&mut client), "0\nok\n", "the others had not");
+    }
+}
+
+#[test]
+fn those_who_wait_for_a_run_keep_their_places_and_leave_one_for_others() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}",
+        idle_job(
+            "a",
+            "sh -c 'until test -e go; do sleep 0.05; done; echo done'"
+        )
+    ));
+    let mut waiting: Vec<UnixStream> = (0..15)
+        .map(|_| {
+            let mut client = place.connect();
+            client.write_all(b"run --wait a\n").unwrap();
+            client
+        })
+        .collect();
+    daemon.wait_for_log_times("Asked to run a", 15);
+    assert_eq!(
+        place.say(b"run --wait a\n"),
+        "1\n15 clients wait for runs already\n"
+    );
+    let silent: Vec<UnixStream> = (0..40).map(|_| place.connect()).collect();
+    assert_eq!(
+        place.say(b"healthcheck --alive\n").lines().next(),
+        Some("0")
+    );
+    place.write("go", "");
+    for client in &mut waiting {
+        assert_eq!(answer(client), "0\ndone\n");
+    }
+    drop(silent);
+}
+
+#[test]
+fn one_who_vanishes_while_waiting_leaves_nothing_behind() {
+    let place = Place::new();
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "sleep 1000")));
+    daemon.wait_for_log("Scheduling");
+    place.told("run a");
+    daemon.wait_for_log("Running a");
+    let before = daemon.descriptors();
+    // Gone together with the request, gone a moment after it.
+    for n in 0..60 {
+        let mut client = place.connect();
+        client.write_all(b"run --wait a\n").unwrap();
+        if n % 2 == 0 {
+            daemon.wait_for_log_times("Asked to run a", n + 2);
+        }
+        drop(client);
+        daemon.wait_for_log_times("Asked to run a", n + 2);
+    }
+    wait_for("their descriptors to be closed", || {
+        (daemon.descriptors() == before).then_some(())
+    });
+    assert!(place.told("healthcheck").starts_with("ok: a runs"));
+}
+
+/// When each run of the job began, in seconds.
+fn starts(place: &Place) -> Vec<f64> {
+    let lines = place.lines("runs");
+    lines.iter().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn until_set(stop: &AtomicBool, act: impl Fn()) {
+    while !stop.load(Ordering::Relaxed) {
+        act();
+        // The machine is for the daemon and the job, too.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn no_client_costs_a_job_a_moment() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        job(
+            "quick",
+            "command: sh -c 'date +%s.%N >>runs'\nmindelay: 0.02\nstuckafter: 0"
+        ),
+        idle_job("other", "true")
+    ));
+    place.wait_for_lines("runs", 5);
+    let stop = AtomicBool::new(false);
+    let path = place.path("socket");
+    let connect = || UnixStream::connect(&path).ok();
+    std::thread::scope(|scope| {
+        // Connects and goes.
+        scope.spawn(|| until_set(&stop, || drop(connect())));
+        // Asks and goes without the answer.
+        scope.spawn(|| {
+            until_set(&stop, || {
+                if let Some(mut client) = connect() {
+                    let _ = client.write_all(b"run --wait other\n");
+                }
+            });
+        });
+        // Sends what is no line.
+        scope.spawn(|| {
+            until_set(&stop, || {
+                if let Some(mut client) = connect() {
+                    let _ = client.set_write_timeout(Some(Duration::from_millis(50)));
+                    let _ = client.write_all(&vec![b'x'; 1 << 20]);
+                }
+            });
+        });
+        // A thousand connections that say nothing, and one that says a byte a second.
+        let silent: Vec<UnixStream> = (0..1000).filter_map(|_| connect()).collect();
+        let mut slow = connect();
+        let mut said = 0;
+        let begun = Instant::now();
+        let done = || starts(&place).len() >= 120 && begun.elapsed() > Duration::from_secs(4);
+        wait_for("many runs", || {
+            if begun.elapsed().as_secs() > said {
+                said += 1;
+                if let Some(slow) = &mut slow {
+                    let _ = slow.write_all(b"x");
+                }
+            }
+            done().then_some(())
+        });
+        // With all this going on, an operator is heard.
+        let answered = (0..20).any(|_| place.ask("healthcheck").status.success());
+        stop.store(true, Ordering::Relaxed);
+        assert!(answered);
+        drop(silent);
+    });
+    let starts = starts(&place);
+    let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+    let longest = gaps.fold(0.0, f64::max);
+    assert!(longest < 1.5, "{longest} seconds without a run");
+    let before = {
+        wait_for("the crowd to be gone", || {
+            let count = daemon.descriptors();
+            (count < 40).then_some(())
+        });
+        daemon.log()
+    };
+    assert!(!before.contains("panic"), "{before}");
+    let log = daemon.stop();
+    assert!(log.contains("Main loop terminated."));
+}
+
+#[test]
+fn a_dead_daemons_socket_is_replaced() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    place.told("status");
+    drop(daemon);
+    assert!(
+        place.path("socket").exists(),
+        "killed, so it is still there"
+    );
+    assert!(UnixStream::connect(place.path("socket")).is_err());
+    let daemon = place.listening(&idle());
+    assert!(place.told("status").contains(&daemon.pid().to_string()));
+}
+
+#[test]
+fn a_living_daemons_socket_and_other_files_are_left_alone() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    place.told("status");
+    place.write("file", "precious");
+    fs::create_dir(place.path("directory")).unwrap();
+    let long = "x".repeat(120);
+    for (path, why) in [
+        ("socket", "another daemon answers there"),
+        ("file", "something that is not a socket is there"),
+        ("directory", "something that is not a socket is there"),
+        ("missing/socket", "No such file or directory"),
+        ("file/socket", "Not a directory"),
+        (&*long, "path must be shorter than SUN_LEN"),
+    ] {
+        let config = format!(
+            "[buildsequencer]\ncontrolsocket: {path}\n{}",
+            idle_job("a", "true")
+        );
+        place.write("second", &config);
+        let output = place.run(&["-c", "second"]);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let expected =
+            format!("buildd-sequencer: cannot listen on control socket '{path}': {why}\n");
+        assert_eq!(stderr(&output), expected);
+        assert_eq!(stdout(&output), "", "nothing was begun");
+    }
+    assert_eq!(place.read("file"), "precious");
+    assert!(place.told("status").contains(&daemon.pid().to_string()));
+    daemon.stop();
+}
+
+#[test]
+fn a_daemon_that_is_frozen_with_a_full_backlog_counts_as_living() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    daemon.signal(Signal::SIGSTOP);
+    common::socket::fill_backlog(&place.path("socket"));
+    let output = place.run(&["-c", "conf"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("another daemon answers there"));
+    daemon.signal(Signal::SIGCONT);
+    wait_for("it to have caught up", || {
+        place.ask("status").status.success().then_some(())
+    });
+}
+
+#[test]
+fn the_socket_is_removed_at_the_end_unless_it_is_anothers() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let place = Place::new();
+        let daemon = place.listening(&idle());
+        place.told("status");
+        daemon.stop_with(signal);
+        assert!(!place.path("socket").exists());
+    }
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    place.told("status");
+    fs::remove_file(place.path("socket")).unwrap();
+    let _other = UnixListener::bind(place.path("socket")).unwrap();
+    daemon.stop();
+    assert!(place.path("socket").exists());
+}
+
+#[test]
+fn a_reload_moves_the_socket_and_loses_no_client() {
+    let place = Place::new();
+    let a = idle_job("a", "sh -c 'until test -e go; do sleep 0.05; done; echo x'");
+    let daemon = place.listening(&format!("{SOCKET}{a}"));
+    let mut waiting = place.connect();
+    waiting.write_all(b"run --wait a\n").unwrap();
+    daemon.wait_for_log("Running a");
+    let elsewhere = "[buildsequencer]\ncontrolsocket: elsewhere\n";
+    place.write("conf", &format!("{elsewhere}{a}"));
+    let mut old = place.connect();
+    let said = place.run(&["reload", "-s", "socket"]);
+    assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
+    assert!(stdout(&said).contains("elsewhere"), "{}", stdout(&said));
+    assert!(!place.path("socket").exists());
+    assert!(place.told("healthcheck").starts_with("ok: a runs"));
+    old.write_all(b"healthcheck --alive\n").unwrap();
+    assert_eq!(answer(&mut old), "0\nok: the daemon answers\n");
+    place.write("go", "");
+    assert_eq!(answer(&mut waiting), "0\nx\n");
+    // Off, and on again.
+    place.write(
+        "conf",
+        &format!("[buildsequencer]\ncontrolsocket: none\n{a}"),
+    );
+    let said = place.run(&["reload", "-s", "elsewhere"]);
+    assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
+    assert!(!place.path("elsewhere").exists());
+    place.write("conf", &format!("{SOCKET}{a}"));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the socket", || {
+        place.ask("status").status.success().then_some(())
+    });
+    daemon.stop();
+    assert!(!place.path("socket").exists());
+}
+
+#[test]
+fn a_reload_that_cannot_move_the_socket_says_so_and_stays() {
+    let place = Place::new();
+    let a = idle_job("a", "true");
+    let daemon = place.listening(&idle());
+    place.told("status");
+    let there = "[buildsequencer]\ncontrolsocket: missing/socket\n";
+    place.write("conf", &format!("{there}{a}"));
+    let said = place.run(&["reload", "-s", "socket"]);
+    assert_eq!(said.status.code(), Some(0), "the rest was adopted");
+    let line = "cannot listen on control socket 'missing/socket': No such file or directory; it stays at 'socket'";
+    assert!(stdout(&said).contains(line), "{}", stdout(&said));
+    assert!(daemon.log().contains(line), "{}", daemon.log());
+    let said = place.run(&["status", "-s", "socket"]);
+    assert_eq!(said.status.code(), Some(0));
+    // Once it can, another reload moves it.
+    fs::create_dir(place.path("missing")).unwrap();
+    assert!(place.run(&["reload", "-s", "socket"]).status.success());
+    place.told("status");
+    assert!(!place.path("socket").exists());
+    daemon.stop();
+    assert!(!place.path("missing/socket").exists());
+}
+
+#[test]
+fn a_socket_that_was_removed_by_mistake_comes_back_with_a_reload() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    place.told("status");
+    fs::remove_file(place.path("socket")).unwrap();
+    let (status, error) = place.refused("status");
+    assert_eq!(status, 3);
+    assert!(
+        error.contains("'socket': No such file or directory"),
+        "{error}"
+    );
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the socket", || {
+        place.ask("status").status.success().then_some(())
+    });
+}
+
+#[test]
+fn commands_find_the_socket_by_option_then_environment_then_configuration() {
+    let place = Place::new();
+    let _daemon = place.listening(&idle());
+    place.told("status");
+    let asks = |socket: Option<&str>, environment: Option<&str>, config: Option<&str>| {
+        let mut command = place.command();
+        command.arg("healthcheck");
+        for (option, value) in [("-s", socket), ("-c", config)] {
+            if let Some(value) = value {
+                command.args([option, value]);
+            }
+        }
+        if let Some(value) = environment {
+            command.env("BUILDD_SEQUENCER_SOCKET", value);
+        }
+        let output = common::finish(command);
+        output.status.success()
+    };
+    assert!(asks(Some("socket"), Some("wrong"), Some("wrong")));
+    assert!(!asks(Some("wrong"), Some("socket"), Some("conf")));
+    assert!(asks(None, Some("socket"), Some("wrong")));
+    assert!(!asks(None, Some("wrong"), Some("conf")));
+    assert!(asks(None, None, Some("conf")));
+    assert!(asks(None, Some(""), Some("conf")), "empty is not set");
+    let mut by_environment = place.command();
+    by_environment
+        .arg("status")
+        .env("BUILDD_SEQUENCER_CONFIG", "conf");
+    assert!(common::finish(by_environment).status.success());
+}
+
+#[test]
+fn a_broken_configuration_does_not_hide_a_healthy_daemon() {
+    let place = Place::new();
+    let _daemon = place.listening(&idle());
+    place.told("status");
+    for broken in [
+        "[buildsequencer]\ncontrolsocket: socket\nlogfil: x\nmailinterval: 5 parsecs\n[",
+        "junk\n[buildsequencer]\n\u{1}: \u{1}\ncontrolsocket: socket\n[buildsequencer_job.a b]\n",
+        "[meta]\nextends: missing\n[buildsequencer]\ncontrolsocket: socket\n",
+        "[meta]\nextends: conf\n[buildsequencer]\ncontrolsocket: socket\n",
+        "[buildsequencer]\ncontrolsocket: wrong\n[buildsequencer]\ncontrolsocket: socket\n",
+    ] {
+        place.write("conf", broken);
+        let output = place.ask("healthcheck");
+        assert!(output.status.success(), "{broken}: {}", stderr(&output));
+    }
+    // Nothing of it can be read: the default it is.
+    fs::remove_file(place.path("conf")).unwrap();
+    let output = place.ask("status");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).starts_with(
+            "buildd-sequencer: no daemon answers: '/run/buildd-sequencer/control.sock': "
+        ),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_socket_that_is_off_is_named_as_the_reason() {
+    let place = Place::new();
+    place.write(
+        "conf",
+        &format!("{}{}", common::ALONE, idle_job("a", "true")),
+    );
+    let expected =
+        "buildd-sequencer: no daemon answers: configuration 'conf' says 'controlsocket: none'\n";
+    for (command, status) in [("status", 3), ("run a", 3), ("healthcheck", 1)] {
+        assert_eq!(place.refused(command), (status, expected.to_string()));
+    }
+}
+
+#[test]
+fn the_command_lines_socket_wins_over_the_configurations() {
+    let place = Place::new();
+    let daemon = place.daemon_with(&idle(), |command| {
+        command.args(["-s", "named"]);
+    });
+    daemon.wait_for_log("Scheduling");
+    let output = place.run(&["healthcheck", "--alive", "-s", "named"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!place.path("socket").exists());
+    let checked = place.run(&["check", "-c", "conf", "--socket", "x"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.contains("/x\n"), "{text}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_no_daemon_is_not_taken_for_one() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("socket")).unwrap();
+    let answers: [&[u8]; 4] = [b"", b"hello\n", b"999\nx", b"\xff\xff"];
+    let server = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.write_all(answer);
+        }
+    });
+    for _ in answers {
+        let output = place.run(&["status", "-s", "socket"]);
+        assert_eq!(output.status.code(), Some(3));
+        let expected = "buildd-sequencer: no daemon answers: 'socket': ";
+        assert!(stderr(&output).starts_with(expected), "{}", stderr(&output));
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn by_default_a_socket_that_cannot_be_is_worth_one_line() {
+    let place = Place::new();
+    place.write("conf", &idle_job("a", "true"));
+    // A /run of its own, as root of a user namespace; where that is not allowed, the machine's own will do.
+    let script = format!(
+        "mount -t tmpfs none /run 2>/dev/null || exit 77
+         {PROGRAM} -c conf >first & first=$!
+         until grep -q Scheduling first; do sleep 0.02; done
+         mkdir /run/buildd-sequencer
+         {PROGRAM} -c conf >second & second=$!
+         until {PROGRAM} status; do sleep 0.02; done
+         {PROGRAM} -c conf >third & third=$!
+         until grep -q Scheduling third; do sleep 0.02; done
+         {PROGRAM} healthcheck >health
+         kill $first $second $third
+         wait $first && wait $second && wait $third && ! test -e /run/buildd-sequencer/control.sock"
+    );
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["-rm", "timeout", "60", "sh", "-c", &script])
+        .current_dir(place.dir());
+    let output = common::finish(command);
+    if matches!(output.status.code(), Some(1 | 77)) && !place.path("first").exists() {
+        eprintln!("not tested: no namespace of its own ({})", stderr(&output));
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let line = |why: &str| {
+        format!("[-] No control socket at '/run/buildd-sequencer/control.sock': {why}.\n")
+    };
+    let [first, second, third] = ["first", "second", "third"].map(|name| place.read(name));
+    assert_eq!(
+        first.matches(&line("No such file or directory")).count(),
+        1,
+        "{first}"
+    );
+    assert!(!second.contains("control socket"), "{second}");
+    assert_eq!(
+        third.matches(&line("another daemon answers there")).count(),
+        1,
+        "{third}"
+    );
+    assert_eq!(place.read("health"), "ok\n");
+}

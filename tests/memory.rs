@@ -1,0 +1,137 @@
+//! What a run prints costs the daemon little memory, whatever its amount and shape: never 10 MB.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod common;
+
+use common::{ALONE, Daemon, Place, job, wait_for};
+
+/// The code of a build with debug information takes 2 MB more.
+const MOST: u64 = if cfg!(debug_assertions) {
+    12 << 20
+} else {
+    10 << 20
+};
+const GIB: u64 = 1 << 30;
+
+/// A job that runs once, at once, and prints what `script` prints.
+fn printing(place: &Place, script: &str, settings: &str) -> String {
+    place.script("job", script);
+    job(
+        "a",
+        &format!("command: ./job\nmindelay: 3600\nstartdelay: 0\n{settings}"),
+    )
+}
+
+/// What the daemon had resident at most, once its run and all that follows from it is over.
+#[track_caller]
+fn check_peak(daemon: Daemon<'_>) {
+    let peak = daemon.peak_memory();
+    assert!(peak < MOST, "{} KiB", peak >> 10);
+    daemon.stop();
+}
+
+/// How many bytes the log says are missing, once for each place where it says so.
+fn left_out(log: &str) -> Vec<u64> {
+    let numbers = log
+        .split("[... ")
+        .filter_map(|text| text.split_once(" bytes left out ...]\n"));
+    numbers.map(|(number, _)| number.parse().unwrap()).collect()
+}
+
+/// Runs a job that prints 1 GiB on each of `streams` streams, has its output logged, fails and is reported to the
+/// log: whatever is kept of the output is there as often as it can be.
+#[track_caller]
+fn check_a_gibibyte(script: &str, streams: usize) {
+    let place = Place::new();
+    let jobs = printing(&place, &format!("{script}\nexit 1"), "alwayslog: yes");
+    let daemon = place.daemon(&format!("{ALONE}{jobs}"));
+    let log = daemon.wait_for_log_times("Scheduling a", 2);
+    // Once where the output is logged, once in the report.
+    assert_eq!(left_out(&log), vec![GIB - (1 << 20); 2 * streams]);
+    check_peak(daemon);
+}
+
+#[test]
+fn a_gibibyte_in_one_line_on_both_streams_at_once() {
+    let zeros = "head -c 1G /dev/zero";
+    check_a_gibibyte(&format!("{zeros} >&2 &\n{zeros}\nwait"), 2);
+}
+
+#[test]
+fn a_gibibyte_of_short_lines() {
+    check_a_gibibyte("yes | head -c 1G", 1);
+}
+
+#[test]
+fn a_gibibyte_of_empty_lines_on_both_streams_at_once() {
+    // Each of these bytes becomes two in the log.
+    let script = "yes '' | head -c 1M >{dir}/lines\nset --\n\
+                  while [ $# -lt 256 ]; do set -- \"$@\" {dir}/lines; done\n\
+                  lines() { cat \"$@\" \"$@\" \"$@\" \"$@\"; }\n\
+                  lines \"$@\" >&2 &\nlines \"$@\"\nwait";
+    check_a_gibibyte(script, 2);
+}
+
+#[test]
+fn a_gibibyte_of_random_bytes_in_a_mail() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let script = "head -c 1M /dev/urandom >{dir}/bytes\nset --\n\
+                  while [ $# -lt 256 ]; do set -- \"$@\" {dir}/bytes; done\n\
+                  cat \"$@\" \"$@\" \"$@\" \"$@\"\nexit 1";
+    let jobs = printing(&place, script, "");
+    let config = format!("{ALONE}mailproblemsto: ops@example.com\n{sendmail}\n{jobs}");
+    let daemon = place.daemon(&config);
+    let mail = place.wait_for_mails(1).remove(0);
+    let said = format!("[... {} bytes left out ...]\n", GIB - (1 << 20));
+    assert!(mail.text().contains(&said));
+    wait_for("the end of the delivery", || {
+        daemon.children().is_empty().then_some(())
+    });
+    check_peak(daemon);
+}
+
+#[test]
+fn a_gibibyte_while_nobody_reads_the_log() {
+    let place = Place::new();
+    let jobs = printing(
+        &place,
+        "head -c 1G /dev/zero >&2 &\nyes | head -c 1G\nwait\nexit 1",
+        "alwayslog: yes",
+    );
+    let after = job(
+        "b",
+        "command: touch {dir}/over\nmindelay: 3600\nstartdelay: 0",
+    );
+    let (_theirs, ours) = std::io::pipe().unwrap();
+    let daemon = place.daemon_with(&format!("{ALONE}{jobs}{after}"), |command| {
+        command.stdout(ours);
+    });
+    common::wait_for_file(&place.path("over"));
+    check_peak(daemon);
+}
+
+/// The log's own bytes are too many to wait for here, so there are fewer.
+#[test]
+fn live_lines_of_every_length() {
+    for (script, lines) in [
+        ("yes '' | head -c 256K", 1 << 18),
+        ("yes | head -c 512K >&2", 1 << 18),
+        ("head -c 50M /dev/zero", (50 << 20) / 8192),
+    ] {
+        let place = Place::new();
+        let jobs = printing(&place, script, "livelog: yes");
+        let daemon = place.daemon(&format!("{ALONE}{jobs}"));
+        wait_for("the second choice", || {
+            let log = place.bytes("log");
+            let end = log.len().saturating_sub(200);
+            let end = String::from_utf8_lossy(&log[end..]);
+            end.contains("Scheduling a for 3.6e+03").then_some(())
+        });
+        let log = place.bytes("log");
+        let live = log.windows(8).filter(|w| w == b" [-] a: ").count();
+        assert_eq!(live, lines, "{script}");
+        check_peak(daemon);
+    }
+}

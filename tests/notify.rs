@@ -1,0 +1,329 @@
+//! What a supervisor hears: systemd's notification protocol, against a socket of the test's own. A status line may
+//! come at any time and is passed over here.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may"
+)]
+
+mod common;
+
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{LIMIT, PROGRAM, Place, Signal};
+use nix::time::{ClockId, clock_gettime};
+
+const QUIET: &str = "[buildsequencer]\ncontrolsocket: none\n[buildsequencer_job.quiet]\n\
+                     command: true\nmindelay: 1h\n";
+const BUSY: &str = "[buildsequencer]\ncontrolsocket: none\n[buildsequencer_job.busy]\n\
+                    command: sh -c 'echo ran >>ran'\nmindelay: 0.01\nstartdelay: 0\n";
+
+/// The supervisor's end.
+struct Supervisor {
+    socket: UnixDatagram,
+    name: String,
+}
+
+impl Supervisor {
+    fn at_path(place: &Place) -> Supervisor {
+        let path = place.path("notify");
+        let name = path.to_str().unwrap().to_string();
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        Supervisor { socket, name }
+    }
+
+    fn abstract_name() -> Supervisor {
+        let name = format!("buildd-sequencer-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        let name = format!("@{name}");
+        Supervisor { socket, name }
+    }
+
+    fn tell(&self, command: &mut Command) {
+        command.env("NOTIFY_SOCKET", &self.name);
+    }
+
+    /// The next datagram.
+    #[track_caller]
+    fn hears_anything(&self) -> String {
+        let mut buffer = [0; 4096];
+        let length = self.socket.recv(&mut buffer).expect("a message in time");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    /// The next datagram that is not about status.
+    #[track_caller]
+    fn hears(&self) -> String {
+        loop {
+            let message = self.hears_anything();
+            if !message.starts_with("STATUS=") {
+                return message;
+            }
+        }
+    }
+
+    /// All datagrams that have come so far.
+    fn has_heard(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        let mut all = Vec::new();
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => all.push(String::from_utf8(buffer[..length].to_vec()).unwrap()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return all,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+fn monotonic_microseconds() -> u128 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    Duration::from(now).as_micros()
+}
+
+fn is_ready_and_stops(supervisor: &Supervisor, place: &Place) {
+    let daemon = place.daemon_with(QUIET, |command| supervisor.tell(command));
+    assert_eq!(supervisor.hears(), "READY=1");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(supervisor.hears(), "STOPPING=1");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn ready_and_stopping_are_told_to_a_socket_with_a_path() {
+    let place = Place::new();
+    is_ready_and_stops(&Supervisor::at_path(&place), &place);
+}
+
+#[test]
+fn ready_and_stopping_are_told_to_an_abstract_socket() {
+    let place = Place::new();
+    is_ready_and_stops(&Supervisor::abstract_name(), &place);
+}
+
+#[test]
+fn it_is_not_ready_when_it_cannot_start() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let daemon = place.daemon_with("nonsense", |command| supervisor.tell(command));
+    assert_eq!(daemon.wait().code(), Some(78));
+    assert_eq!(supervisor.has_heard(), [""; 0]);
+}
+
+#[test]
+fn a_drain_is_told_as_stopping_once() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let config = QUIET.replace("command: true", "command: sleep 600\nstartdelay: 0");
+    let daemon = place.daemon_with(&config, |command| supervisor.tell(command));
+    assert_eq!(supervisor.hears(), "READY=1");
+    daemon.wait_for_log("Running quiet");
+    daemon.signal(Signal::SIGQUIT);
+    assert_eq!(supervisor.hears(), "STOPPING=1");
+    let log = daemon.stop();
+    assert!(log.contains("completed with exit code 143 (stopped at shutdown)"));
+    let rest = supervisor.has_heard();
+    assert!(
+        rest.iter()
+            .all(|message| message.starts_with("STATUS=") || message == "STOPPING=1"),
+        "{rest:?}"
+    );
+}
+
+/// One datagram with both lines, or systemd takes it for a reload of unknown age.
+#[track_caller]
+fn hears_a_reload(supervisor: &Supervisor, asked_at: u128) {
+    let message = supervisor.hears();
+    let time = message
+        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+        .unwrap_or_else(|| panic!("{message:?}"));
+    let time: u128 = time.parse().unwrap();
+    assert!((asked_at..=monotonic_microseconds()).contains(&time));
+    assert_eq!(supervisor.hears(), "READY=1");
+}
+
+#[test]
+fn a_reload_is_told_with_its_time_and_its_end_also_when_it_is_refused() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let daemon = place.daemon_with(QUIET, |command| supervisor.tell(command));
+    assert_eq!(supervisor.hears(), "READY=1");
+    for (config, outcome) in [
+        (QUIET.to_string(), "Configuration reloaded"),
+        ("nonsense".to_string(), "Configuration not reloaded"),
+        (QUIET.replace("1h", "2h"), "Configuration reloaded"),
+    ] {
+        place.write("conf", &config);
+        let asked_at = monotonic_microseconds();
+        daemon.signal(Signal::SIGHUP);
+        hears_a_reload(&supervisor, asked_at);
+        daemon.wait_for_log(outcome);
+    }
+    daemon.stop();
+    assert_eq!(supervisor.hears(), "STOPPING=1");
+}
+
+#[test]
+fn signs_of_life_come_at_half_of_the_interval_also_during_a_run() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let config = QUIET.replace("command: true", "command: sleep 600\nstartdelay: 0");
+    let interval = Duration::from_millis(400);
+    let daemon = place.daemon_with(&config, |command| {
+        supervisor.tell(command);
+        command.env("WATCHDOG_USEC", interval.as_micros().to_string());
+    });
+    assert_eq!(supervisor.hears(), "READY=1");
+    daemon.wait_for_log("Running quiet");
+    assert_eq!(supervisor.hears(), "WATCHDOG=1");
+    let first = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(supervisor.hears(), "WATCHDOG=1");
+    }
+    let took = first.elapsed();
+    assert!(took < interval * 6, "too late: {took:?}");
+    assert!(took > interval * 2, "too often: {took:?}");
+}
+
+#[test]
+fn a_watchdog_for_another_process_is_not_ours() {
+    let place = Place::new();
+    for (prefix, expected) in [
+        ("WATCHDOG_PID=$$ WATCHDOG_USEC=2000", true),
+        ("WATCHDOG_USEC=2000", true),
+        ("WATCHDOG_PID=1 WATCHDOG_USEC=2000", false),
+        ("WATCHDOG_PID=x WATCHDOG_USEC=2000", false),
+        ("WATCHDOG_USEC=0", false),
+        ("WATCHDOG_USEC=-1", false),
+        ("WATCHDOG_USEC=", false),
+    ] {
+        let supervisor = Supervisor::at_path(&place);
+        let script = place.script("start", &format!("{prefix} exec {PROGRAM} -c conf"));
+        let daemon = place.daemon_with(BUSY, |command| {
+            *command = Command::new(script);
+            command.current_dir(place.dir()).stdout(Stdio::null());
+            supervisor.tell(command);
+        });
+        let before = place.lines("ran").len();
+        place.wait_for_lines("ran", before + 5);
+        daemon.stop();
+        let alive = supervisor
+            .has_heard()
+            .iter()
+            .any(|message| message == "WATCHDOG=1");
+        assert_eq!(alive, expected, "{prefix}");
+        std::fs::remove_file(place.path("notify")).unwrap();
+    }
+}
+
+#[test]
+fn neither_jobs_nor_sendmail_see_what_is_for_the_daemon() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let sendmail = place.sendmail("env >{dir}/environment-of-sendmail");
+    let config = format!(
+        "[buildsequencer]\ncontrolsocket: none\nmailproblemsto: ops@example.com\n{sendmail}\n\
+         [buildsequencer_job.env]\ncommand: sh -c 'env >environment-of-job; exit 1'\n\
+         mindelay: 1h\nstartdelay: 0\n"
+    );
+    let daemon = place.daemon_with(&config, |command| {
+        supervisor.tell(command);
+        command
+            .env("WATCHDOG_USEC", "60000000")
+            .env("LISTEN_FDS", "0")
+            .env("LISTEN_PID", "1")
+            .env("LISTEN_FDNAMES", "")
+            .env("LISTEN_PIDFDID", "1")
+            .env("JOURNAL_STREAM", "1:2")
+            .env("LISTENER", "stays");
+    });
+    assert_eq!(supervisor.hears(), "READY=1");
+    place.wait_for_mails(1);
+    daemon.stop();
+    for name in ["environment-of-job", "environment-of-sendmail"] {
+        let lines = place.wait_for_lines(name, 1);
+        for private in ["NOTIFY_", "WATCHDOG_", "LISTEN_", "JOURNAL_", "BUILDD_"] {
+            assert!(
+                !lines.iter().any(|line| line.starts_with(private)),
+                "{name}: {lines:?}"
+            );
+        }
+        assert!(lines.contains(&"LISTENER=stays".to_string()), "{lines:?}");
+    }
+}
+
+/// Says something until nobody can say anything more.
+fn fill(address: &str) {
+    loop {
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        if socket.send_to(b"FULL=1", address).is_err() {
+            return;
+        }
+        while socket.send_to(b"FULL=1", address).is_ok() {}
+    }
+}
+
+#[test]
+fn a_full_socket_never_holds_up_the_jobs() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    fill(&supervisor.name);
+    let daemon = place.daemon_with(BUSY, |command| {
+        supervisor.tell(command);
+        command.env("WATCHDOG_USEC", "1000");
+    });
+    place.wait_for_lines("ran", 20);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Configuration reloaded");
+    let ran = place.lines("ran").len();
+    place.wait_for_lines("ran", ran + 20);
+    // What is read at last has not been forgotten.
+    while supervisor.hears() != "READY=1" {}
+    daemon.stop();
+}
+
+#[test]
+fn a_socket_that_vanishes_never_holds_up_the_jobs() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let daemon = place.daemon_with(BUSY, |command| {
+        supervisor.tell(command);
+        command.env("WATCHDOG_USEC", "1000");
+    });
+    assert_eq!(supervisor.hears(), "READY=1");
+    drop(supervisor);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Configuration reloaded");
+    let ran = place.lines("ran").len();
+    place.wait_for_lines("ran", ran + 20);
+    std::fs::remove_file(place.path("notify")).unwrap();
+    let ran = place.lines("ran").len();
+    place.wait_for_lines("ran", ran + 20);
+    daemon.stop();
+}
+
+#[test]
+fn an_address_of_nobody_is_no_reason_not_to_start() {
+    let place = Place::new();
+    for address in ["", "nonsense", "@", "/", "/nonexistent/socket", "vsock:2:1"] {
+        let daemon = place.daemon_with(BUSY, |command| {
+            command
+                .env("NOTIFY_SOCKET", address)
+                .env("WATCHDOG_USEC", "1000");
+        });
+        let ran = place.lines("ran").len();
+        place.wait_for_lines("ran", ran + 2);
+        daemon.stop();
+    }
+}

@@ -1,0 +1,308 @@
+//! What a running daemon shows of itself: as a table, as JSON, in its log.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+mod common;
+
+use std::time::Instant;
+
+use common::socket::{SOCKET, idle_job};
+use common::{Daemon, Place, Signal, job, wait_for};
+use serde_json::Value;
+
+/// A job that runs until the file `go` is there.
+const GATED: &str = "sh -c 'until test -e go; do sleep 0.02; done'";
+
+fn json(place: &Place) -> Value {
+    serde_json::from_str(&place.told("status --json")).unwrap()
+}
+
+/// A line's words: how wide the columns are does not matter here.
+#[track_caller]
+fn row(table: &str, name: &str) -> Vec<String> {
+    let lines = table.lines().map(|line| line.split_whitespace());
+    let mut rows = lines.filter(|words| words.clone().next() == Some(name));
+    let row = rows
+        .next()
+        .unwrap_or_else(|| panic!("no {name} in {table}"));
+    row.map(str::to_string).collect()
+}
+
+fn waits_for_the_run<'a>(place: &'a Place, stuckafter: &str) -> Daemon<'a> {
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}{}",
+        idle_job("idle", "true"),
+        job("waits", "command: true\nmindelay: 1d\nstartdelay: 0.05"),
+        job(
+            "gated",
+            &format!("command: {GATED}\nmindelay: 1d\nstartdelay: 0\nstuckafter: {stuckafter}")
+        ),
+    ));
+    daemon.wait_for_log("Running gated");
+    wait_for("a job to wait", || {
+        (json(place)["waiting"] == 1).then_some(())
+    });
+    daemon
+}
+
+#[test]
+fn the_table_shows_runs_as_they_went() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}{}",
+        idle_job("good", "true"),
+        idle_job("bad", "sh -c 'exit 3'"),
+        idle_job("never", "true"),
+    ));
+    for command in ["run --wait bad", "run --wait bad", "run --wait good"] {
+        place.ask(command);
+    }
+    let table = place.told("status");
+    let first = table.lines().next().unwrap();
+    let start = format!("buildd-sequencer {} on ", env!("CARGO_PKG_VERSION"));
+    assert!(first.starts_with(&start), "{first}");
+    assert!(
+        first.contains(&format!(": pid {}, up ", daemon.pid())),
+        "{first}"
+    );
+    assert_eq!(table.lines().nth(1), Some(""), "nothing unusual: {table}");
+    let titles = [
+        "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
+    ];
+    assert_eq!(row(&table, "JOB"), titles);
+    let bad = row(&table, "bad");
+    assert_eq!(bad[1..3], ["waiting", "23h59m"]);
+    assert_eq!(bad[5..], ["exit", "3", "x2", "2", "2"]);
+    assert_eq!(row(&table, "good")[5..], ["ok", "1", "0"]);
+    assert_eq!(row(&table, "never")[3..], ["-", "-", "-", "0", "0"]);
+    assert_eq!(table.lines().count(), 6);
+    assert!(!table.contains('\u{1b}'), "plain text");
+}
+
+#[test]
+fn a_hung_run_is_named_as_stuck_and_blamed_by_those_who_wait() {
+    let place = Place::new();
+    let daemon = waits_for_the_run(&place, "0.2");
+    let pid = wait_for("it to be stuck", || {
+        let running = &json(&place)["running"];
+        (running["stuck"] == true).then(|| running["pid"].as_u64().unwrap())
+    });
+    let table = place.told("status");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(
+        lines[1].starts_with(&format!("RUNNING gated, pid {pid}, for ")),
+        "{table}"
+    );
+    assert!(
+        lines[1].ends_with(": STUCK (over 0s, no timeout set)"),
+        "{table}"
+    );
+    assert!(
+        lines[2].starts_with("WAITING 1 job, waits longest ("),
+        "{table}"
+    );
+    assert_eq!(row(&table, "gated")[1], "STUCK");
+    assert_eq!(row(&table, "waits")[1..4], ["late", "behind", "gated"]);
+    assert!(row(&table, "waits")[4].starts_with('-'), "overdue: {table}");
+    assert_eq!(row(&table, "idle")[1], "waiting");
+    let jobs = &json(&place)["jobs"];
+    assert_eq!(
+        (&jobs[0]["name"], &jobs[0]["state"]),
+        (&"gated".into(), &"stuck".into())
+    );
+    assert_eq!(
+        (&jobs[1]["state"], &jobs[1]["behind"]),
+        (&"late".into(), &"gated".into())
+    );
+    place.write("go", "");
+    daemon.wait_for_log("Job waits completed");
+    let table = place.told("status");
+    assert!(
+        !table.contains("STUCK") && !table.contains("WAITING"),
+        "{table}"
+    );
+}
+
+#[test]
+fn failing_mail_has_a_line_with_what_sendmail_said() {
+    let place = Place::new();
+    let sendmail = place.sendmail("echo 'queue full' >&2; exit 75");
+    let daemon = place.listening(&format!(
+        "{SOCKET}mailproblemsto: ops@example.com\nfromaddress: a@example.com\n{sendmail}\n{}",
+        idle_job("bad", "false")
+    ));
+    assert!(!place.told("status").contains("MAIL"));
+    place.ask("run --wait bad");
+    daemon.wait_for_log("next try in 30 seconds");
+    let table = place.told("status");
+    let line = table.lines().find(|line| line.starts_with("MAIL")).unwrap();
+    assert!(line.starts_with("MAIL    1 queued; last error "), "{line}");
+    assert!(
+        line.ends_with(" ago: sendmail exited with 75: queue full"),
+        "{line}"
+    );
+    let mail = &json(&place)["mail"];
+    assert_eq!(mail["queued"], 1);
+    assert_eq!(mail["last_error"], "sendmail exited with 75: queue full");
+    assert!(mail["failing_since"].as_str().unwrap().ends_with('Z'));
+    assert!(
+        place.told("healthcheck").starts_with("ok"),
+        "not for an hour yet"
+    );
+}
+
+#[test]
+fn a_paused_job_is_last_and_says_who_holds_it() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("a", "true"),
+        idle_job("b", "true")
+    ));
+    place.told("pause a");
+    let table = place.told("status");
+    let last = table.lines().last().unwrap();
+    let uid = nix::unistd::getuid().to_string();
+    assert!(last.starts_with("a "), "{table}");
+    let words = row(&table, "a");
+    assert_eq!(
+        (&*words[1], &words[3..6]),
+        ("paused", &["by".into(), "uid".into(), uid][..])
+    );
+    let jobs = &json(&place)["jobs"];
+    assert_eq!(
+        (&jobs[1]["name"], &jobs[1]["paused"]),
+        (&"a".into(), &true.into())
+    );
+    assert!(jobs[1]["paused_since"].is_string());
+}
+
+#[test]
+fn json_has_every_documented_field_also_where_nothing_is_known() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "true")));
+    let all = json(&place);
+    let names = |value: &Value| -> Vec<String> {
+        let object = value.as_object().unwrap();
+        object.keys().cloned().collect()
+    };
+    let mut expected = [
+        "version",
+        "host",
+        "pid",
+        "started",
+        "configured",
+        "state",
+        "running",
+        "waiting",
+        "mail",
+        "reload",
+        "log_lines_dropped",
+        "jobs",
+    ];
+    expected.sort_unstable();
+    assert_eq!(names(&all), expected);
+    let mut expected = [
+        "name",
+        "state",
+        "behind",
+        "due",
+        "started",
+        "ended",
+        "succeeded",
+        "took",
+        "outcome",
+        "code",
+        "in_a_row",
+        "runs",
+        "failures",
+        "paused",
+        "paused_since",
+        "paused_by_uid",
+    ];
+    expected.sort_unstable();
+    assert_eq!(names(&all["jobs"][0]), expected);
+    assert_eq!(
+        names(&all["mail"]),
+        ["failing_since", "last_error", "queued"]
+    );
+    place.told("reload");
+    assert_eq!(names(&json(&place)["reload"]), ["at", "ok"]);
+}
+
+#[test]
+fn json_times_are_rfc_3339_in_utc_and_follow_the_run() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "sleep 0.1")));
+    place.told("run --wait a");
+    let job = json(&place)["jobs"][0].clone();
+    for field in ["due", "started", "ended", "succeeded"] {
+        let time = job[field].as_str().unwrap();
+        let shape: String = time
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '9' } else { c })
+            .collect();
+        assert_eq!(shape, "9999-99-99T99:99:99Z", "{field}");
+    }
+    let took = job["took"].as_f64().unwrap();
+    assert!((0.1..10.0).contains(&took), "{took}");
+    assert_eq!((&job["outcome"], &job["code"]), (&"ok".into(), &0.into()));
+    assert!(job["due"].as_str() > job["ended"].as_str());
+}
+
+#[test]
+fn sigusr2_writes_the_same_table_to_the_log() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}{}",
+        idle_job("a", "true"),
+        idle_job("b", "false")
+    ));
+    place.told("run --wait a");
+    // Both have to be of the same second.
+    wait_for("the same from both", || {
+        let before = daemon.messages().len();
+        daemon.signal(Signal::SIGUSR2);
+        let table = place.told("status");
+        wait_for("the table in the log", || {
+            (daemon.messages().len() > before + 4).then_some(())
+        });
+        let messages = daemon.messages();
+        assert_eq!(messages[before], "Received SIGUSR2, status:");
+        let logged = messages[before + 1..]
+            .iter()
+            .map(|line| line.strip_prefix('\t').unwrap());
+        logged.eq(table.lines()).then_some(())
+    });
+}
+
+#[test]
+fn three_thousand_jobs_are_shown_at_once_and_in_order() {
+    let place = Place::new();
+    let jobs: String = (0..3000)
+        .map(|n| {
+            job(
+                &format!("job{n}"),
+                &format!("command: true\nstartdelay: {}\nmindelay: 1d", 90_000 - n),
+            )
+        })
+        .collect();
+    let daemon = place.listening(&format!("{SOCKET}{jobs}"));
+    let begun = Instant::now();
+    let table = place.told("status");
+    let took = begun.elapsed();
+    assert!(took.as_secs() < 5, "{took:?}");
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| word.starts_with("job"))
+        .collect();
+    let expected: Vec<String> = (0..3000).rev().map(|n| format!("job{n}")).collect();
+    assert_eq!(names, expected);
+    assert_eq!(json(&place)["jobs"].as_array().unwrap().len(), 3000);
+    place.told("pause");
+    let table = place.told("status");
+    assert_eq!(table.matches(" paused ").count(), 3000);
+    assert!(table.lines().count() < 3010, "a line for each");
+    daemon.stop();
+}

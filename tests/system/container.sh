@@ -1,0 +1,110 @@
+#!/bin/sh
+# contrib/container: buildah reads the Containerfile and makes its last stage, with the program under test in place
+# of what the first stage would compile (that needs a network). Then the image runs, as its own user, as PID 1, in
+# its own root with neither /proc nor /dev, and answers its own health check.
+
+. tests/system/lib.sh
+
+containerfile=contrib/container/Containerfile
+context=$here/context
+image=localhost/buildd-sequencer-check
+
+engine() {
+    buildah --storage-driver vfs --root "$here/storage" --runroot "$here/runroot" "$@"
+}
+
+# Unmounts what is still mounted before the directory goes.
+clean_up_engine() {
+    for pid in $background; do
+        kill -KILL "$pid" 2>/dev/null
+    done
+    engine umount --all >/dev/null 2>&1
+    clean_up
+}
+trap clean_up_engine EXIT
+
+# configured FORMAT: a value of the image as an engine would see it.
+configured() {
+    engine inspect --type image --format "$1" $image
+}
+
+healthy() {
+    # shellcheck disable=SC2086 # The words of the health check hold no spaces.
+    sh "$here/in_image" $healthcheck
+}
+
+# What the project must hold for the first stage.
+for source in $(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' $containerfile); do
+    expect "the first stage finds $source" test -e "$source"
+done
+expect "the first stage is the only one that is not scratch" test "$(grep -c '^FROM ' $containerfile)" -eq 2
+expect "the last stage is scratch" test "$(grep '^FROM ' $containerfile | tail -n 1)" = "FROM scratch"
+
+if [ "$(id -u)" -ne 0 ] || ! unshare --mount --pid --fork true 2>/dev/null; then
+    echo "skip the image: that needs root, and a system that lets it make namespaces"
+    finish
+fi
+
+mkdir -p "$context/image/usr/bin" "$context/image/run/buildd-sequencer"
+cp "$BIN" "$context/image/usr/bin/buildd-sequencer"
+{
+    echo "FROM scratch AS build"
+    echo "COPY image /image"
+    sed -n '/^FROM scratch/,$p' $containerfile
+} >"$context/Containerfile"
+
+expect "buildah makes the image" engine build --isolation chroot --format docker --tag $image "$context"
+
+user=$(configured '{{.OCIv1.Config.User}}')
+healthcheck=$(configured '{{.Docker.Config.Healthcheck.Test}}' | tr -d '[]' | sed 's/^CMD //')
+expect "its user is a number other than 0" sh -c "echo '$user' | grep -E '^[1-9][0-9]*:[1-9][0-9]*$'"
+expect "it begins with the program" test "$(configured '{{.OCIv1.Config.Entrypoint}}')" = '[/usr/bin/buildd-sequencer]'
+expect "it is stopped by SIGTERM" test "$(configured '{{.OCIv1.Config.StopSignal}}')" = SIGTERM
+expect "its health check needs no shell" test "$healthcheck" = "/usr/bin/buildd-sequencer healthcheck --alive"
+
+container=$(engine from $image)
+image_root=$(engine mount "$container")
+if [ ! -d "$image_root/run/buildd-sequencer" ]; then
+    fail "the image can be mounted" "its root is '$image_root'"
+    finish
+fi
+expect "the root holds the program, the socket's directory and no more" \
+    test "$(cd "$image_root" && find . | sort | xargs)" = ". ./run ./run/buildd-sequencer ./usr ./usr/bin ./usr/bin/buildd-sequencer"
+expect "the socket's directory is the daemon's" test "$(stat -c %u:%g "$image_root/run/buildd-sequencer")" = "$user"
+expect "the program is not" test "$(stat -c %u:%g:%a "$image_root/usr/bin/buildd-sequencer")" = 0:0:755
+
+# Where the program under test is not static, its libraries come along.
+for library in $(ldd "$BIN" 2>/dev/null | grep -o '/[^ ]*'); do
+    mkdir -p "$image_root${library%/*}"
+    cp "$library" "$image_root$library"
+done
+mkdir "$image_root/etc"
+cat >"$image_root/etc/buildd-sequencer.conf" <<'END'
+[buildsequencer_job.itself]
+command: /usr/bin/buildd-sequencer --version
+startdelay: 0
+mindelay: 1h
+alwayslog: true
+END
+
+# As PID 1 of a process namespace. A script rather than a function, so that $! is unshare itself.
+echo "exec unshare --fork --pid --kill-child chroot --userspec=$user '$image_root' \"\$@\"" >"$here/in_image"
+
+sh "$here/in_image" /usr/bin/buildd-sequencer >"$here/log" 2>&1 &
+daemon=$!
+at_exit_kill $daemon
+expect "it runs a job" wait_for 20 grep "Job itself completed with exit code 0" "$here/log"
+expect "and logs what it says" grep "^	buildd-sequencer " "$here/log"
+expect "the health check is content" wait_for 20 healthy
+
+# The daemon is the child of unshare, which passes no signal on.
+started=$(date +%s)
+kill -TERM "$(cat /proc/$daemon/task/$daemon/children)"
+wait $daemon
+expect "it stops cleanly on SIGTERM" test $? -eq 0
+expect "within the 10 s that an engine allows" test $(($(date +%s) - started)) -lt 10
+expect "the log ends as it should" grep "Main loop terminated" "$here/log"
+expect "without the daemon the health check is not content" test "$(healthy >/dev/null 2>&1; echo $?)" -eq 1
+[ "$failed" -eq 0 ] || sed 's/^/     log: /' "$here/log"
+
+finish

@@ -1,0 +1,256 @@
+#!/bin/sh
+# Giving up root: user, group and supplementary groups of the daemon and its jobs, no way back, who owns the files.
+# Needs root and a mount namespace, in which /etc/passwd and /etc/group are this check's own; and perl.
+
+if [ "${1:-}" != inside ] && [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
+    exec unshare --mount sh "$0" inside
+fi
+. tests/system/lib.sh
+if [ "${1:-}" != inside ]; then
+    skip "giving up root" "it needs root and a mount namespace"
+    finish
+fi
+
+case $BIN in
+/*) program=$BIN ;;
+*) program=$(pwd)/$BIN ;;
+esac
+chmod 755 "$here"
+cd "$here" || exit
+printf 'root:x:0:0::/:/bin/sh\nbuilder:x:2001:2002::/:/bin/sh\nother:x:2005:2006::/:/bin/sh\n' >passwd
+printf 'root:x:0:\nbuilders:x:2002:\nmore:x:2003:builder\nextra:x:2004:other,builder\nothers:x:2006:\n' >group
+mount --bind passwd /etc/passwd && mount --bind group /etc/group || exit
+# A program that its users may run.
+cp "$program" program
+chmod 755 program
+
+cat >conf <<'END'
+[buildsequencer]
+controlsocket: none
+[buildsequencer_job.who]
+command: grep -E '^(Uid|Gid|Groups|Cap(Inh|Prm|Eff|Amb)):' /proc/self/status
+startdelay: 0
+mindelay: 1h
+alwayslog: true
+[buildsequencer_job.back]
+command: perl -e 'use POSIX; $< = 0; $> = 0; setuid(0); exit(grep { $_ == 0 } $<, $>)'
+startdelay: 0
+mindelay: 1h
+[buildsequencer_job.groups]
+command: perl -e '$) = "0 0"; exit(grep { $_ == 0 } split / /, $))'
+startdelay: 0
+mindelay: 1h
+END
+
+log_has() { grep -q -- "$1" "$log"; }
+show_log() { sed 's/^/     | /' "$log" errors; }
+
+# start OPTIONS...: a daemon with its log on standard output, up and done with its jobs.
+start() {
+    log=log
+    : >log
+    "$@" >>log 2>errors &
+    daemon=$!
+    at_exit_kill $daemon
+    wait_for 20 log_has 'Job groups completed' || { fail "it starts: $*"; show_log; }
+}
+stop() {
+    kill -TERM $daemon
+    wait $daemon || { fail "it stops with status 0"; show_log; }
+}
+
+# What /proc says of a process, on one line.
+identity() {
+    awk '/^(Uid|Gid):/ { print $2, $3, $4, $5 } /^Groups:/ { $1 = ""; print "groups" $0 }
+        /^Cap(Inh|Prm|Eff|Amb):/ { capabilities = capabilities $2 }
+        END { print (capabilities ~ /^0*$/ ? "none" : "some") }' "$1" | paste -sd, | sed 's/ ,/,/g'
+}
+# becomes EXPECTED OPTIONS...
+becomes() {
+    expected=$1
+    shift
+    # Root's own groups, which only a user of its own replaces.
+    start setpriv --groups 2004,2006 ./program -c conf "$@"
+    identity /proc/$daemon/status >own
+    grep "$(printf '^\t')" log | cut -f2- >status
+    identity status >job
+    if [ "$(cat own)" = "$expected" ] && [ "$(cat job)" = "$expected" ]; then
+        ok "$*: daemon and job are $expected"
+    else
+        fail "$*: daemon and job are $expected" "daemon: $(cat own)" "job: $(cat job)"
+    fi
+    case $expected in
+    0*) ;;
+    *)
+        expect "$*: no way back to root" log_has 'Job back completed with exit code 0$'
+        expect "$*: no way back to its groups" log_has 'Job groups completed with exit code 0$'
+        ;;
+    esac
+    stop
+}
+builder='2001 2001 2001 2001,2002 2002 2002 2002,groups 2002 2003 2004,none'
+becomes "$builder" -u builder
+becomes "$builder" -u 2001
+becomes "$builder" --uid=builder --gid=builders
+becomes "$builder" -u 2001 -g 2002
+becomes '2001 2001 2001 2001,2003 2003 2003 2003,groups 2003 2004,none' -u builder -g more
+becomes '2005 2005 2005 2005,2002 2002 2002 2002,groups 2002 2004,none' -u other -g 2002
+becomes '3000 3000 3000 3000,3001 3001 3001 3001,groups 3001,none' -u 3000 -g 3001
+becomes '0 0 0 0,2003 2003 2003 2003,groups 2004 2006,some' -g more
+
+# refused STATUS TEXT COMMAND...: ends with this status and exactly this line, and leaves no file behind.
+refused() {
+    expected="$1 buildd-sequencer: $2"
+    shift 2
+    timeout 20 "$@" -c "$here/conf" -l "$here/new.log" --pidfile "$here/new.pid" >out 2>&1
+    found="$? $(cat out)"
+    if [ "$found" = "$expected" ] && [ ! -e new.pid ]; then
+        ok "$*: $expected"
+    else
+        fail "$*: $expected" "$found"
+    fi
+    rm -f new.log new.pid
+}
+ask_numbers="give a number if users cannot be looked up here"
+refused 1 "there is no user 'nosuchuser'; $ask_numbers" ./program -u nosuchuser
+refused 1 "there is no user ''; $ask_numbers" ./program -u ''
+refused 1 "there is no user '4294967295'; $ask_numbers" ./program -u 4294967295 -g 1
+refused 1 "there is no user '-1'; $ask_numbers" ./program -u -1 -g 1
+refused 1 "there is no group 'nosuchgroup'; give a number if groups cannot be looked up here" ./program -u builder -g nosuchgroup
+refused 1 "user 3000 is not known here, so neither is its group; give one with --gid" ./program -u 3000
+mkdir -m 777 open
+as_builder="setpriv --reuid 2001 --regid 2002 --clear-groups"
+cannot="buildd-sequencer: cannot become user 2005 and group 2006: Operation not permitted; only root can"
+# shellcheck disable=SC2086 # some words
+(cd open && timeout 20 $as_builder ../program -c ../conf -u other --pidfile pid >out 2>&1
+    echo "$? $(cat out)" >../found)
+expect "others cannot become somebody else" [ "$(cat found)" = "1 $cannot" ]
+expect "and leave no pid file" [ ! -e open/pid ]
+refused 1 "root's privileges could be regained after they were given up; not starting" \
+    setpriv --securebits +no_setuid_fixup ./program -u builder
+# shellcheck disable=SC2086
+start $as_builder ./program -c conf -u builder -g builders
+ok "who is this user already may say so"
+stop
+
+# Who owns what.
+
+is_empty() { [ -e "$1" ] && [ ! -s "$1" ]; }
+owner() { stat -c '%U:%G %a' "$1"; }
+mkdir theirs roots
+chown builder:builders theirs
+umask 022
+
+# start_on LOG OPTIONS...: as builder, with a log file.
+start_on() {
+    log=$1
+    shift
+    ./program -c conf -u builder -l "$log" "$@" 2>errors &
+    daemon=$!
+    at_exit_kill $daemon
+}
+
+start_on theirs/log --pidfile theirs/pid
+expect "jobs run" wait_for 20 log_has 'Job groups completed'
+expect "a new log is the user's" [ "$(owner theirs/log)" = "builder:builders 644" ]
+expect "the pid file is root's" [ "$(owner theirs/pid)" = "root:root 644" ]
+expect "and names the daemon" [ "$(cat theirs/pid)" = "$daemon" ]
+kill -USR1 $daemon
+expect "the user can rotate its log" wait_for 20 [ -e theirs/log.1 ]
+expect "and owns the next" [ "$(owner theirs/log)" = "builder:builders 644" ]
+stop
+expect "the pid file is removed where the user may" [ ! -e theirs/pid ]
+expect "the log goes on to the end" log_has 'Main loop terminated.$'
+
+for again in first second; do
+    start_on roots/log --pidfile roots/pid
+    expect "$again: jobs run" wait_for 20 log_has 'Job groups completed'
+    expect "$again: the log in root's directory is the user's" [ "$(owner roots/log)" = "builder:builders 644" ]
+    expect "$again: the pid file names the daemon" [ "$(cat roots/pid)" = "$daemon" ]
+    kill -USR1 $daemon
+    expect "$again: a log that cannot be rotated says so" wait_for 20 log_has "cannot rename log '$here/roots/log' to '$here/roots/log.1': Permission denied; writing on to the same file$"
+    stop
+    expect "$again: the log goes on to the end" log_has 'Main loop terminated.$'
+    expect "$again: the pid file is emptied where the user may not remove it" is_empty roots/pid
+    rm roots/log
+done
+
+# What is not new is not given away, whatever the user has put there.
+for kind in file symlink dangling; do
+    rm -f theirs/log precious
+    case $kind in
+    file) : >theirs/log ;;
+    symlink) : >precious && ln -s ../precious theirs/log ;;
+    dangling) ln -s ../precious theirs/log ;;
+    esac
+    start_on theirs/log
+    expect "$kind: jobs run" wait_for 20 log_has 'Job groups completed'
+    expect "$kind: an old log stays with its owner" [ "$(stat -L -c %U theirs/log)" = root ]
+    stop
+done
+rm -f theirs/log precious
+
+: >precious
+ln -s ../precious theirs/pid
+timeout 20 ./program -c conf -u builder --pidfile theirs/pid >out 2>&1
+expect "a pid file that is a link is refused" [ $? -eq 1 ]
+expect "and says why" grep -q "cannot write pid file '$here/theirs/pid': Too many levels of symbolic links" out
+expect "and what it leads to stays" [ ! -s precious ]
+rm theirs/pid
+
+# Standard output that only root may open.
+mkfifo -m 600 fifo
+cat fifo >log &
+at_exit_kill $!
+./program -c conf -u builder >fifo 2>errors &
+daemon=$!
+at_exit_kill $daemon
+log=log
+expect "a pipe that only root may open takes the log" wait_for 20 log_has 'Job groups completed'
+stop
+expect "to the end" wait_for 20 log_has 'Main loop terminated.$'
+
+# A configuration that only root may read.
+chmod 600 conf
+start ./program -c conf -u builder
+kill -HUP $daemon
+expect "a configuration that cannot be read any more is not reloaded" wait_for 20 log_has 'Configuration not reloaded'
+expect "and says why" log_has 'conf.*: Permission denied'
+stop
+
+# What the daemon makes once it is the user.
+chmod 644 conf
+{
+    sed '/^controlsocket/d' conf
+    printf '[buildsequencer]\ncontrolsocket: %s\nstatefile: %s\nmetricsfile: %s\n' \
+        "$here/theirs/socket" "$here/theirs/state" "$here/theirs/metrics.prom"
+} >all
+start ./program -c all -u builder
+asks() { setpriv --reuid "$1" --regid "$2" --clear-groups ./program status -s theirs/socket; }
+expect "the user may ask it" wait_for 20 asks 2001 2002
+expect "so may its group" asks 2005 2002
+others_may_not() { ! asks 2005 2006; }
+expect "others may not" others_may_not
+expect "the socket is the user's" [ "$(owner theirs/socket)" = "builder:builders 660" ]
+expect "the metrics are" wait_for 20 [ "$(owner theirs/metrics.prom)" = "builder:builders 644" ]
+stop
+expect "the state is" [ "$(stat -c %U:%G theirs/state)" = "builder:builders" ]
+are_gone() { [ ! -e theirs/socket ] && [ ! -e theirs/metrics.prom ]; }
+expect "socket and metrics are gone in the end" are_gone
+
+# Detached.
+./program -c conf -u builder -d theirs --daemon >out 2>&1
+expect "a detached daemon starts" [ $? -eq 0 ]
+daemon=$(cat theirs/twistd.pid)
+at_exit_kill "$daemon"
+log=theirs/twistd.log
+expect "jobs run" wait_for 20 log_has 'Job groups completed'
+expect "it is $builder" [ "$(identity "/proc/$daemon/status")" = "$builder" ]
+expect "its log is the user's alone" [ "$(owner theirs/twistd.log)" = "builder:builders 600" ]
+expect "its pid file is root's alone" [ "$(owner theirs/twistd.pid)" = "root:root 600" ]
+kill -TERM "$daemon"
+gone() { ! kill -0 "$daemon"; }
+expect "it stops" wait_for 20 gone
+expect "its pid file is gone" [ ! -e theirs/twistd.pid ]
+
+finish
