@@ -258,25 +258,28 @@ status() { "$program" status --json -s "$here/sock"; }
 runs_of_a() { status | tr -d ' \n' | sed -n 's/.*"name":"a"[^}]*"runs":\([0-9]*\).*/\1/p'; }
 ran() { [ "$(runs_of_a)" -ge "$1" ]; }
 resident() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status"; }
-# The fewest of some looks: runs and rotations come and go.
-descriptors() {
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        ls "/proc/$daemon/fd" | wc -l
-    done | sort -n | head -n 1
+# Looks while no job runs: sets $memory and $descriptors.
+look() {
+    "$program" pause -s "$here/sock" >/dev/null
+    wait_for 20 idle
+    memory=$(resident)
+    descriptors=$(ls "/proc/$daemon/fd" | wc -l)
+    "$program" resume -s "$here/sock" >/dev/null
 }
+idle() { [ -z "$(cat "/proc/$daemon/task/$daemon/children")" ] && ! status | grep -q '"state": *"running"'; }
 wait_for 60 ran $((many / 10))
-early_memory=$(resident)
-early_descriptors=$(descriptors)
+look
+early_memory=$memory
+early_descriptors=$descriptors
 began=$(date +%s)
 if wait_for 600 ran "$many"; then
     took=$(($(date +%s) - began))
-    late_memory=$(resident)
-    late_descriptors=$(descriptors)
+    look
     ok "$many runs (the last nine tenths in $took seconds)"
-    [ "$late_descriptors" -le "$early_descriptors" ] && ok "no descriptor more after them: $late_descriptors" ||
-        fail "no descriptor more after them" "$early_descriptors, then $late_descriptors"
-    [ "$late_memory" -le $((early_memory + 64)) ] && ok "no more memory after them: $late_memory kB" ||
-        fail "no more memory after them" "$early_memory kB, then $late_memory kB"
+    [ "$descriptors" -eq "$early_descriptors" ] && ok "no descriptor more after them: $descriptors" ||
+        fail "no descriptor more after them" "$early_descriptors, then $descriptors"
+    [ "$memory" -le $((early_memory + 64)) ] && ok "no more memory after them: $memory kB" ||
+        fail "no more memory after them" "$early_memory kB, then $memory kB"
     zombies=$(ps --ppid "$daemon" -o stat= | grep -c Z)
     expect "no zombies" [ "$zombies" -le 1 ]
 else
