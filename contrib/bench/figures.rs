@@ -73,10 +73,7 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let mut text =
-            "What the daemon costs, as `cargo bench` measured it: the median, and the middle half of \
-                        all measurements in brackets.\n\n| what | measured | beside |\n|---|---|---|\n"
-                .to_string();
+        let mut text = "| what | measured | beside |\n|---|---|---|\n".to_string();
         for [what, figure, beside] in &self.rows {
             let _ = writeln!(text, "| {what} | {figure} | {beside} |");
         }
