@@ -44,13 +44,17 @@ impl FromIterator<f64> for Figures {
     }
 }
 
-/// Three significant digits or so.
+/// Three significant digits, or two of a small number.
 pub fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 || size == 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        size if size >= 0.01 => format!("{value:.3}"),
+        size => {
+            let decimals = 1 - size.log10().floor() as i32;
+            format!("{value:.*}", decimals.unsigned_abs() as usize)
+        }
     }
 }
 
@@ -73,10 +77,7 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let mut text =
-            "What the daemon costs, as `cargo bench` measured it: the median, and the middle half of \
-                        all measurements in brackets.\n\n| what | measured | beside |\n|---|---|---|\n"
-                .to_string();
+        let mut text = "| what | measured | beside |\n|---|---|---|\n".to_string();
         for [what, figure, beside] in &self.rows {
             let _ = writeln!(text, "| {what} | {figure} | {beside} |");
         }

@@ -61,11 +61,11 @@ fn main() {
 /// What was measured, and where.
 fn heading() -> String {
     let program = std::fs::read(contender::program()).expect("the binary can be read");
-    let interpreter = b"ld-linux";
-    let shared = program
-        .windows(interpreter.len())
-        .any(|bytes| bytes == interpreter);
-    let linked = if shared { "dynamically" } else { "statically" };
+    let linked = if names_an_interpreter(&program) {
+        "dynamically"
+    } else {
+        "statically"
+    };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel: Vec<&str> = kernel.split('.').take(2).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -75,4 +75,17 @@ fn heading() -> String {
          middle half of all measurements in brackets.\n\n![cost against the number of jobs](costs.svg)\n\n",
         kernel.join(".")
     )
+}
+
+/// Whether an ELF file of 64 bits has a program header of type PT_INTERP (elf(5)).
+fn names_an_interpreter(program: &[u8]) -> bool {
+    let number = |from: usize, bytes: usize| {
+        let field = program.get(from..from + bytes).unwrap_or_default();
+        field
+            .iter()
+            .rev()
+            .fold(0, |n, &byte| n << 8 | usize::from(byte))
+    };
+    let (start, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..count).any(|header| number(start + header * size, 4) == 3)
 }

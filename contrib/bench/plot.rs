@@ -74,7 +74,7 @@ impl Panel {
                 10_f64.powf(most.log10().ceil()),
             )
         } else {
-            (0.0, round_up(most * 1.2))
+            (0.0, round_up(most * 1.1))
         }
     }
 
@@ -129,7 +129,11 @@ impl Panel {
         );
         for &(jobs, value) in &self.points {
             let (x, y) = (x(jobs), y(value));
-            let anchor = if jobs >= 1e6 { "end" } else { "middle" };
+            let anchor = match jobs {
+                1.0 => "start",
+                1e6 => "end",
+                _ => "middle",
+            };
             let _ = writeln!(
                 svg,
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#1864ab\"/>\
@@ -152,14 +156,17 @@ impl Panel {
     }
 }
 
-/// The next number that has one digit and zeros and divides by four.
+/// A quarter of it is 1, 2, 2.5 or 5 times a power of ten, and it is not less than `value`.
 fn round_up(value: f64) -> f64 {
-    let unit = 10_f64.powf(value.log10().floor()) / 5.0;
-    let step = 4.0 * unit;
-    (value / step).ceil() * step
+    let unit = 10_f64.powf((value / 4.0).log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|step| 4.0 * step * unit);
+    steps
+        .into_iter()
+        .find(|most| *most >= value)
+        .unwrap_or(value)
 }
 
 fn tick(value: f64) -> String {
-    let text = format!("{value:.4}");
+    let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
