@@ -101,6 +101,8 @@ impl Signals {
         loop {
             match pipe.read(&mut bytes) {
                 Ok(0) => return came,
+                // Less than was asked for: the pipe is empty, and what comes next is an event (epoll(7)).
+                Ok(n) if n < bytes.len() => return Some(*signal),
                 Ok(_) => came = Some(*signal),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return came,
