@@ -48,6 +48,13 @@ impl Spent {
         self.runs as f64 / self.wall.as_secs_f64()
     }
 
+    fn add(&mut self, other: Spent) {
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+        self.runs += other.runs;
+        self.sleeps += other.sleeps;
+    }
+
     pub fn cpu_per_run(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.runs as f64
     }
@@ -212,17 +219,25 @@ impl Drop for Contender {
     }
 }
 
-/// Lets the contenders have `turn` each, `rounds` times over; what each spent in each round.
+/// Turns that make one measurement together. They are short, so that whatever else the machine does hits all
+/// contenders alike.
+const TURNS: usize = 10;
+
+/// Lets the contenders have `TURNS` of `turn` each, `rounds` times over; what each spent in each round.
 pub fn take_turns(contenders: &mut [Contender], rounds: usize, turn: Duration) -> Vec<Vec<Spent>> {
     for contender in contenders.iter() {
         contender.signal(Signal::SIGSTOP);
     }
-    let mut spent = vec![Vec::new(); contenders.len()];
-    for _ in 0..rounds {
+    let mut spent: Vec<Vec<Spent>> = vec![Vec::new(); contenders.len()];
+    for number in 0..rounds * TURNS {
         for (contender, spent) in contenders.iter_mut().zip(&mut spent) {
             contender.signal(Signal::SIGCONT);
-            spent.push(contender.spend(turn));
+            let now = contender.spend(turn);
             contender.signal(Signal::SIGSTOP);
+            match spent.last_mut() {
+                Some(round) if number % TURNS > 0 => round.add(now),
+                _ => spent.push(now),
+            }
         }
     }
     spent

@@ -113,7 +113,7 @@ fn runs(steps: &mut [Step]) {
             daemon
         })
         .collect();
-    let spent = take_turns(&mut daemons, 7, Duration::from_millis(700));
+    let spent = take_turns(&mut daemons, 7, Duration::from_millis(70));
     for (step, spent) in steps.iter_mut().zip(spent) {
         step.run = spent.iter().map(Spent::cpu_per_run).collect();
     }

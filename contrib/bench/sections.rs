@@ -23,7 +23,7 @@ pub fn runs(table: &mut Table) {
     let daemon = Contender::daemon(&format!("{ALONE}{}", job("a", &without_delay)));
     let floor = Contender::floor(&[JOB]);
     std::thread::sleep(seconds(0.5));
-    let spent = take_turns(&mut [floor, daemon], 60, seconds(0.25));
+    let spent = take_turns(&mut [floor, daemon], 15, seconds(0.1));
     let each = |which: usize, figure: fn(&Spent) -> f64| -> Figures {
         spent[which].iter().map(figure).collect()
     };
@@ -170,7 +170,7 @@ pub fn mail(table: &mut Table) {
     };
     let mut both = [daemon("1h"), daemon("0")];
     std::thread::sleep(seconds(0.5));
-    let spent = take_turns(&mut both, 16, seconds(0.5));
+    let spent = take_turns(&mut both, 9, seconds(0.1));
     let pairs = spent[0].iter().zip(&spent[1]);
     let mails: Figures = pairs
         .map(|(unmailed, mailed)| mailed.cpu_per_run() - unmailed.cpu_per_run())
