@@ -19,7 +19,9 @@ use crate::process::{error_text, system_text};
 /// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
 const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
 /// How long other commands wait for a daemon that takes the connection but does not answer.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// The same for a reload, which takes its time with a million jobs.
+const RELOAD_TIME: Duration = Duration::from_secs(60);
 /// How often a daemon too busy to take the connection is tried again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
@@ -37,6 +39,7 @@ pub fn ask(options: &Options, request: &Request) -> Result<Answer, (u8, String)>
     let is_healthcheck = matches!(request, Request::Healthcheck { .. });
     let limit = match request {
         Request::Run { wait: true, .. } => None,
+        Request::Reload => Some(RELOAD_TIME),
         _ if is_healthcheck => Some(HEALTHCHECK_TIME),
         _ => Some(ANSWER_TIME),
     };

@@ -10,6 +10,7 @@ pub mod keys;
 mod layers;
 pub mod values;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -50,6 +51,55 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but most likely not meant.
     pub warnings: Vec<Fault>,
+    /// Where it says what.
+    pub origins: Origins,
+}
+
+/// The place of the configuration that a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// A key of `[buildsequencer]`.
+    Key(&'static str),
+    /// The job at this place.
+    Job(usize),
+    /// The command of the job at this place.
+    Command(usize),
+}
+
+/// Where in the files the parts of a configuration stand: a file's number and a line.
+#[derive(Debug, Default)]
+pub struct Origins {
+    files: Vec<Rc<str>>,
+    /// Only those that stand anywhere.
+    keys: HashMap<&'static str, (u32, u32)>,
+    /// Of each job the section that first names it, and its command.
+    jobs: Vec<[(u32, u32); 2]>,
+}
+
+impl Origins {
+    /// A notice with its place; what stands nowhere is at the first line of the file that was named.
+    pub fn locate(&self, (about, message): (About, String)) -> Fault {
+        let top = (
+            u32::try_from(self.files.len().saturating_sub(1)).unwrap_or(0),
+            1,
+        );
+        let job = |place: usize, part: usize| self.jobs.get(place).map(|places| places[part]);
+        let (file, line) = match about {
+            About::Key(key) => self.keys.get(key).copied(),
+            About::Job(place) => job(place, 0),
+            About::Command(place) => job(place, 1),
+        }
+        .unwrap_or(top);
+        let path = self
+            .files
+            .get(file as usize)
+            .map_or_else(|| "".into(), Rc::clone);
+        Fault {
+            path,
+            line: line as usize,
+            message,
+        }
+    }
 }
 
 /// Where the control socket is.
@@ -193,10 +243,11 @@ impl Config {
         job.settings.mailinterval.unwrap_or(self.mailinterval)
     }
 
-    /// Whether any report may be mailed at all.
+    /// Whether any address is named that a report may be mailed to.
     pub fn mails(&self) -> bool {
         let mailed = |targets: &[Box<str>]| targets.iter().any(|target| &**target != "-");
-        self.jobs.iter().any(|job| mailed(self.recipients(job)))
+        let jobs = self.jobs.iter();
+        mailed(&self.mailproblemsto) || jobs.into_iter().any(|job| mailed(self.recipients(job)))
     }
 }
 

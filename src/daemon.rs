@@ -56,7 +56,7 @@ const READS_PER_TURN: usize = 16;
 /// Log bytes that are gathered within a turn before they are written.
 const LOG_BATCH: usize = 64 * 1024;
 
-/// Where the configuration came from and what wins over it, for a reload.
+/// Where the configuration came from and what wins over it, now and after a reload.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The configuration file as it was named.
@@ -77,20 +77,32 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
-    /// Where to listen for commands.
-    pub fn control_socket(&self, config: &Config) -> ControlSocket {
-        let named = self.socket.clone().map(ControlSocket::At);
-        named.unwrap_or_else(|| config.controlsocket.clone())
+    /// Puts what the command line says over what the file says.
+    pub fn overrule(&self, config: &mut Config) {
+        if let Some(path) = &self.logfile {
+            config.logfile = Some(path.clone()).filter(|path| path != Path::new("-"));
+        }
+        if self.detached && config.logfile.is_none() {
+            config.logfile = Some(PathBuf::from(TWISTD_LOG));
+        }
+        if let Some(path) = &self.socket {
+            config.controlsocket = ControlSocket::At(path.clone());
+        }
+        config.spew |= self.spew;
     }
+}
 
-    /// The log's file; `None` is standard output.
-    pub fn log_path(&self, config: &Config) -> Option<PathBuf> {
-        let path = self
-            .logfile
-            .clone()
-            .or_else(|| config.logfile.clone())
-            .filter(|path| path != Path::new("-"));
-        path.or_else(|| self.detached.then(|| PathBuf::from(TWISTD_LOG)))
+/// Warnings that have been given, so that no reload repeats them.
+#[derive(Debug, Default)]
+struct Warned(Vec<String>);
+
+impl Warned {
+    /// Those of `warnings` that are new.
+    fn news(&mut self, warnings: &[Fault]) -> Vec<String> {
+        let now: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        let before = std::mem::replace(&mut self.0, now);
+        let news = self.0.iter().filter(|warning| !before.contains(warning));
+        news.cloned().collect()
     }
 }
 
@@ -116,6 +128,8 @@ pub struct Daemon {
     files: Files,
     control: Server,
     waiters: Vec<Waiter>,
+    /// What the configuration has been warned of already.
+    warnings: Warned,
     /// What came up before there was anything in the log.
     notices: Vec<(Level, String)>,
     poll: Poll,
@@ -170,6 +184,7 @@ impl Daemon {
             files: Files::default(),
             control: Server::new(CONTROL),
             waiters: Vec::new(),
+            warnings: Warned::default(),
             notices: Vec::new(),
             poll,
             signals,
@@ -201,8 +216,8 @@ impl Daemon {
             self.say(Level::Info, &line);
         }
         self.say(Level::Info, "Loaded.");
-        for warning in warnings {
-            self.say(Level::Warning, &warning.to_string());
+        for warning in self.warnings.news(warnings) {
+            self.say(Level::Warning, &warning);
         }
         for (level, line) in std::mem::take(&mut self.notices) {
             self.say(level, &line);
@@ -464,7 +479,7 @@ impl Daemon {
 
     /// A decision, for `spew`; not even put into words otherwise.
     fn spew(&mut self, decision: impl FnOnce() -> String) {
-        if self.config.spew || self.source.spew {
+        if self.config.spew {
             let decision = decision();
             self.say(Level::Info, &decision);
         }

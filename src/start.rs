@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Options, exit};
-use crate::config::{self, Config, ControlSocket, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::daemon::{Daemon, Source};
 use crate::detach::Detaching;
 use crate::log::{Log, Rotation};
@@ -98,33 +98,28 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     };
     let places = Places::enter(options)?;
     let (path, loaded) = load(options, &places)?;
-    let Loaded { config, warnings } = loaded;
+    let Loaded {
+        mut config,
+        warnings,
+        ..
+    } = loaded;
     if options.if_launch && !config.launch {
         return Ok(());
     }
     let signals = Signals::watch(hangup).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
-    let source = Source {
-        path,
-        from: places.start.clone(),
-        logfile: options
-            .logfile
-            .as_deref()
-            .map(|path| command_line_log(path, &places)),
-        socket: options
-            .socket
-            .as_deref()
-            .map(|path| places.on_command_line(path)),
-        detached: options.daemon,
-        spew: options.spew,
-    };
+    let source = source(options, &places, path);
+    source.overrule(&mut config);
     // What root may open is opened before root is given up, and given to whom the daemon becomes.
     let _pidfile = take_pidfile(options, &places)?;
-    let log = open_log(&source, &config, identity.as_ref())?;
+    let log = open_log(&config, identity.as_ref())?;
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
+    // Whoever else reaps what a job leaves behind may be slow, and until then a process group that has ended looks
+    // alive. Where it cannot be, it is as before.
+    let _ = nix::sys::prctl::set_child_subreaper(true);
     let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
     if let Some(detaching) = detaching {
@@ -145,6 +140,22 @@ fn take_pidfile(options: &Options, places: &Places) -> Result<Option<PidFile>, F
         .map_err(Failed::at_run_time)
 }
 
+/// What the command line says that the file might say otherwise.
+fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
+    let named = |path: &Option<PathBuf>| path.as_deref().map(|path| places.on_command_line(path));
+    Source {
+        path,
+        from: places.start.clone(),
+        logfile: options
+            .logfile
+            .as_deref()
+            .map(|path| command_line_log(path, places)),
+        socket: named(&options.socket),
+        detached: options.daemon,
+        spew: options.spew,
+    }
+}
+
 /// The command line's log; `-` stays what it is.
 fn command_line_log(path: &Path, places: &Places) -> PathBuf {
     if path == Path::new("-") {
@@ -154,15 +165,15 @@ fn command_line_log(path: &Path, places: &Places) -> PathBuf {
     }
 }
 
-fn open_log(source: &Source, config: &Config, identity: Option<&Identity>) -> Result<Log, Failed> {
-    let Some(path) = source.log_path(config) else {
+fn open_log(config: &Config, identity: Option<&Identity>) -> Result<Log, Failed> {
+    let Some(path) = &config.logfile else {
         return Ok(Log::to_stdout());
     };
     let rotation = Rotation {
         size: config.logsize,
         keep: config.logkeep,
     };
-    Log::to_file(&path, rotation, identity.map(Identity::owner)).map_err(|error| {
+    Log::to_file(path, rotation, identity.map(Identity::owner)).map_err(|error| {
         Failed::at_run_time(format!(
             "cannot open log '{}': {}",
             path.display(),
@@ -190,29 +201,24 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let Loaded {
         mut config,
         warnings,
+        origins,
     } = loaded;
-    if let Some(path) = &options.logfile {
-        config.logfile =
-            Some(command_line_log(path, &places)).filter(|path| path != Path::new("-"));
-    }
-    if let Some(path) = &options.socket {
-        config.controlsocket = ControlSocket::At(places.on_command_line(path));
-    }
-    config.spew |= options.spew;
-    let path = path.display();
-    let warnings = warnings.iter().map(|fault| fault.to_string());
-    let unwise = config::check::warnings(&config)
+    source(options, &places, path).overrule(&mut config);
+    let warnings = warnings.iter().map(ToString::to_string);
+    let unwise = config::check::warnings(&config);
+    let unwise = unwise
         .into_iter()
-        .map(|line| format!("{path}: {line}"));
+        .map(|notice| origins.locate(notice).to_string());
+    let missing = verify::missing(&config);
     Ok(Checked {
         text: config::check::print(&config),
         warnings: warnings
             .chain(unwise)
             .map(|line| format!("warning: {line}"))
             .collect(),
-        missing: verify::missing(&config)
+        missing: missing
             .into_iter()
-            .map(|line| format!("{path}: {line}"))
+            .map(|notice| origins.locate(notice).to_string())
             .collect(),
     })
 }

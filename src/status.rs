@@ -126,14 +126,17 @@ pub struct Row<'a> {
     pub timing: &'a Timing,
     /// What it is at.
     pub state: State,
+    /// The moment that is shown.
+    now: Instant,
 }
 
 impl Row<'_> {
-    /// When it is due, if that means anything now.
+    /// When it is due, if that means anything now; a job that was asked for is due now at the latest.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
             State::Running | State::Stuck | State::Paused => None,
-            State::Next | State::Late | State::Waiting => Some(self.timing.due),
+            State::Next => Some(self.timing.due.min(self.now)),
+            State::Late | State::Waiting => Some(self.timing.due),
         }
     }
 
@@ -151,6 +154,7 @@ impl<'a> View<'a> {
             record: self.records.get(place)?,
             timing: self.schedule.timing(place)?,
             state: self.state(place),
+            now: self.now,
         })
     }
 

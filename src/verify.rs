@@ -8,25 +8,25 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::config::{Config, ControlSocket};
+use crate::config::{About, Config, ControlSocket};
 use crate::process::system_text;
 use crate::words;
 
 /// Everything that is missing, a line each.
-pub fn missing(config: &Config) -> Vec<String> {
+pub fn missing(config: &Config) -> Vec<(About, String)> {
     let mut lines = Vec::new();
     // Many jobs may run the same few programs.
     let mut seen = HashMap::new();
-    for job in &config.jobs {
+    for (place, job) in config.jobs.iter().enumerate() {
         let program = words::first(&job.command);
         if let Err(why) = seen.entry(program).or_insert_with_key(|p| executable(p)) {
-            lines.push(format!("job {}: {why}", job.name));
+            lines.push((About::Command(place), format!("job {}: {why}", job.name)));
         }
     }
     if config.mails()
         && let Err(why) = executable(&words::first(&config.sendmail))
     {
-        lines.push(format!("sendmail: {why}"));
+        lines.push((About::Key("sendmail"), format!("sendmail: {why}")));
     }
     let socket = match &config.controlsocket {
         ControlSocket::At(path) => Some(path.as_path()),
@@ -41,7 +41,7 @@ pub fn missing(config: &Config) -> Vec<String> {
     ];
     for (key, found) in files {
         if let Some(Err(why)) = found {
-            lines.push(format!("{key}: {why}"));
+            lines.push((About::Key(key), format!("{key}: {why}")));
         }
     }
     lines

@@ -393,8 +393,10 @@ fn an_unknown_job_is_refused_and_the_nearest_name_offered() {
         let said = stdout(&output) + &stderr(&output);
         assert_eq!(said, meant, "{command}");
     }
-    let far = "unknown job 'xyzzy'\n".to_string();
-    assert_eq!(place.refused("run xyzzy"), (1, far));
+    for (far, near) in [("scanner", "slave_scanner"), ("QUEUE", "queue_builder")] {
+        let line = format!("unknown job '{far}'; is '{near}' meant?\n");
+        assert_eq!(place.refused(&format!("run {far}")), (1, line));
+    }
     for hostile in [
         "a\nrun",
         "a b",

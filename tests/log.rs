@@ -370,7 +370,7 @@ fn a_reload_takes_on_another_log_and_other_limits_but_an_option_still_wins() {
     let daemon = logging_to_file(&place, &format!("{ALONE}{jobs}"));
     place.write("conf", &format!("{ALONE}logfile: other\n{jobs}"));
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("Changed logfile");
+    daemon.wait_for_log("Configuration reloaded: nothing has changed.");
     let runs = daemon.log().matches("Running").count();
     daemon.wait_for_log_times("Running", runs + 2);
     assert!(!place.path("other").exists());

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, FROM_ADDRESS, Job, dialect, keys};
+use super::{About, Config, FROM_ADDRESS, Job, dialect, keys};
 use crate::text::seconds;
 
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
@@ -43,13 +43,14 @@ fn line(text: &mut String, key: &str, value: &str) {
 }
 
 /// What is legal but most likely not meant, a line each.
-pub fn warnings(config: &Config) -> Vec<String> {
+pub fn warnings(config: &Config) -> Vec<(About, String)> {
     let mut warnings = Vec::new();
-    for job in &config.jobs {
+    for (place, job) in config.jobs.iter().enumerate() {
         let (name, settings) = (&job.name, &job.settings);
         if settings.mindelay.is_zero() {
-            warnings.push(format!(
-                "job {name}: mindelay 0 starts it again and again without a pause"
+            warnings.push((
+                About::Job(place),
+                format!("job {name}: mindelay 0 starts it again and again without a pause"),
             ));
         }
         if settings.stuckafter_by_hand
@@ -57,15 +58,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
             && settings.stuckafter > settings.timeout
         {
             let (stuck, timeout) = (seconds(settings.stuckafter), seconds(settings.timeout));
-            warnings.push(format!(
+            warnings.push((About::Job(place), format!(
                 "job {name}: stuckafter {stuck} is beyond timeout {timeout}, so it never has an effect"
-            ));
+            )));
         }
     }
     if config.mails() && &*config.fromaddress == FROM_ADDRESS {
-        warnings.push(format!(
+        warnings.push((About::Key("mailproblemsto"), format!(
             "reports are mailed from the built-in {FROM_ADDRESS}; set fromaddress to one of yours"
-        ));
+        )));
     }
     if let Some(path) = config
         .metricsfile
@@ -73,8 +74,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
         .filter(|path| path.extension().is_none_or(|e| e != "prom"))
     {
         let path = path.display();
-        warnings.push(format!(
-            "metricsfile '{path}' does not end in .prom, so node_exporter will not read it"
+        warnings.push((
+            About::Key("metricsfile"),
+            format!(
+                "metricsfile '{path}' does not end in .prom, so node_exporter will not read it"
+            ),
         ));
     }
     warnings
@@ -148,9 +152,9 @@ mod tests {
     }
 
     fn warned(lines: &str) -> Vec<String> {
-        warnings(&read(&format!(
-            "[buildsequencer_job.a]\ncommand: x\n{lines}"
-        )))
+        let config = read(&format!("[buildsequencer_job.a]\ncommand: x\n{lines}"));
+        let warnings = warnings(&config).into_iter();
+        warnings.map(|(_, line)| line).collect()
     }
 
     #[test]
@@ -184,8 +188,6 @@ mod tests {
         assert!(sequencer("mailproblemsto: -").is_empty());
         assert!(sequencer("mailproblemsto:").is_empty());
         assert!(sequencer("mailproblemsto: a@x\nfromaddress: b@x").is_empty());
-        // Every job of it has recipients of its own, and they are the log.
-        assert!(warned("mailproblemsto: -\n[buildsequencer]\nmailproblemsto: a@x").is_empty());
         for mailed in [
             sequencer("mailproblemsto: - a@x"),
             warned("mailproblemsto: a@x"),

@@ -8,7 +8,7 @@ use super::chain::{Chain, File};
 use super::dialect::{self, Entry, Section};
 use super::keys::{self, Key};
 use super::values::shown;
-use super::{Config, Fault, Job, Loaded, Settings};
+use super::{Config, Fault, Job, Loaded, Origins, Settings};
 use crate::text::nearest;
 
 /// Makes a configuration of the files' text, base first.
@@ -45,12 +45,15 @@ struct Draft {
     faulty: bool,
     /// The file and line that first name it, and its place in that order.
     named: Option<(usize, usize, usize)>,
+    /// The file and line of its command, or of the template's.
+    command: (u32, u32),
 }
 
 impl Draft {
-    fn apply(&mut self, entry: &Entry) -> Result<(), String> {
+    fn apply(&mut self, file: usize, entry: &Entry) -> Result<(), String> {
         let result = apply(&keys::JOB, &mut self.job, entry);
         if entry.key == "command" {
+            self.command = place(file, entry.line);
             self.faulty = result.is_err() || entry.value.is_none();
         }
         result.map_err(|message| belongs(message, &keys::SEQUENCER, entry, "[buildsequencer]"))
@@ -67,6 +70,7 @@ struct Layers<'a> {
     places: HashMap<&'a str, usize>,
     settings: HashSet<Rc<Settings>>,
     named: usize,
+    keys: HashMap<&'static str, (u32, u32)>,
     /// A header misnames a job, so that one may be missing because of it.
     misnamed: bool,
     faults: Vec<(usize, dialect::Fault)>,
@@ -82,6 +86,7 @@ impl<'a> Layers<'a> {
             places: HashMap::new(),
             settings: HashSet::new(),
             named: 0,
+            keys: HashMap::new(),
             misnamed: false,
             faults,
             warnings: Vec::new(),
@@ -109,7 +114,7 @@ impl<'a> Layers<'a> {
                     self.sequencer(number, entry)
                 } else {
                     self.note_cut(number, entry);
-                    self.template.apply(entry)
+                    self.template.apply(number, entry)
                 };
                 if let Err(message) = result {
                     self.fault(number, entry.line, message);
@@ -121,6 +126,9 @@ impl<'a> Layers<'a> {
 
     fn sequencer(&mut self, number: usize, entry: &Entry) -> Result<(), String> {
         self.note_smtphost(number, entry);
+        if let Some(key) = keys::SEQUENCER.iter().find(|key| key.name == entry.key) {
+            self.keys.insert(key.name, place(number, entry.line));
+        }
         apply(&keys::SEQUENCER, &mut self.config, entry)
             .map_err(|message| belongs(message, &keys::JOB, entry, "a job"))
     }
@@ -169,7 +177,7 @@ impl<'a> Layers<'a> {
     fn job(&mut self, place: usize, number: usize, entries: &[Entry]) {
         for entry in entries {
             self.note_cut(number, entry);
-            if let Err(message) = self.drafts[place].apply(entry) {
+            if let Err(message) = self.drafts[place].apply(number, entry) {
                 self.fault(number, entry.line, message);
             }
         }
@@ -223,11 +231,21 @@ impl<'a> Layers<'a> {
         // With a million jobs this counts: a table less before there is another copy of each, and a list that was
         // made in the place of a larger one.
         self.places = HashMap::new();
+        let named = |draft: &Draft| {
+            let (file, line, _) = draft.named.unwrap_or_default();
+            [place(file, line), draft.command]
+        };
+        let origins = Origins {
+            files: files.iter().map(|file| Rc::clone(&file.path)).collect(),
+            keys: self.keys,
+            jobs: drafts.iter().map(named).collect(),
+        };
         self.config.jobs = drafts.into_iter().map(|draft| Rc::new(draft.job)).collect();
         self.config.jobs.shrink_to_fit();
         Ok(Loaded {
             config: self.config,
             warnings: located(self.warnings, files),
+            origins,
         })
     }
 
@@ -243,6 +261,12 @@ impl<'a> Layers<'a> {
             self.fault(top, 1, message.to_string());
         }
     }
+}
+
+/// A file's number and a line, in half the space.
+fn place(file: usize, line: usize) -> (u32, u32) {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (narrow(file), narrow(line))
 }
 
 /// Gives `entry` to the key it names.

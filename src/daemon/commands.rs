@@ -28,13 +28,13 @@ impl Daemon {
     /// Listens where the configuration says. Without a socket the daemon works as well, so only a path that was
     /// set by hand is worth failing for: `Err` is the line that says why, `Ok` the one that says why not there.
     pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
-        let (path, by_hand) = match self.source.control_socket(&self.config) {
+        let (path, by_hand) = match &self.config.controlsocket {
             ControlSocket::Off => {
                 self.control.close();
                 return Ok(None);
             }
             ControlSocket::Default => (CONTROL_SOCKET.into(), false),
-            ControlSocket::At(path) => (path, true),
+            ControlSocket::At(path) => (path.clone(), true),
         };
         let Err(why) = self.control.listen(&path, self.poll.registry()) else {
             return Ok(None);

@@ -48,15 +48,21 @@ impl Daemon {
 
     /// Takes a sound configuration over and says what is different.
     fn adopt(&mut self, loaded: Loaded, now: Instant) -> Vec<String> {
-        let mut lines = config::diff::difference(&self.config, &loaded.config).lines;
-        let old = std::mem::replace(&mut self.config, loaded.config);
+        let Loaded {
+            mut config,
+            warnings,
+            ..
+        } = loaded;
+        self.source.overrule(&mut config);
+        let mut lines = config::diff::difference(&self.config, &config).lines;
+        let old = std::mem::replace(&mut self.config, config);
         self.configured = SystemTime::now();
         self.carry_over(&old, now);
         if lines.is_empty() {
             lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
-        for warning in loaded.warnings {
-            self.say(Level::Warning, &warning.to_string());
+        for warning in self.warnings.news(&warnings) {
+            self.say(Level::Warning, &warning);
         }
         for line in &lines {
             self.say(Level::Info, line);
@@ -74,7 +80,7 @@ impl Daemon {
             size: self.config.logsize,
             keep: self.config.logkeep,
         });
-        let path = self.source.log_path(&self.config);
+        let path = self.config.logfile.clone();
         if path.as_deref() == self.log.path() {
             return;
         }

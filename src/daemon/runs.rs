@@ -225,7 +225,7 @@ impl Daemon {
         }
         // Its end of the pipes has just been closed: reading now saves a turn.
         self.read_to_the_end();
-        self.spew(|| format!("Reaped the run's process: {exit:?}"));
+        self.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
     }
 
     pub(super) fn run_deadline(&self) -> Option<Instant> {

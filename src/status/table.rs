@@ -100,8 +100,12 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
         .due()
         .map_or_else(none, |due| match due.checked_duration_since(view.now) {
             Some(ahead) => brief(ahead),
-            None if row.state == State::Waiting => brief(Duration::ZERO),
-            None => format!("-{}", brief(view.now.saturating_duration_since(due))),
+            None => match view.now.saturating_duration_since(due) {
+                late if row.state != State::Waiting && late.as_secs() > 0 => {
+                    format!("-{}", brief(late))
+                }
+                _ => brief(Duration::ZERO),
+            },
         });
     let state = match (view.behind(row), row.record.paused_by()) {
         (Some(job), _) => format!("{} behind {job}", row.state.word()),

@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     for warning in &loaded.warnings {
         assert!(printable(&warning.to_string()), "{warning}");
     }
-    for warning in check::warnings(&config) {
+    for (_, warning) in check::warnings(&config) {
         assert!(printable(&warning), "{warning}");
     }
     for job in &config.jobs {
