@@ -258,6 +258,29 @@ fn those_who_wait_for_a_run_keep_their_places_and_leave_one_for_others() {
 }
 
 #[test]
+fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let descriptors = daemon.descriptors();
+    daemon.stop();
+    let limit = descriptors + 3;
+    let daemon = place.daemon_after(&format!("ulimit -n {limit}"), &idle(), |_| {});
+    daemon.wait_for_log_times("Loaded.", 2);
+    let silent: Vec<UnixStream> = (0..10).map(|_| place.connect()).collect();
+    let mut client = place.connect();
+    client.write_all(b"healthcheck\n").unwrap();
+    let used = daemon.processor_time();
+    wait_for("all descriptors to be used", || {
+        (daemon.descriptors() >= limit).then_some(())
+    });
+    drop(silent);
+    // Nobody else connects: what is waiting has to be found without that.
+    assert_eq!(answer(&mut client), "0\nok\n");
+    let used = daemon.processor_time() - used;
+    assert!(used < Duration::from_millis(500), "{used:?}");
+}
+
+#[test]
 fn one_who_vanishes_while_waiting_leaves_nothing_behind() {
     let place = Place::new();
     let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "sleep 1000")));

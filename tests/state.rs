@@ -190,7 +190,7 @@ fn the_file_is_written_at_most_once_a_second_however_fast_jobs_run() {
         seen.insert((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()));
         (begun.elapsed() > Duration::from_millis(3500)).then_some(())
     });
-    assert!((3..=5).contains(&seen.len()), "{} times", seen.len());
+    assert!((2..=5).contains(&seen.len()), "{} times", seen.len());
     daemon.stop();
 }
 
