@@ -72,30 +72,62 @@ fn without_trailing_zeros(number: &str) -> &str {
     }
 }
 
-/// The one of `known` that `word` was most likely meant to be: at most a third of its letters apart
-/// (Levenshtein's distance), the first of the nearest.
+/// The one of `known` that `word` was most likely meant to be, the first of the nearest: by the least number of
+/// letters to change, add, drop or swap with their neighbours (Damerau's distance), where a word that is part of the
+/// other is nearer than any that is not. Capital letters do not matter.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // What is much longer than any name is no slip of the finger, and would take long to compare.
-    let word: Vec<char> = word.chars().take(65).collect();
-    let most = (word.len() / 3).max(1);
+    let word: Vec<char> = word.to_lowercase().chars().take(LONGEST + 1).collect();
+    let text: String = word.iter().collect();
+    if text.is_empty() || word.len() > LONGEST {
+        return None;
+    }
     known
         .into_iter()
-        .filter(|name| word.len() < 65 && name.len().abs_diff(word.len()) <= most)
-        .map(|name| (distance(&word, name), name))
-        .filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .filter(|name| name.len() <= LONGEST)
+        .take(MOST_COMPARED)
+        .map(|name| {
+            let folded = name.to_lowercase();
+            // One letter is part of nearly everything.
+            let part = text.len().min(folded.len()) > 1
+                && (folded.contains(&text) || text.contains(&folded));
+            (!part, distance(&word, &folded), name)
+        })
+        .min_by_key(|(whole, distance, _)| (*whole, *distance))
+        .map(|(.., name)| name)
 }
 
+/// Whether `word` may well have been meant as `name`: at most a third of its letters are different.
+pub fn resembles(word: &str, name: &str) -> bool {
+    let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
+    let most = (word.len() / 3).max(1);
+    name.len().abs_diff(word.len()) <= most && distance(&word, name) <= most
+}
+
+/// The longest word that is compared with others.
+const LONGEST: usize = 64;
+/// With more names than this, only so many are compared: a slip of the finger must not hold up the loop.
+const MOST_COMPARED: usize = 10_000;
+
+/// The optimal string alignment distance.
 fn distance(word: &[char], name: &str) -> usize {
+    let mut above: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=word.len()).collect();
+    let mut last = None;
     for (i, c) in name.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i + 1);
         for (j, d) in word.iter().enumerate() {
-            let changed = diagonal + usize::from(c != *d);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+            let changed = row[j] + usize::from(c != *d);
+            let mut least = changed.min(row[j + 1] + 1).min(next[j] + 1);
+            let swapped = j > 0 && last == Some(*d) && word[j - 1] == c;
+            if swapped {
+                least = least.min(above[j - 1] + 1);
+            }
+            next.push(least);
         }
+        above = std::mem::replace(&mut row, next);
+        last = Some(c);
     }
     row[word.len()]
 }
@@ -238,14 +270,18 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_is_offered_and_no_far_one() {
+    fn the_nearest_name_is_offered() {
         let known = ["mindelay", "maxdelay", "command", "timeout"];
         assert_eq!(nearest("midnelay", known), Some("mindelay"));
         assert_eq!(nearest("comand", known), Some("command"));
         assert_eq!(nearest("time-out", known), Some("timeout"));
         assert_eq!(nearest("xdelay", known), Some("maxdelay"));
-        assert_eq!(nearest("colour", known), None);
+        assert_eq!(nearest("delay", known), Some("mindelay"));
+        assert_eq!(nearest("TIMEOUT", known), Some("timeout"));
+        assert_eq!(nearest("cmd", known), Some("command"));
+        assert_eq!(nearest("bda", ["ab", "bad", "b"]), Some("bad"));
         assert_eq!(nearest("", known), None);
+        assert_eq!(nearest("x", []), None);
         assert_eq!(nearest(&"command".repeat(100), known), None);
     }
 

@@ -259,6 +259,17 @@ fn sigusr2_writes_the_same_table_to_the_log() {
         idle_job("b", "false")
     ));
     place.told("run --wait a");
+    // The answer may come before the lines of the same turn are in the file.
+    wait_for("the end of the run in the log", || {
+        let messages = daemon.messages();
+        let ended = messages
+            .iter()
+            .any(|line| line.starts_with("Job a completed"));
+        let last = messages
+            .last()
+            .filter(|line| line.starts_with("Scheduling"));
+        last.filter(|_| ended).map(drop)
+    });
     // Both have to be of the same second.
     wait_for("the same from both", || {
         let before = daemon.messages().len();

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use super::dialect::{self, Entry, Fault, Section};
 use super::{layers, values};
 use crate::process::error_text;
-use crate::text::nearest;
+use crate::text::resembles;
 
 /// No configuration is larger; a file that is must be something else.
 const MAX_SIZE: u64 = 1 << 30;
@@ -183,7 +183,7 @@ fn meta(text: &[u8]) -> Meta {
     dialect::sections(text, wanted, &mut faults, |_, _, entries| {
         for entry in entries {
             let line = entry.line;
-            let near = nearest(&entry.key, ["extends"]).is_some();
+            let near = resembles(&entry.key, "extends");
             match extends(entry) {
                 Ok(base) => meta.extends = base.map(|path| (line, path)),
                 Err(message) => {
