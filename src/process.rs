@@ -5,7 +5,7 @@ use std::ffi::{CString, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
@@ -196,6 +196,14 @@ fn output_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (ours, theirs) = unistd::pipe2(OFlag::O_CLOEXEC)?;
     set_nonblocking(&ours)?;
     Ok((ours, theirs))
+}
+
+/// Room in a pipe whose writer is faster than its reader, in bytes.
+const WIDE: i32 = 1 << 18;
+
+/// Gives a pipe more room, so that its writer waits less often; that the system refuses is no harm.
+pub fn widen(pipe: impl AsFd) {
+    let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(WIDE));
 }
 
 fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {

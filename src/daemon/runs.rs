@@ -52,6 +52,8 @@ struct Stream {
     more: bool,
     /// Nobody is left to write to it, as far as is known: no event will tell of the end either.
     hung_up: bool,
+    /// It has been full, and was given more room.
+    widened: bool,
 }
 
 /// What is left of a run that has ended.
@@ -85,6 +87,7 @@ impl Stream {
             lines: job.settings.livelog.then(LineSplitter::new),
             more: false,
             hung_up: false,
+            widened: false,
         })
     }
 }
@@ -189,6 +192,10 @@ impl Daemon {
                     stream.capture.push(&self.buffer[..n]);
                     if let Some(lines) = &mut stream.lines {
                         lines.push(&self.buffer[..n], &mut live);
+                    }
+                    if n == self.buffer.len() && !stream.widened {
+                        stream.widened = true;
+                        process::widen(&*pipe);
                     }
                     // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
                     if n == self.buffer.len() || stream.hung_up {
