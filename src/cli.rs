@@ -53,8 +53,8 @@ Options:
   -n, --nodaemon           stay in the foreground (the default)
       --spew               log every decision
       --if-launch          exit at once, with success, unless the file says 'launch: true'
-  -s, --socket PATH        control socket, to listen on or to ask
-                           [$BUILDD_SEQUENCER_SOCKET; the configuration's]
+  -s, --socket PATH        control socket, to listen on or to ask [the configuration's;
+                           for commands before that $BUILDD_SEQUENCER_SOCKET]
   -h, --help               this text
   -V, --version            the version
 

@@ -67,27 +67,34 @@ impl Daemon {
         for line in &lines {
             self.say(Level::Info, line);
         }
-        self.follow_log();
+        lines.extend(self.follow_log());
         lines.extend(self.move_control());
         self.open_files();
         self.dismiss_waiters(now);
         lines
     }
 
-    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be.
-    fn follow_log(&mut self) {
+    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be, with the line that
+    /// says so.
+    fn follow_log(&mut self) -> Option<String> {
         self.log.set_rotation(Rotation {
             size: self.config.logsize,
             keep: self.config.logkeep,
         });
         let path = self.config.logfile.clone();
         if path.as_deref() == self.log.path() {
-            return;
+            return None;
         }
         self.log.flush(Instant::now(), SystemTime::now());
         match self.log.move_to(path.as_deref()) {
-            Ok(()) => self.watch_log(),
-            Err(error) => self.say(Level::Error, &error),
+            Ok(()) => {
+                self.watch_log();
+                None
+            }
+            Err(error) => {
+                self.say(Level::Error, &error);
+                Some(error)
+            }
         }
     }
 
