@@ -10,6 +10,7 @@ mod reports;
 mod runs;
 mod stop;
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -94,15 +95,14 @@ impl Source {
 
 /// Warnings that have been given, so that no reload repeats them.
 #[derive(Debug, Default)]
-struct Warned(Vec<String>);
+struct Warned(HashSet<String>);
 
 impl Warned {
     /// Those of `warnings` that are new.
     fn news(&mut self, warnings: &[Fault]) -> Vec<String> {
-        let now: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        let before = std::mem::replace(&mut self.0, now);
-        let news = self.0.iter().filter(|warning| !before.contains(warning));
-        news.cloned().collect()
+        let now = || warnings.iter().map(ToString::to_string);
+        let before = std::mem::replace(&mut self.0, now().collect());
+        now().filter(|warning| !before.contains(warning)).collect()
     }
 }
 
