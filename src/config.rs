@@ -273,3 +273,24 @@ pub fn load(path: &Path, from: &Path) -> Result<Loaded, Vec<Fault>> {
 pub fn control_socket(path: &Path, from: &Path) -> ControlSocket {
     layers::settings_only(chain::collect(path, from)).controlsocket
 }
+
+/// What the tests of this module's parts share.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+pub(crate) mod made {
+    use super::chain::{Chain, File};
+    use super::{Config, parse};
+
+    /// The configuration that a file `f` with this text makes.
+    pub fn read(text: &str) -> Config {
+        let file = File {
+            path: "f".into(),
+            text: text.as_bytes().to_vec(),
+        };
+        let chain = Chain {
+            files: vec![file],
+            ..Chain::default()
+        };
+        parse(chain).unwrap().config
+    }
+}

@@ -14,17 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::{ALONE, Daemon, Place, Signal, job, messages, stderr, wait_for, wait_for_file};
+use common::{ALONE, Daemon, Place, Signal, job, messages, once, stderr, wait_for, wait_for_file};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
-
-/// A job that runs once, at once.
-fn once(name: &str, command: &str) -> String {
-    job(
-        name,
-        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
-    )
-}
 
 /// A stamp as `date` gives it, by a clock and calendar that are not ours.
 fn utc_now() -> String {

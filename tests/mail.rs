@@ -7,25 +7,13 @@ mod common;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{
-    ALONE, Daemon, Mail, Place, Signal, is_running, job, place_of, wait_for, wait_for_file,
+    ALONE, Daemon, Mail, Place, Signal, is_running, job, once, place_of, tick, wait_for,
+    wait_for_file,
 };
 
 /// A daemon's section with one recipient.
 fn to_ops(sendmail: &str) -> String {
     format!("{ALONE}mailproblemsto: ops@example.com\n{sendmail}\n")
-}
-
-/// A job that fails once, at once.
-fn failing(name: &str, command: &str) -> String {
-    job(
-        name,
-        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
-    )
-}
-
-/// A job that shows that the others go on.
-fn tick() -> String {
-    job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0")
 }
 
 /// Waits for some more runs of `tick`.
@@ -82,7 +70,7 @@ fn a_report_is_as_it_should_be_to_the_byte() {
     let daemon = place.daemon(&format!(
         "{}fromaddress: buildd@example.org\n{}",
         to_ops(&sendmail),
-        failing("queue_builder", "./job 'one two'")
+        once("queue_builder", "./job 'one two'")
     ));
     let mail = place.wait_for_mails(1).remove(0);
     assert_eq!(
@@ -165,7 +153,7 @@ fn any_output_arrives_in_a_seven_bit_mail_with_no_byte_changed() {
     let mut config = to_ops(&sendmail);
     for (name, output, _) in cases {
         std::fs::write(place.path(name), output).unwrap();
-        config += &failing(name, &format!("sh -c 'cat {name}; cat {name} >&2; exit 1'"));
+        config += &once(name, &format!("sh -c 'cat {name}; cat {name} >&2; exit 1'"));
     }
     let daemon = place.daemon(&config);
     let mails = place.wait_for_mails(cases.len());
@@ -204,7 +192,7 @@ fn a_line_of_998_bytes_goes_as_it_is() {
     let place = Place::new();
     let sendmail = place.sendmail("");
     place.script("job", "printf '%0998d\\n' 0; exit 1");
-    let _daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failing("a", "./job")));
+    let _daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), once("a", "./job")));
     let mail = place.wait_for_mails(1).remove(0);
     assert_eq!(mail.header("Content-Transfer-Encoding"), "7bit");
     assert!(mail.body().contains(&format!("\n\n{}\n", "0".repeat(998))));
@@ -218,7 +206,7 @@ fn megabytes_arrive_whole() {
     let _daemon = place.daemon(&format!(
         "{}{}maxoutput: 3M\n",
         to_ops(&sendmail),
-        failing("a", "./job")
+        once("a", "./job")
     ));
     let body = place.wait_for_mails(1).remove(0).body();
     let output = body.split_once("Standard Output:\n\n").unwrap().1;
@@ -234,7 +222,7 @@ fn each_recipient_gets_a_mail_of_its_own_from_one_process_at_a_time() {
     );
     let daemon = place.daemon(&format!(
         "{ALONE}mailproblemsto: a@example.com - b@example.com\n  c@example.com\n{sendmail}\n{}",
-        failing("failure", "false")
+        once("failure", "false")
     ));
     let mails = place.wait_for_mails(3);
     let recipients = ["a@example.com", "b@example.com", "c@example.com"];
@@ -277,11 +265,11 @@ fn a_jobs_own_recipients_win_empty_is_the_log_and_none_is_the_daemons() {
     let daemon = place.daemon(&format!(
         "{}{}mailproblemsto: one@example.com two@example.com\n{}mailproblemsto:\n{}mailproblemsto: none\n{}mailproblemsto: -\n{}",
         to_ops(&sendmail),
-        failing("own", "false"),
-        failing("silent", "false"),
-        failing("as_ever", "false"),
-        failing("dash", "false"),
-        failing("plain", "false"),
+        once("own", "false"),
+        once("silent", "false"),
+        once("as_ever", "false"),
+        once("dash", "false"),
+        once("plain", "false"),
     ));
     let mails = place.wait_for_mails(4);
     let sent: Vec<(String, String)> = mails
@@ -314,9 +302,7 @@ fn a_jobs_own_recipients_win_empty_is_the_log_and_none_is_the_daemons() {
 fn reports_leave_in_the_order_of_the_failures() {
     let place = Place::new();
     let sendmail = place.sendmail("sleep 0.05");
-    let jobs: String = (1..=8)
-        .map(|n| failing(&format!("j{n}"), "false"))
-        .collect();
+    let jobs: String = (1..=8).map(|n| once(&format!("j{n}"), "false")).collect();
     let _daemon = place.daemon(&format!("{}{jobs}", to_ops(&sendmail)));
     let mails = place.wait_for_mails(8);
     let order: Vec<String> = mails
@@ -330,7 +316,7 @@ fn reports_leave_in_the_order_of_the_failures() {
 const IN_LOG: &str = "\tTo: ops@example.com\n\tSubject: Job failure exited with code 3\n";
 
 fn failure() -> String {
-    failing(
+    once(
         "failure",
         "sh -c 'echo the output; echo the errors >&2; exit 3'",
     )
@@ -427,7 +413,7 @@ fn a_sendmail_that_a_signal_kills_has_failed() {
 
 #[test]
 fn a_sendmail_that_reads_nothing_is_judged_by_its_exit_status_alone() {
-    let long = failing("long", "sh -c 'printf %0300000d 0; exit 3'");
+    let long = once("long", "sh -c 'printf %0300000d 0; exit 3'");
     let place = Place::new();
     place.script("sendmail", "exec <&-; echo read >>{dir}/done; exit 0");
     let daemon = place.daemon(&format!(
@@ -460,7 +446,7 @@ fn of_what_sendmail_says_a_thousand_bytes_are_logged_and_only_when_it_failed() {
     let daemon = place.daemon(&format!(
         "{}{}mailproblemsto: fine@example.com\n{}",
         to_ops(&sendmail),
-        failing("first", "false"),
+        once("first", "false"),
         failure()
     ));
     let log = daemon.wait_for_log("next try in");
@@ -516,7 +502,7 @@ fn a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds() {
     let place = Place::new();
     // It reads nothing, and what it has started holds its pipes.
     place.script("sendmail", "sleep 60 & echo $! >{dir}/pid; wait");
-    let long = failing("long", "sh -c 'printf %0300000d 0; exit 3'");
+    let long = once("long", "sh -c 'printf %0300000d 0; exit 3'");
     let daemon = place.daemon(&format!(
         "{}{}{long}{}",
         to_ops("sendmail: ./sendmail"),
@@ -553,7 +539,7 @@ fn what_sendmail_leaves_in_the_background_holds_nothing_up() {
         "{}{}{}",
         to_ops(&sendmail),
         failure(),
-        failing("b", "false")
+        once("b", "false")
     ));
     place.wait_for_mails(2);
     let told = Instant::now();
@@ -588,9 +574,7 @@ fn mail_that_is_queued_when_the_stop_comes_still_leaves() {
 fn what_a_full_queue_pushes_out_goes_to_the_log_whole_and_once() {
     let place = Place::new();
     place.script("hanging", "exec sleep 60");
-    let jobs: String = (1..=260)
-        .map(|n| failing(&format!("j{n}"), "false"))
-        .collect();
+    let jobs: String = (1..=260).map(|n| once(&format!("j{n}"), "false")).collect();
     let daemon = place.daemon(&format!("{}{jobs}", to_ops("sendmail: ./hanging")));
     daemon.wait_for_log("Scheduling j1 for 3.6e+03");
     let reported = |log: &str| -> Vec<String> {
@@ -728,8 +712,8 @@ fn a_run_that_takes_too_long_is_mailed_as_well_as_logged() {
     let daemon = place.daemon(&format!(
         "{}{}stuckafter: 0.1\n{}",
         to_ops(&sendmail),
-        failing("slow", "./gated"),
-        failing("waits", "true"),
+        once("slow", "./gated"),
+        once("waits", "true"),
     ));
     let mail = place.wait_for_mails(1).remove(0);
     assert_eq!(

@@ -7,25 +7,12 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    ALONE, Daemon, Place, Signal, is_running, job, messages, place_of, ran, scheduled, wait_for,
-    wait_for_own_group,
+    ALONE, Daemon, Place, Signal, is_running, job, messages, once, place_of, ran, scheduled, tick,
+    wait_for, wait_for_own_group,
 };
 use nix::sys::signal::{SigSet, kill};
 
 const RELOADING: &str = "Received SIGHUP, reloading configuration.";
-
-/// A job that runs at once, and then not again in this test.
-fn once(name: &str, command: &str) -> String {
-    job(
-        name,
-        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
-    )
-}
-
-/// A job that runs often.
-fn tick() -> String {
-    job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0")
-}
 
 /// Waits for so many more of `text` in the log.
 #[track_caller]

@@ -88,22 +88,10 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::config::chain::{Chain, File};
-    use crate::config::{ControlSocket, parse};
+    use crate::config::ControlSocket;
+    use crate::config::made::read;
     use proptest::prelude::*;
     use std::rc::Rc;
-
-    fn read(text: &str) -> Config {
-        let file = File {
-            path: "f".into(),
-            text: text.as_bytes().to_vec(),
-        };
-        let chain = Chain {
-            files: vec![file],
-            ..Chain::default()
-        };
-        parse(chain).unwrap().config
-    }
 
     /// The configuration with everything said that was left to a default.
     fn said(mut config: Config) -> Config {

@@ -99,20 +99,7 @@ pub fn mailer_targets(targets: &[Box<str>]) -> Vec<String> {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::config::chain::{Chain, File};
-    use crate::config::parse;
-
-    fn read(text: &str) -> Config {
-        let file = File {
-            path: "f".into(),
-            text: text.as_bytes().to_vec(),
-        };
-        let chain = Chain {
-            files: vec![file],
-            ..Chain::default()
-        };
-        parse(chain).unwrap().config
-    }
+    use crate::config::made::read;
 
     const JOBS: &str =
         "[buildsequencer_job.a]\ncommand: x\n[buildsequencer_job.b]\ncommand: y\nmindelay: 5\n";

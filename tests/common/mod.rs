@@ -615,3 +615,16 @@ pub fn wait_for_own_group(place: &Place, name: &str) -> Pid {
 pub fn job(name: &str, settings: &str) -> String {
     format!("[buildsequencer_job.{name}]\n{settings}\n")
 }
+
+/// A job that runs at once, and then not again in this test.
+pub fn once(name: &str, command: &str) -> String {
+    job(
+        name,
+        &format!("command: {command}\nmindelay: 3600\nstartdelay: 0"),
+    )
+}
+
+/// A job that shows that the others go on.
+pub fn tick() -> String {
+    job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0")
+}
