@@ -1,5 +1,6 @@
 //! The command line: twistd's options under their own names, and the commands. Pure: the environment is an
-//! argument, and paths are only carried. What the options do is decided elsewhere.
+//! argument, and paths are only carried. Which file is the configuration is decided here, what the options do
+//! elsewhere.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

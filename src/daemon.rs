@@ -1,6 +1,7 @@
 //! The daemon: owner of all state and of the only loop, and the only one that reads the clock.
 //! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
-//! are started in one place, the top of a turn; everything else only changes state.
+//! are started in one place, the top of a turn; everything else only changes state. Which signal does what, and
+//! when `Scheduling` is logged, is seen here.
 
 mod commands;
 mod deliveries;

@@ -1,5 +1,5 @@
 //! A file that always holds a whole state: written beside its place and renamed into it, at most so often.
-//! Knows nothing of what it holds.
+//! On the disk (fdatasync) where the caller asks for it. Knows nothing of what it holds.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,5 @@
-//! The life of one run, from its process's start to the end of its pipes, and the ways to stop it.
+//! The life of one run, from its process's start to the end of its pipes, and the ways to stop it: time-out, SIGTERM,
+//! SIGKILL after `killdelay`, and how long a pipe may stay open after the end.
 //! Pure: it is told what happened and answers what to do and when to ask again; it sends no signal itself.
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The log: twistd's line format, its file or standard output, rotation, and a bounded wait when nobody takes
 //! the lines. It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
+//! How not to block on standard output, which is shared with others and so never gets O_NONBLOCK, and when lines
+//! carry the journal's priorities, is its business as well.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,5 +1,6 @@
 //! The mail queue: which message goes to sendmail next, when a failed one is tried again, and which reports
-//! have to go to the log instead. Pure and bounded; it starts no process and writes no log.
+//! have to go to the log instead. How long a try may take, and which exit statuses tell of a permanent fault, it
+//! says too. Pure and bounded; it starts no process and writes no log.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

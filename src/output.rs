@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(bytes.as_ptr(), place, "not copied");
     }
 
-    /// The lines of a stream, said in one go; `MAX_PIECE` is 8 KiB by the contract.
+    /// The lines of a stream, said in one go; `MAX_PIECE` is the 8 KiB of the manual.
     fn pieces(stream: &[u8]) -> Vec<Vec<u8>> {
         let mut pieces = Vec::new();
         for line in stream.split_inclusive(|&b| b == b'\n') {

@@ -1,5 +1,7 @@
 //! Starts, signals and reaps processes; a job and a sendmail are both one. Knows nothing of either.
 //! The only owner of `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan.
+//! What a process finds at its start is decided here too: standard input, descriptors, group, signal dispositions
+//! and mask, environment; and which exit code stands for one that could not be started (127 or 126).
 
 use std::ffi::{CString, OsString};
 use std::fmt;
@@ -18,8 +20,8 @@ use nix::unistd::{self, Pid};
 use crate::life::Exit;
 use crate::outcome::{NOT_FOUND, NOT_STARTED};
 
-/// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the daemon's name
-/// (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
+/// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the
+/// daemon's name (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
 const NOT_FOR_JOBS: [&str; 5] = [
     crate::detach::MARK,
     "NOTIFY_SOCKET",

@@ -253,7 +253,7 @@ mod tests {
             prop_assert_eq!(&text[7..], encoded(&raw));
         }
 
-        /// `needed` against the contract's words, one condition after the other.
+        /// `needed` against its rules in words, one condition after the other.
         #[test]
         fn needed_says_what_the_contract_says(raw in raw(), long in 990_usize..1005) {
             let mut body = raw;

@@ -1,4 +1,5 @@
-//! When each job is due and which one is next: earliest due time first, ties in configuration order.
+//! When each job is due and which one is next: earliest due time first, ties in configuration order. Back-off,
+//! pauses, runs that operators ask for, and what a reload makes of due times belong to it.
 //! Pure: time comes in as an argument. It knows jobs by their place in the configuration and nothing else of
 //! them; whether anything runs right now is the daemon's knowledge. Choosing and re-inserting are O(log n).
 

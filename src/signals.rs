@@ -1,4 +1,6 @@
 //! Signals as readable pipes, one for each signal. It decides nothing: which signal came is all it says.
+//! SIGHUP is watched from the first moment of `main` on; the others once the configuration has been read, whatever
+//! mask the parent has left, and with them SIGXFSZ, so that a log at its size limit is an error and not a death.
 
 use std::io::{self, Read};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals.
+//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. And `check`,
+//! which goes the same way as far as it can.
 //! Whatever is wrong ends the start with one clear line and an exit status; nothing is retried.
 
 use std::fmt;

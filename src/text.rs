@@ -1,4 +1,5 @@
-//! Numbers and times as text: UTC stamps for log, mail and status, and Python's number format.
+//! Numbers and times as text: UTC stamps for log, mail and status, and Python's number format. And the known word
+//! that is nearest to an unknown one.
 //! Pure; whoever calls brings the time along.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(job.succeeds(m(200)), None, "once only");
     }
 
-    // The line of the contract: 57 failures in a row of which 56 were not mailed.
+    // The line of the manual: 57 failures in a row of which 56 were not mailed.
     #[test]
     fn a_row_that_begins_while_its_outcome_is_held_back_counts_every_failure_of_it() {
         let mut job = Job::new(HOUR);
@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(throttle.succeeded(HOUR, now).unwrap().not_mailed, u64::MAX);
     }
 
-    /// Every end of a run that ever was, from which the contract's rules are read off anew each time.
+    /// Every end of a run that ever was, from which the rules of `mailinterval` are read off anew each time.
     #[derive(Default)]
     struct History(Vec<Past>);
 

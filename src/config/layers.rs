@@ -1,5 +1,6 @@
 //! Lays the files of a chain over each other: the daemon's settings key by key, jobs over the template, optional
-//! jobs under those that name them. Collects every fault and goes on. Pure.
+//! jobs under those that name them. Collects every fault and goes on; to an unknown key it names the nearest known
+//! one. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
