@@ -140,7 +140,8 @@ stuckafter: 0'
     there=$(grep -cv 'log lines were dropped here' "$here/log/log")
     # A run has Scheduling, Running and completed; its output a heading, 4000 lines and two empty ones; its errors a
     # heading and two empty lines. The beginning and the end of the log belong to no run.
-    ends=$(sed -n '1,/Loaded\./p;/SIGQUIT/,$p' "$here/log/log" | grep -c .)
+    # A run may have been under way at the SIGQUIT, and is one like any other.
+    ends=$(sed -n '1,/Loaded\./p;/Received SIGQUIT/p;/Main loop terminated/p' "$here/log/log" | grep -c .)
     expected=$((runs * (3 + 4003 + 3)))
     have=$((there + dropped - ends))
     if [ "$have" -eq "$expected" ] || [ "$have" -eq $((expected + 1)) ]; then
