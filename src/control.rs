@@ -109,6 +109,14 @@ impl Server {
         self.listening = None;
     }
 
+    /// Gives clients this long to take what is left of their answers, before the daemon ends.
+    pub fn finish_answers(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for client in self.clients.iter_mut().flatten() {
+            client.finish_answer(until);
+        }
+    }
+
     /// Where it listens.
     pub fn path(&self) -> Option<&Path> {
         self.listening.as_ref().map(Listening::path)
@@ -339,6 +347,27 @@ impl Client {
         self.heard = now;
         let line = String::from_utf8_lossy(&line[..end]);
         Line::Complete(line.trim_end_matches('\r').to_string())
+    }
+
+    /// Writes what is left of an answer, and waits for the client to take it, but not beyond `until`.
+    fn finish_answer(&mut self, until: Instant) {
+        let Stage::Answering { text, written } = &mut self.stage else {
+            return;
+        };
+        if self.stream.set_nonblocking(false).is_err() {
+            return;
+        }
+        while *written < text.len() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.stream.set_write_timeout(Some(left)).is_err() {
+                return;
+            }
+            match self.stream.write(&text[*written..]) {
+                Ok(n) if n > 0 => *written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
     }
 
     /// Whether the client is done with, all written or gone.

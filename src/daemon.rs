@@ -39,7 +39,7 @@ use commands::Waiter;
 use deliveries::Delivering;
 use kept::Files;
 use runs::Run;
-use stop::Phase;
+use stop::{LOG_TIME, Phase};
 
 const JOB_STDOUT: Token = Token(0);
 const JOB_STDERR: Token = Token(1);
@@ -209,9 +209,7 @@ impl Daemon {
         for job in 0..self.config.jobs.len() {
             let line = format!("   ...loaded {}", self.config.jobs[job].name);
             self.say(Level::Info, &line);
-            if self.log.waiting() >= LOG_BATCH {
-                self.log.flush_patiently(Duration::from_secs(1));
-            }
+            self.make_room_in_log();
         }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.say(Level::Info, &line);
@@ -225,6 +223,16 @@ impl Daemon {
         }
     }
 
+    /// Waits for a log that has much to write, for the beginning and the end, when no job can be delayed; but not for
+    /// one that nobody reads, which has been waited for already.
+    fn make_room_in_log(&mut self) {
+        let since = self.log.stuck_since();
+        let is_read = since.is_none_or(|since| since.elapsed() < LOG_TIME);
+        if self.log.waiting() >= LOG_BATCH && is_read {
+            self.log.flush_patiently(LOG_TIME);
+        }
+    }
+
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
@@ -232,10 +240,10 @@ impl Daemon {
         loop {
             let now = Instant::now();
             self.act_on_deadlines(now);
-            self.start_what_is_due(now);
-            if self.is_over(now) {
+            if self.is_over() {
                 break;
             }
+            self.start_what_is_due(now);
             self.log.flush(now, SystemTime::now());
             let timeout = self
                 .deadline(now)
@@ -339,7 +347,7 @@ impl Daemon {
 
     /// The one place that starts anything.
     fn start_what_is_due(&mut self, now: Instant) {
-        if self.delivering.is_none() {
+        if self.delivering.is_none() && self.phase.starts_mail() {
             self.start_delivery(now);
         }
         if self.run.is_some() || !self.phase.starts_jobs() {
@@ -385,7 +393,8 @@ impl Daemon {
     /// The earliest moment at which something has to be done without being told.
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
-            self.schedule.next().map(|next| next.due)
+            let next = self.schedule.next();
+            next.map(|next| if next.requested { now } else { next.due })
         } else {
             None
         };
@@ -395,6 +404,7 @@ impl Daemon {
             self.delivery_deadline(),
             self.log.deadline(),
             self.phase.deadline(),
+            self.has_mailed().then_some(now),
             self.supervisor.deadline(),
             self.files_deadline(now),
             self.control.deadline(),

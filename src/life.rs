@@ -208,7 +208,7 @@ impl Life {
         }
         match (&mut self.stop, &self.reaped) {
             (None, None) => None,
-            (Some(stop), _) if !stop.terminated => {
+            (Some(stop), None) if !stop.terminated => {
                 stop.terminated = true;
                 Some(Action::Terminate)
             }
@@ -219,6 +219,11 @@ impl Life {
                     .killed_at
                     .is_some_and(|killed| now >= killed.max(reaped.at) + AFTER_KILL);
                 if group_alive() && !given_up {
+                    // Its own process may have ended between the decision to stop it and now.
+                    if !stop.terminated {
+                        stop.terminated = true;
+                        return Some(Action::Terminate);
+                    }
                     return stop.kill_if_due(now);
                 }
                 self.group_gone = true;
@@ -343,6 +348,22 @@ mod tests {
         assert_eq!(run.deadline(), Some(t0 + s(31) + GROUP_POLL));
         assert_eq!(run.next(t0 + s(35), || true), Some(Action::Kill));
         assert_eq!(run.next(t0 + s(35) + GROUP_POLL, nobody), END);
+    }
+
+    #[test]
+    fn a_group_that_is_gone_before_it_is_told_to_stop_is_told_nothing() {
+        let t0 = Instant::now();
+        let mut run = life(t0);
+        run.pipe_closed();
+        run.pipe_closed();
+        run.stop(Why::Operator, t0 + s(1));
+        run.reaped(Exit::Code(0), t0 + s(1));
+        assert_eq!(run.next(t0 + s(1), nobody), END);
+        let mut run = life(t0);
+        run.stop(Why::Operator, t0 + s(1));
+        run.reaped(Exit::Code(0), t0 + s(1));
+        assert_eq!(run.next(t0 + s(1), || true), Some(Action::Terminate));
+        assert_eq!(run.next(t0 + s(1), || true), None);
     }
 
     #[test]

@@ -260,7 +260,7 @@ pub fn reap(ours: &[Pid]) -> Option<(Pid, Exit)> {
         // Looking first, then taking: nix has no value for death by a real-time signal, only an error, and a
         // child that such an error took away would be gone without a name.
         let ended = match waitid(Id::All, flags | WaitPidFlag::WNOWAIT) {
-            Ok(status) => status.pid()?,
+            Ok(status) => Some(status.pid()?),
             Err(Errno::EINTR) => continue,
             Err(Errno::EINVAL) => match ours
                 .iter()
@@ -272,10 +272,8 @@ pub fn reap(ours: &[Pid]) -> Option<(Pid, Exit)> {
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                     return Some((pid, Exit::Signal(signal)));
                 }
-                None => {
-                    let _ = waitpid(None, Some(WaitPidFlag::WNOHANG));
-                    continue;
-                }
+                // An orphan; but by now another child may have come before it.
+                None => None,
             },
             Err(_) => return None,
         };

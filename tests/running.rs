@@ -872,3 +872,15 @@ fn orphans_are_reaped_and_nobody_takes_their_exit_code_for_a_jobs() {
     }
     daemon.stop();
 }
+
+#[test]
+fn what_is_printed_last_is_logged_live_also_where_a_background_process_keeps_the_output_open() {
+    let place = Place::new();
+    let daemon = place.daemon(&format!(
+        "{ALONE}{}livelog: yes\n",
+        once("a", "sh -c 'sleep 60 & printf progress'")
+    ));
+    daemon.wait_for_log(" [-] a: progress\n");
+    daemon.wait_for_log("keeps its output open");
+    daemon.stop();
+}

@@ -1,6 +1,7 @@
 //! One delivery at a time: a message on its way into a sendmail process. It delays no job and loses no report:
 //! what mail does not take goes to the log whole.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Instant;
@@ -65,7 +66,12 @@ impl Daemon {
     }
 
     /// A report that left the queue unsent goes to the log whole, once, and its job's next failure is mailed.
-    pub(super) fn not_mailed(&mut self, dropped: &Dropped, why: &str) {
+    fn not_mailed(&mut self, dropped: &Dropped, why: &str) {
+        self.log_unsent(dropped, why);
+        self.forget_mailed([&*dropped.unsent.report]);
+    }
+
+    pub(super) fn log_unsent(&mut self, dropped: &Dropped, why: &str) {
         self.counters.mails_given_up += 1;
         if !dropped.logged {
             let to = &dropped.unsent.to;
@@ -75,17 +81,23 @@ impl Daemon {
             );
             self.say_report(Level::Error, dropped.unsent.log_parts());
         }
-        self.forget_mailed(&dropped.unsent.report);
     }
 
-    fn forget_mailed(&mut self, report: &Report) {
-        let place = self
-            .config
-            .jobs
-            .iter()
-            .position(|job| &*job.name == report.job());
-        if let (Some(place), Kind::Failure(word)) = (place, report.kind()) {
-            self.records[place].throttle.lost(word);
+    /// Has the next failures of the same kind mailed at once. One pass over the jobs for any number of reports.
+    pub(super) fn forget_mailed<'a>(&mut self, reports: impl IntoIterator<Item = &'a Report>) {
+        let mut lost: HashMap<&str, Vec<&str>> = HashMap::new();
+        for report in reports {
+            if let Kind::Failure(word) = report.kind() {
+                lost.entry(report.job()).or_default().push(word);
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        for (job, record) in self.config.jobs.iter().zip(&mut self.records) {
+            for word in lost.get(&*job.name).into_iter().flatten() {
+                record.throttle.lost(word);
+            }
         }
     }
 
@@ -245,7 +257,7 @@ impl Daemon {
                 if !dropped.logged {
                     self.say_report(Level::Error, dropped.unsent.log_parts());
                 }
-                self.forget_mailed(&dropped.unsent.report);
+                self.forget_mailed([&*dropped.unsent.report]);
             }
         }
     }

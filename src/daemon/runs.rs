@@ -280,13 +280,26 @@ impl Daemon {
         if pipes_kept {
             self.read_to_the_end();
         }
-        let Some(run) = self.run.take() else { return };
+        let Some(mut run) = self.run.take() else {
+            return;
+        };
         if pipes_kept {
-            let line = format!(
-                "Job {} has ended, but a background process keeps its output open; closing it and going on.",
-                run.job.name
-            );
-            self.say(Level::Warning, &line);
+            let name = &run.job.name;
+            for lines in [&mut run.stdout.lines, &mut run.stderr.lines] {
+                let mut live = |line: &[u8]| {
+                    say(&mut self.log, Level::Info, &[name.as_bytes(), b": ", line]);
+                };
+                if let Some(lines) = lines {
+                    lines.finish(&mut live);
+                }
+            }
+            // A process that SIGKILL has not ended is told of by who leaves it behind.
+            if !run.life.is_running() {
+                let line = format!(
+                    "Job {name} has ended, but a background process keeps its output open; closing it and going on."
+                );
+                self.say(Level::Warning, &line);
+            }
         }
         let ended = Ended {
             place: run.place,

@@ -9,7 +9,9 @@ use crate::log::Level;
 /// How long mail may take after the last run has ended.
 const MAIL_TIME: Duration = Duration::from_secs(3);
 /// How long a log that nobody reads is waited for.
-const LOG_TIME: Duration = Duration::from_secs(1);
+pub(super) const LOG_TIME: Duration = Duration::from_secs(1);
+/// How long clients that wait for their answers may take them.
+const ANSWER_TIME: Duration = Duration::from_millis(300);
 /// How long a process may outlive SIGKILL before the stop goes on without it. Longer than a run that is reaped needs
 /// for its pipes and group, and short enough for all to be over in 9 seconds.
 const AFTER_KILL: Duration = Duration::from_millis(750);
@@ -50,6 +52,11 @@ impl Phase {
             Phase::Draining | Phase::Mailing { until: None } => "draining",
             _ => "stopping",
         }
+    }
+
+    /// Whether mail may be sent.
+    pub fn starts_mail(self) -> bool {
+        !matches!(self, Phase::Killing { .. } | Phase::Over)
     }
 
     /// Whether jobs may be started.
@@ -167,19 +174,29 @@ impl Daemon {
         }
     }
 
-    pub(super) fn is_over(&self, _now: Instant) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// Whether mail is waited for of which there is none left.
+    pub(super) fn has_mailed(&self) -> bool {
+        let idle = self.delivering.is_none() && self.queue.is_empty();
+        idle && matches!(self.phase, Phase::Mailing { .. })
     }
 
     /// The last acts: what mail did not carry goes to the log, whole.
     pub(super) fn finish(&mut self) {
         self.abandon_delivery();
-        for dropped in self.queue.drain() {
-            self.not_mailed(&dropped, "the daemon stops");
+        let dropped = self.queue.drain();
+        for dropped in &dropped {
+            self.log_unsent(dropped, "the daemon stops");
+            self.make_room_in_log();
         }
+        self.forget_mailed(dropped.iter().map(|dropped| &*dropped.unsent.report));
         // After the mail: the state says which failures still have to be mailed.
         self.close_files();
         self.control.close();
+        self.control.finish_answers(ANSWER_TIME);
         self.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {
             Some(since) => LOG_TIME.saturating_sub(since.elapsed()),
