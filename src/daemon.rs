@@ -197,7 +197,7 @@ impl Daemon {
         let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
         daemon.notices.extend(state_warning);
         if let Some(line) = daemon.open_control()? {
-            daemon.notices.push((Level::Info, line));
+            daemon.notices.push((Level::Info, format!("{line}.")));
         }
         daemon.open_files();
         Ok(daemon)

@@ -595,3 +595,37 @@ fn requests_of_many_clients_at_once_are_all_answered() {
     assert!(answers.iter().all(|said| said.starts_with("0\n")));
     assert_eq!(daemon.stop().matches("Asked to pause a").count(), 1);
 }
+
+#[test]
+fn a_run_whose_job_a_reload_has_removed_can_still_be_killed_by_name() {
+    let place = Place::new();
+    let other = idle_job("other", "true");
+    let doomed = common::once("doomed", "sleep 600");
+    let daemon = place.listening(&format!("{SOCKET}{other}{doomed}"));
+    daemon.wait_for_log("Running doomed");
+    place.write("conf", &format!("{SOCKET}{other}"));
+    assert_eq!(place.told("reload"), "Removed job doomed\n");
+    assert!(
+        place
+            .told("kill doomed")
+            .starts_with("stopping doomed (pid ")
+    );
+    daemon.wait_for_log("Job doomed completed with exit code 143 (stopped by operator)");
+    daemon.stop();
+}
+
+/// Most hosts that do not ask for a socket have no directory for the default one.
+#[test]
+fn that_there_is_no_default_socket_is_said_once_and_not_at_each_reload() {
+    let place = Place::new();
+    if std::path::Path::new("/run/buildd-sequencer").exists() {
+        return;
+    }
+    let daemon = place.daemon(&idle_job("a", "true"));
+    daemon.wait_for_log("No control socket at '/run/buildd-sequencer/control.sock': ");
+    place.write("conf", &idle_job("b", "true"));
+    daemon.signal(common::Signal::SIGHUP);
+    daemon.wait_for_log("Added job b\n");
+    daemon.wait_for_log("Scheduling b");
+    assert_eq!(daemon.stop().matches("No control socket").count(), 1);
+}

@@ -648,3 +648,16 @@ fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
     assert_eq!(without_times(all), without_times(messages(&whole)));
     daemon.stop();
 }
+
+/// So many lines at the start that they are written in parts: each part must not wait for a reader of its own.
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
+    let (_theirs, ours) = std::io::pipe().unwrap();
+    let place = Place::new();
+    place.script("job", "echo x >>{dir}/ran");
+    let jobs: String = (0..4000).map(|n| once(&format!("j{n}"), "./job")).collect();
+    let _daemon = place.daemon_with(&format!("{ALONE}{jobs}"), |command| {
+        command.stdout(ours);
+    });
+    place.wait_for_lines("ran", 5);
+}

@@ -751,3 +751,68 @@ fn sendmail_may_be_any_command_with_arguments() {
     );
     daemon.stop();
 }
+
+/// A log that is read is waited for at the end, however much there is to say.
+#[test]
+fn at_the_end_all_reports_reach_a_log_that_is_read() {
+    const JOBS: usize = 20;
+    let place = Place::new();
+    let sendmail = place.sendmail("exec sleep 60");
+    let large = "sh -c 'head -c 170000 /dev/zero | tr \"\\0\" x; exit 1'";
+    let jobs: String = (0..JOBS).map(|n| once(&format!("j{n}"), large)).collect();
+    let (mut theirs, ours) = std::io::pipe().unwrap();
+    let daemon = place.daemon_with(&format!("{}{jobs}", to_ops(&sendmail)), |command| {
+        command.stdout(ours);
+    });
+    let pid = daemon.pid();
+    let reader = std::thread::spawn(move || {
+        let mut log = String::new();
+        let mut told = false;
+        let mut buffer = [0; 4096];
+        // The last failure is seen in the log itself, which nobody else can read.
+        while let Ok(n @ 1..) = std::io::Read::read(&mut theirs, &mut buffer) {
+            log.push_str(&String::from_utf8_lossy(&buffer[..n]));
+            if !told && log.matches("completed with exit code 1\n").count() == JOBS {
+                told = true;
+                nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+            }
+        }
+        log
+    });
+    assert_eq!(daemon.wait().code(), Some(0));
+    let log = reader.join().unwrap();
+    assert_eq!(log.matches("\tSubject: Job j").count(), JOBS);
+    assert!(!log.contains("were dropped"));
+    assert!(log.ends_with("Main loop terminated.\n"));
+}
+
+/// Without descriptors no sendmail can be started, and no child's end would bring another turn of the loop.
+#[test]
+fn a_drain_ends_although_the_last_mail_could_not_even_be_started() {
+    let place = Place::new();
+    let config = format!("{}{}", to_ops(&place.sendmail("")), once("a", "false"));
+    let probe = place.daemon(&format!(
+        "{ALONE}{}",
+        job("a", "command: true\nmindelay: 60")
+    ));
+    probe.wait_for_log("Scheduling");
+    let open = probe.descriptor_numbers();
+    let limit = (0..).filter(|number| !open.contains(number)).nth(2);
+    probe.stop();
+
+    let place = Place::new();
+    let limit = format!("ulimit -n {}", limit.unwrap());
+    let daemon = place.daemon_after(&limit, &config, |_| {});
+    daemon
+        .wait_for_log("sendmail could not be started: Too many open files, next try in 30 seconds");
+    let log = daemon.stop_with(Signal::SIGQUIT);
+    assert_eq!(
+        log.matches("\tSubject: Job a exited with code 126").count(),
+        1,
+        "{log}"
+    );
+    assert!(
+        log.contains("giving up, the report was logged before"),
+        "{log}"
+    );
+}

@@ -43,12 +43,14 @@ impl Daemon {
         if by_hand {
             return Err(format!("cannot listen on control socket '{shown}': {why}"));
         }
-        Ok(Some(format!("No control socket at '{shown}': {why}.")))
+        Ok(Some(format!("No control socket at '{shown}': {why}")))
     }
 
     /// Follows the configuration to another socket, or stays where it is if that cannot be; the line that says so.
-    pub(super) fn move_control(&mut self) -> Option<String> {
+    /// That the default is still not there is no news after the start, unless it was another one that was wanted.
+    pub(super) fn move_control(&mut self, wanted_before: &ControlSocket) -> Option<String> {
         let (level, mut line) = match self.open_control() {
+            Ok(_) if *wanted_before == self.config.controlsocket => return None,
             Ok(line) => (Level::Info, line?),
             Err(line) => (Level::Error, line),
         };

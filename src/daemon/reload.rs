@@ -68,7 +68,7 @@ impl Daemon {
             self.say(Level::Info, line);
         }
         lines.extend(self.follow_log());
-        lines.extend(self.move_control());
+        lines.extend(self.move_control(&old.controlsocket));
         self.open_files();
         self.dismiss_waiters(now);
         lines
