@@ -4,7 +4,7 @@
 . tests/system/lib.sh
 
 reads_as() {
-    PYTHON=$1 cargo test --quiet --test configparser -- --ignored --nocapture >"$here/read" 2>&1 ||
+    PYTHON=$1 cargo test --quiet --test behaviour configparser:: -- --ignored --nocapture >"$here/read" 2>&1 ||
         { cat "$here/read"; return 1; }
     grep 'without faults' "$here/read"
 }

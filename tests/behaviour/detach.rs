@@ -1,21 +1,12 @@
 //! `--daemon`: what the parent waits for and says, and what kind of process it leaves behind.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may"
-)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use common::{Place, Signal, stderr, stdout, wait_for};
+use crate::common::{Place, Signal, stderr, stdout, wait_for};
 use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 

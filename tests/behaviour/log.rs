@@ -1,9 +1,5 @@
 //! The log: its lines, where they go, rotation, and that no log ever holds up a job.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::{ALONE, Daemon, Place, Signal, job, messages, once, stderr, wait_for, wait_for_file};
+use crate::common::{
+    ALONE, Daemon, Place, Signal, job, messages, once, stderr, wait_for, wait_for_file,
+};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
@@ -22,8 +20,8 @@ use nix::sys::stat::Mode;
 fn utc_now() -> String {
     let mut command = std::process::Command::new("date");
     command.args(["-u", "+%Y-%m-%dT%H:%M:%S+0000"]);
-    let output = common::finish(command);
-    common::stdout(&output).trim().to_string()
+    let output = crate::common::finish(command);
+    crate::common::stdout(&output).trim().to_string()
 }
 
 /// Whether a line begins as each message of the daemon does.

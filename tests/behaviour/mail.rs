@@ -1,12 +1,8 @@
 //! Reports on their way to sendmail: what it is given, what becomes of what it does not take, and that no job waits.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{
+use crate::common::{
     ALONE, Daemon, Mail, Place, Signal, is_running, job, once, place_of, tick, wait_for,
     wait_for_file,
 };
@@ -27,7 +23,9 @@ fn wait_for_ticks(daemon: &Daemon<'_>) {
 fn output_of(program: &str, arguments: &[&str]) -> String {
     let mut command = std::process::Command::new(program);
     command.args(arguments);
-    common::stdout(&common::finish(command)).trim().to_string()
+    crate::common::stdout(&crate::common::finish(command))
+        .trim()
+        .to_string()
 }
 
 /// The bytes that a quoted-printable text stands for (RFC 2045, 6.7), or the text itself where it says 7bit.
@@ -248,7 +246,7 @@ fn each_recipient_gets_a_mail_of_its_own_from_one_process_at_a_time() {
     assert_eq!(place.read("overlaps"), "");
     assert_eq!(log.matches("\tTo: -\n").count(), 1, "{log}");
     assert_eq!(log.matches("Subject:").count(), 1, "{log}");
-    let messages = common::messages(&log);
+    let messages = crate::common::messages(&log);
     let mailing = recipients.map(|to| place_of(&messages, &format!("Mailing report to: {to}")));
     let ended = place_of(&messages, "Job failure completed");
     let next = place_of(&messages[ended..], "Scheduling failure") + ended;
@@ -550,7 +548,7 @@ fn what_sendmail_leaves_in_the_background_holds_nothing_up() {
         told.elapsed()
     );
     for pid in place.lines("pids") {
-        let pid = common::Pid::from_raw(pid.parse().unwrap());
+        let pid = crate::common::Pid::from_raw(pid.parse().unwrap());
         let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
     }
 }

@@ -1,10 +1,6 @@
 //! Faults that come from around the daemon: files that vanish, time that is lost, names and surroundings meant ill;
 //! and that it does nothing when there is nothing to do.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -12,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use common::{ALONE, Daemon, Place, Signal, job, ran, wait_for};
+use crate::common::{ALONE, Daemon, Place, Signal, job, ran, wait_for};
 
 /// How often the daemon has gone to sleep: each time it was woken before (proc_pid_status(5)).
 fn sleeps(daemon: &Daemon<'_>) -> u64 {
@@ -104,7 +100,7 @@ fn a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was() {
     daemon.wait_for_log("Job long completed with exit code 0\n");
     daemon.wait_for_log_times("Running a", 2);
     let messages = daemon.messages();
-    let delays = common::scheduled(&messages);
+    let delays = crate::common::scheduled(&messages);
     let after_first: Vec<f64> = delays.iter().filter(|d| d.0 == "a").map(|d| d.1).collect();
     assert!(after_first.last().unwrap() > &0.4, "{messages:#?}");
     assert_eq!(ran(&messages)[0], "long");
@@ -146,7 +142,7 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
         "{ALONE}statefile: kept/state\nmetricsfile: kept/m.prom\n{}",
         job("a", "command: true\nmindelay: 0.05")
     ));
-    common::wait_for_file(&place.path("kept/m.prom"));
+    crate::common::wait_for_file(&place.path("kept/m.prom"));
     fs::remove_dir_all(place.path("kept")).unwrap();
     daemon.wait_for_log("cannot write state file 'kept/state': No such file or directory");
     daemon.wait_for_log("cannot write metrics file 'kept/m.prom': No such file or directory");
@@ -155,8 +151,8 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
     let log = daemon.log();
     assert_eq!(log.matches("cannot write").count(), 2, "{log}");
     fs::create_dir(place.path("kept")).unwrap();
-    common::wait_for_file(&place.path("kept/state"));
-    common::wait_for_file(&place.path("kept/m.prom"));
+    crate::common::wait_for_file(&place.path("kept/state"));
+    crate::common::wait_for_file(&place.path("kept/m.prom"));
     daemon.stop();
 }
 
@@ -226,16 +222,21 @@ fn a_name_with_a_path_in_it_is_refused_wherever_it_comes_from() {
     }
     let config = "[buildsequencer]\ncontrolsocket: {dir}/socket\n";
     let daemon = place.daemon(&format!("{config}{}", job("-", "command: true")));
-    common::wait_for_file(&place.path("socket"));
+    crate::common::wait_for_file(&place.path("socket"));
     for name in ["../a", "a\n[-] Running a", "\u{1b}[2J", ""] {
         let output = place.run(&["run", "-c", "conf", "--", name]);
         assert_ne!(output.status.code(), Some(0), "{name:?}");
-        let said = common::stderr(&output) + &common::stdout(&output);
+        let said = crate::common::stderr(&output) + &crate::common::stdout(&output);
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(!said.trim_end().contains(char::is_control), "{said:?}");
     }
     let output = place.run(&["run", "-c", "conf", "--", "-"]);
-    assert_eq!(output.status.code(), Some(0), "{}", common::stderr(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        crate::common::stderr(&output)
+    );
     let log = daemon.stop();
     assert!(!log.contains("../a") && !log.contains("Running a"), "{log}");
 }
@@ -287,7 +288,7 @@ fn ask(place: &Place, command: &str) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let took = asked.elapsed();
     assert!(took < Duration::from_secs(5), "{command}: {took:?}");
-    common::stdout(&output)
+    crate::common::stdout(&output)
 }
 
 #[test]
@@ -305,7 +306,7 @@ fn a_job_that_never_stops_printing_starves_nobody() {
                 &format!("command: ./job\nstartdelay: 0\nlivelog: {livelog}")
             ),
         ));
-        common::wait_for_file(&place.path("socket"));
+        crate::common::wait_for_file(&place.path("socket"));
         wait_for("the endless run", || {
             ask(&place, "status").contains("RUNNING a").then_some(())
         });

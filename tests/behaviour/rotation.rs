@@ -1,18 +1,9 @@
 //! The log file under load: rotated by signal, by size and by somebody else, all at once, and every line accounted
 //! for. Jobs number their lines, so that a lost, doubled or split one shows.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may"
-)]
-
-mod common;
-
 use std::fs;
 
-use common::{Daemon, Place, Signal, wait_for};
+use crate::common::{Daemon, Place, Signal, wait_for};
 
 /// Appends to a file how far it has come, and says it.
 const COUNT: &str = "n=$(($(cat count 2>/dev/null || echo 0) + 1))\necho $n >count.new\nmv count.new count\n\

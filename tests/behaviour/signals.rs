@@ -1,12 +1,8 @@
 //! What signals do: reload, stop, drain, and what the log says last.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{
+use crate::common::{
     ALONE, Daemon, Place, Signal, is_running, job, messages, once, place_of, ran, scheduled, tick,
     wait_for, wait_for_own_group,
 };
@@ -170,7 +166,7 @@ fn a_storm_of_hangups_from_the_first_moment_on_kills_nobody() {
             &format!("{ALONE}{}", tick()),
             |_| {},
         );
-        common::wait_for_file(&place.path("ready"));
+        crate::common::wait_for_file(&place.path("ready"));
         wait_for("the first run", || {
             daemon.signal(Signal::SIGHUP);
             daemon

@@ -1,15 +1,11 @@
 //! `check`: the effective configuration, what is unwise in it, and what the daemon would need and not find.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
-use common::{Place, stderr, stdout};
+use crate::common::{Place, stderr, stdout};
 
 const JOB: &str = "[buildsequencer_job.a]\ncommand: true\n";
 
@@ -183,7 +179,7 @@ fn path_is_searched_as_the_daemon_would() {
     command
         .args(["check", "-c", "conf"])
         .env("PATH", format!("{0}/other:{0}/bin", place.dir()));
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     assert_eq!(
         stderr(&output),
         format!(
@@ -270,8 +266,8 @@ fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
     // Of the program a copy that anybody may run, wherever the tests are; by another process, so that no child of
     // this one can hold it open for writing.
     let mut copy = Command::new("cp");
-    copy.arg(common::PROGRAM).arg(place.path("program"));
-    assert!(common::finish(copy).status.success());
+    copy.arg(crate::common::PROGRAM).arg(place.path("program"));
+    assert!(crate::common::finish(copy).status.success());
     let modes = [
         ("", 0o755),
         ("program", 0o755),
@@ -288,7 +284,7 @@ fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
             command.uid(65_534);
         }
         command.args(["check", "-c", file]);
-        common::finish(command)
+        crate::common::finish(command)
     };
     let output = as_nobody("conf");
     assert_eq!(
@@ -352,6 +348,6 @@ fn a_reader_that_goes_away_does_not_matter() {
         .stdout(writer)
         .spawn()
         .unwrap();
-    let status = common::wait_for("check", || child.try_wait().unwrap());
+    let status = crate::common::wait_for("check", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }

@@ -1,22 +1,13 @@
 //! What a supervisor hears: systemd's notification protocol, against a socket of the test's own. A status line may
 //! come at any time and is passed over here.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may"
-)]
-
-mod common;
-
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{LIMIT, PROGRAM, Place, Signal};
+use crate::common::{LIMIT, PROGRAM, Place, Signal};
 use nix::time::{ClockId, clock_gettime};
 
 const QUIET: &str = "[buildsequencer]\ncontrolsocket: none\n[buildsequencer_job.quiet]\n\

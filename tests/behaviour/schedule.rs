@@ -1,10 +1,6 @@
 //! Which job runs when. Delays are short; where a delay is judged, only its lower bound is, or what the log says.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
-use common::{ALONE, Place, Signal, job, ran, scheduled, wait_for};
+use crate::common::{ALONE, Place, Signal, job, ran, scheduled, wait_for};
 
 /// A delay that the log tells: what is left of `whole` when the line is written, a moment after it began.
 fn is_about(delay: f64, whole: f64) -> bool {

@@ -1,9 +1,5 @@
 //! The control socket itself: who gets in, what a client can and cannot do to the daemon, where it is found.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -11,8 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::socket::{SOCKET, answer, half_close, idle_job};
-use common::{PROGRAM, Place, Signal, job, spawn, stderr, stdout, wait_for};
+use crate::common::socket::{SOCKET, answer, half_close, idle_job};
+use crate::common::{PROGRAM, Place, Signal, job, spawn, stderr, stdout, wait_for};
 
 /// The daemon's own time for a client that is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,7 +23,7 @@ fn the_socket_has_mode_0660_from_its_first_moment_whatever_the_mask() {
         let place = Place::new();
         let path = place.path("socket");
         let daemon = place.daemon_after(&format!("umask {mask}"), &idle(), |_| {});
-        let until = Instant::now() + common::LIMIT;
+        let until = Instant::now() + crate::common::LIMIT;
         // No pause in between: it is the first moment that counts.
         let first = loop {
             if let Ok(metadata) = fs::symlink_metadata(&path) {
@@ -443,7 +439,7 @@ fn a_daemon_that_is_frozen_with_a_full_backlog_counts_as_living() {
     let place = Place::new();
     let daemon = place.listening(&idle());
     daemon.signal(Signal::SIGSTOP);
-    common::socket::fill_backlog(&place.path("socket"));
+    crate::common::socket::fill_backlog(&place.path("socket"));
     let output = place.run(&["-c", "conf"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("another daemon answers there"));
@@ -566,7 +562,7 @@ fn commands_find_the_socket_by_option_then_environment_then_configuration() {
         if let Some(value) = environment {
             command.env("BUILDD_SEQUENCER_SOCKET", value);
         }
-        let output = common::finish(command);
+        let output = crate::common::finish(command);
         output.status.success()
     };
     assert!(asks(Some("socket"), Some("wrong"), Some("wrong")));
@@ -579,7 +575,7 @@ fn commands_find_the_socket_by_option_then_environment_then_configuration() {
     by_environment
         .arg("status")
         .env("BUILDD_SEQUENCER_CONFIG", "conf");
-    assert!(common::finish(by_environment).status.success());
+    assert!(crate::common::finish(by_environment).status.success());
 }
 
 #[test]
@@ -616,7 +612,7 @@ fn a_socket_that_is_off_is_named_as_the_reason() {
     let place = Place::new();
     place.write(
         "conf",
-        &format!("{}{}", common::ALONE, idle_job("a", "true")),
+        &format!("{}{}", crate::common::ALONE, idle_job("a", "true")),
     );
     let expected =
         "buildd-sequencer: no daemon answers: configuration 'conf' says 'controlsocket: none'\n";
@@ -683,7 +679,7 @@ fn by_default_a_socket_that_cannot_be_is_worth_one_line() {
     command
         .args(["-rm", "timeout", "60", "sh", "-c", &script])
         .current_dir(place.dir());
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     if matches!(output.status.code(), Some(1 | 77)) && !place.path("first").exists() {
         eprintln!("not tested: no namespace of its own ({})", stderr(&output));
         return;

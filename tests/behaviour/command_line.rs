@@ -1,16 +1,12 @@
 //! The command line: which configuration is read, what options mean, and what is said of wrong ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
-
-mod common;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Place, Signal, stderr, stdout};
+use crate::common::{Place, Signal, stderr, stdout};
 
 /// A job that says which file it comes from.
 fn job(name: &str) -> String {
@@ -22,7 +18,7 @@ fn check(place: &Place, variables: &[(&str, &str)], arguments: &[&str]) -> Outpu
     let mut command = place.command();
     command.arg("check").args(arguments);
     command.envs(variables.iter().copied());
-    common::finish(command)
+    crate::common::finish(command)
 }
 
 /// The only job of the configuration that is read.
@@ -125,8 +121,8 @@ fn paths_on_the_command_line_count_from_the_starting_directory_those_in_the_file
             command.args(["-d", "run", "--pidfile", "the.pid"]);
         },
     );
-    common::wait_for_file(&place.path("run/ran-in-rundir"));
-    common::wait_for_file(&place.path("run/from-file.log"));
+    crate::common::wait_for_file(&place.path("run/ran-in-rundir"));
+    crate::common::wait_for_file(&place.path("run/from-file.log"));
     let pid = daemon.pid().to_string();
     assert_eq!(place.read("the.pid").trim(), pid);
     drop(daemon);
@@ -137,7 +133,7 @@ fn paths_on_the_command_line_count_from_the_starting_directory_those_in_the_file
             command.args(["-d", "run", "-l", "from-option.log"]);
         },
     );
-    common::wait_for("the log", || {
+    crate::common::wait_for("the log", || {
         place
             .read("from-option.log")
             .contains("Loaded.")
@@ -180,12 +176,12 @@ fn a_start_script_of_twistd_runs_unchanged() {
             ]);
         },
     );
-    common::wait_for("the job", || {
+    crate::common::wait_for("the job", || {
         place.read("umask").contains("0027").then_some(())
     });
     assert_eq!(place.read("sequencer.pid").trim(), daemon.pid().to_string());
     daemon.signal(Signal::SIGTERM);
-    common::wait_for("the end", || {
+    crate::common::wait_for("the end", || {
         place
             .read("sequencer.log")
             .contains("Main loop terminated.")
@@ -356,11 +352,11 @@ fn bytes_that_are_no_text_are_an_argument_like_any_other() {
     fs::write(place.path("").join(name), job("a")).unwrap();
     let mut command = place.command();
     command.arg("check").arg("-c").arg(name);
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 
     let mut command = place.command();
     command.arg(name);
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     assert_eq!(output.status.code(), Some(2));
 }

@@ -1,15 +1,11 @@
 //! What operators ask a running daemon to do, and what they are told.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::socket::{SOCKET, answer, fill_backlog, idle_job};
-use common::{
+use crate::common::socket::{SOCKET, answer, fill_backlog, idle_job};
+use crate::common::{
     Daemon, PROGRAM, Place, Signal, job, messages, place_of, ran, spawn, stderr, stdout, wait_for,
 };
 
@@ -568,7 +564,7 @@ fn a_reader_that_has_gone_is_no_error_but_a_full_disk_is() {
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(place.dir());
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     let full = "buildd-sequencer: cannot write to standard output: No space left on device\n";
     assert_eq!(stderr(&output), full);
     let said = stdout(&output);
@@ -600,7 +596,7 @@ fn requests_of_many_clients_at_once_are_all_answered() {
 fn a_run_whose_job_a_reload_has_removed_can_still_be_killed_by_name() {
     let place = Place::new();
     let other = idle_job("other", "true");
-    let doomed = common::once("doomed", "sleep 600");
+    let doomed = crate::common::once("doomed", "sleep 600");
     let daemon = place.listening(&format!("{SOCKET}{other}{doomed}"));
     daemon.wait_for_log("Running doomed");
     place.write("conf", &format!("{SOCKET}{other}"));
@@ -624,7 +620,7 @@ fn that_there_is_no_default_socket_is_said_once_and_not_at_each_reload() {
     let daemon = place.daemon(&idle_job("a", "true"));
     daemon.wait_for_log("No control socket at '/run/buildd-sequencer/control.sock': ");
     place.write("conf", &idle_job("b", "true"));
-    daemon.signal(common::Signal::SIGHUP);
+    daemon.signal(crate::common::Signal::SIGHUP);
     daemon.wait_for_log("Added job b\n");
     daemon.wait_for_log("Scheduling b");
     assert_eq!(daemon.stop().matches("No control socket").count(), 1);

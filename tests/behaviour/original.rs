@@ -2,11 +2,7 @@
 //! counterpart (due times, the earliest job, mail queues) the counterpart is in the unit tests of `schedule`,
 //! `report` and `mail`, under names that say so; what can be seen from outside is here.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
-use common::{Place, Signal};
+use crate::common::{Place, Signal};
 
 /// "Check that stdout goes to log and stderr to errlog", "When a job has finished, we log information about it":
 /// a success with `alwayslog`, then a failure without, whose report goes to the log because the target is `-`.

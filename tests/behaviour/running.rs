@@ -1,9 +1,5 @@
 //! What a run gets, how it ends, and what is kept of it.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     ALONE, Daemon, Pid, Place, Signal, is_running, job, place_of, ran, scheduled, wait_for,
     wait_for_own_group,
 };
@@ -139,7 +135,7 @@ fn a_job_leads_a_process_group_of_its_own() {
 fn inherited_descriptors(place: &Place) -> Vec<String> {
     let mut command = place.command_after("");
     command.args(["ls", "/proc/self/fd"]).stdin(Stdio::null());
-    let output = common::stdout(&common::finish(command));
+    let output = crate::common::stdout(&crate::common::finish(command));
     output.lines().map(str::to_string).collect()
 }
 
@@ -833,7 +829,7 @@ const SUBREAPER: &str = "BECOME_A_SUBREAPER";
 fn in_a_process_of_its_own_this_becomes_a_daemon() {
     if std::env::var_os(SUBREAPER).is_some() {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
-        let mut daemon = std::process::Command::new(common::PROGRAM);
+        let mut daemon = std::process::Command::new(crate::common::PROGRAM);
         daemon.args(["-c", "conf", "-l", "log"]);
         let error = daemon.exec();
         assert_eq!(error.to_string(), "", "it returns only if it fails");
@@ -859,7 +855,10 @@ fn orphans_are_reaped_and_nobody_takes_their_exit_code_for_a_jobs() {
         ),
     );
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "in_a_process_of_its_own_this_becomes_a_daemon"]);
+    command.args([
+        "--exact",
+        "running::in_a_process_of_its_own_this_becomes_a_daemon",
+    ]);
     command.current_dir(place.dir()).env(SUBREAPER, "1");
     let daemon = place.daemon_of(command);
     daemon.wait_for_log("Job a completed with exit code 3\n");

@@ -1,13 +1,9 @@
 //! What a running daemon shows of itself: as a table, as JSON, in its log.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
-
-mod common;
-
 use std::time::Instant;
 
-use common::socket::{SOCKET, idle_job};
-use common::{Daemon, Place, Signal, job, wait_for};
+use crate::common::socket::{SOCKET, idle_job};
+use crate::common::{Daemon, Place, Signal, job, wait_for};
 use serde_json::Value;
 
 /// A job that runs until the file `go` is there.

@@ -1,16 +1,12 @@
 //! The metrics file: its format by a strict reader, and when it is written.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::socket::{SOCKET, idle_job};
-use common::{Place, job, wait_for, wait_for_file};
+use crate::common::socket::{SOCKET, idle_job};
+use crate::common::{Place, job, wait_for, wait_for_file};
 
 const CONFIG: &str = "[buildsequencer]\ncontrolsocket: socket\nmetricsfile: m.prom\n";
 

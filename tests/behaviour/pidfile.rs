@@ -1,14 +1,10 @@
 //! The pid file: who holds it, what is stale, and what is left of it.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use common::{ALONE, Daemon, Place, Signal, job, stderr, wait_for};
+use crate::common::{ALONE, Daemon, Place, Signal, job, stderr, wait_for};
 
 fn config() -> String {
     format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05"))
@@ -36,7 +32,7 @@ fn assert_refused(place: &Place, holder: &str) {
     let output = place.run(&["-c", "conf", "--pidfile", "pid"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert_eq!(common::stdout(&output), "", "nothing was started");
+    assert_eq!(crate::common::stdout(&output), "", "nothing was started");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("another instance holds pid file"), "{said}");
     assert!(said.contains("/pid'") && said.contains(holder), "{said}");
@@ -117,7 +113,7 @@ fn a_running_twistd_holds_the_file_without_a_lock() {
     let mut command = std::process::Command::new(place.path("twistd"));
     let (input, keeps_it_running) = std::io::pipe().unwrap();
     command.stdin(input).stdout(Stdio::null());
-    let mut twistd = common::spawn(&mut command);
+    let mut twistd = crate::common::spawn(&mut command);
     let pid = twistd.id().to_string();
     fs::write(place.path("pid"), &pid).unwrap();
     assert_refused(&place, &pid);
@@ -181,7 +177,7 @@ fn a_file_that_cannot_be_written_ends_the_start_with_status_1() {
         let output = place.run(&["-c", "conf", "--pidfile", path]);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert_eq!(common::stdout(&output), "", "nothing was started");
+        assert_eq!(crate::common::stdout(&output), "", "nothing was started");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(
             said.contains("pid file '") && said.contains(path.trim_start_matches('.')),
@@ -229,7 +225,7 @@ fn what_a_job_leaves_behind_does_not_hold_the_file() {
     daemon.signal(Signal::SIGKILL);
     daemon.wait();
     holder(&place).stop();
-    let left = common::Pid::from_raw(place.read("left").trim().parse().unwrap());
+    let left = crate::common::Pid::from_raw(place.read("left").trim().parse().unwrap());
     nix::sys::signal::kill(left, Signal::SIGKILL).unwrap();
 }
 

@@ -1,8 +1,6 @@
 //! Random files are read as Python's own ConfigParser reads them. `tests/system/configparser.py` makes the files
 //! and asks Python; `tests/system/configparser.sh` runs this with each Python there is.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
-
 use std::collections::BTreeMap;
 use std::env;
 use std::process::Command;

@@ -1,9 +1,5 @@
 //! What the state file carries from one life of the daemon to the next.
 
-#![allow(clippy::unwrap_used, reason = "a test may")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -11,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::socket::{SOCKET, answer, idle_job};
-use common::{Place, Signal, job, stderr, wait_for, wait_for_file};
+use crate::common::socket::{SOCKET, answer, idle_job};
+use crate::common::{Place, Signal, job, stderr, wait_for, wait_for_file};
 
 const CONFIG: &str = "[buildsequencer]\ncontrolsocket: socket\nstatefile: state\n";
 const MAIL: &str =
@@ -35,7 +31,7 @@ fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time
         });
         daemon.stop();
         lives += 1;
-        assert!(begun.elapsed() < common::LIMIT, "it starves");
+        assert!(begun.elapsed() < crate::common::LIMIT, "it starves");
     }
     let runs: Vec<f64> = place
         .lines("runs")

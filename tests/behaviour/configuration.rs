@@ -1,15 +1,11 @@
 //! What the program makes of configuration files: which files it reads, what it takes from each, and what it says
 //! of those that are wrong.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Output;
 
-use common::{Place, stderr, stdout};
+use crate::common::{Place, stderr, stdout};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -406,7 +402,7 @@ fn launchpad_s_shape_of_files_is_read_by_its_instance() {
     );
     let mut command = place.command();
     command.arg("check").env("LPCONFIG", "testrunner");
-    let output = common::finish(command);
+    let output = crate::common::finish(command);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(value(&stdout(&output), "scan", "mindelay"), "7");
     assert_eq!(value(&stdout(&output), "", "mailproblemsto"), "-");

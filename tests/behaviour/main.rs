@@ -1,0 +1,33 @@
+//! What the program does, watched from outside: a module for each behaviour. One program, so that all of them link
+//! once; those that need a process of their own (memory, simulation, campaign) stand beside it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod check;
+mod command_line;
+mod commands;
+mod configparser;
+mod configuration;
+mod control;
+mod detach;
+mod faults;
+mod log;
+mod mail;
+mod metrics;
+mod notify;
+mod original;
+mod pidfile;
+mod rotation;
+mod running;
+mod schedule;
+mod signals;
+mod state;
+mod status;
