@@ -24,6 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job};
 use crate::control::{MAX_CLIENTS, Server};
+use crate::errors;
 use crate::log::{Level, Log};
 use crate::mail::Queue;
 use crate::notify::Supervisor;
@@ -148,9 +149,8 @@ impl Daemon {
         log: Log,
         mut signals: Signals,
     ) -> Result<Daemon, String> {
-        let refused = |what: &str, error: io::Error| {
-            format!("cannot {what}: {}", process::error_text(&error))
-        };
+        let refused =
+            |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));
         let poll = Poll::new().map_err(|e| refused("create an epoll instance", e))?;
         signals
             .register(poll.registry(), SIGNALS)

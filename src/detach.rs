@@ -18,11 +18,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 
-use crate::cli::exit;
-use crate::process::{error_text, system_text};
-
-/// Tells the second run that it is one, by its parent's process id.
-pub const MARK: &str = "BUILDD_SEQUENCER_DETACHING";
+use crate::errors::{error_text, system_text};
+use crate::exit;
+use crate::process::DETACHING;
 
 /// The program that runs, whatever its name has come to mean since.
 const ITSELF: &str = "/proc/self/exe";
@@ -63,9 +61,12 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
     attributes.set_sigmask(&blocked)?;
     let arguments: Result<Vec<CString>, NulError> = env::args_os().map(c_string).collect();
-    let mark = (OsString::from(MARK), std::process::id().to_string().into());
+    let mark = (
+        OsString::from(DETACHING),
+        std::process::id().to_string().into(),
+    );
     let environment: Result<Vec<CString>, NulError> = env::vars_os()
-        .filter(|(name, _)| name != MARK)
+        .filter(|(name, _)| name != DETACHING)
         .chain([mark])
         .map(|(mut name, value)| {
             name.push("=");
@@ -88,7 +89,7 @@ fn c_string(text: OsString) -> Result<CString, NulError> {
 
 /// Whether this is the second run.
 pub fn is_detaching() -> bool {
-    env::var(MARK).is_ok_and(|parent| parent == unistd::getppid().to_string())
+    env::var(DETACHING).is_ok_and(|parent| parent == unistd::getppid().to_string())
 }
 
 /// The daemon's side: leaves the parent's session, and reports when all is well.

@@ -11,6 +11,8 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod detach;
+pub mod errors;
+pub mod exit;
 pub mod files;
 pub mod life;
 pub mod log;

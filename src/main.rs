@@ -3,10 +3,11 @@
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use buildd_sequencer::cli::{self, Action, Request, exit};
+use buildd_sequencer::cli::{self, Action, Request};
 use buildd_sequencer::client::{self, Answer};
 use buildd_sequencer::detach;
-use buildd_sequencer::process::error_text;
+use buildd_sequencer::errors::error_text;
+use buildd_sequencer::exit;
 use buildd_sequencer::signals::Hangup;
 use buildd_sequencer::start::{self, Checked, Failed};
 

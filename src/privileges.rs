@@ -5,7 +5,7 @@ use std::io;
 
 use nix::unistd::{self, Gid, Uid};
 
-use crate::process::{error_text, system_text};
+use crate::errors::{error_text, system_text};
 use crate::users::{self, User};
 
 /// Whom to become.

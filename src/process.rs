@@ -17,13 +17,17 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
+use crate::errors::system_text;
 use crate::life::Exit;
 use crate::outcome::{NOT_FOUND, NOT_STARTED};
+
+/// Tells the second run of `--daemon` that it is one, by its parent's process id.
+pub const DETACHING: &str = "BUILDD_SEQUENCER_DETACHING";
 
 /// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the
 /// daemon's name (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
 const NOT_FOR_JOBS: [&str; 5] = [
-    crate::detach::MARK,
+    DETACHING,
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
@@ -60,20 +64,6 @@ impl From<Errno> for SpawnError {
         };
         SpawnError { code, errno }
     }
-}
-
-/// strerror(3) for `errno`.
-pub fn system_text(errno: Errno) -> String {
-    error_text(&io::Error::from(errno))
-}
-
-/// An input or output error in the system's own words alone.
-pub fn error_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_string()
 }
 
 /// A job's process that has just been started, with our ends of its pipes: close-on-exec and non-blocking.

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, umask};
 
-use crate::cli::{self, Options, exit};
+use crate::cli::{self, Options};
 use crate::config::{self, Config, Loaded};
 use crate::daemon::{Daemon, Source};
 use crate::detach::Detaching;
+use crate::errors::error_text;
+use crate::exit;
 use crate::log::{Log, Rotation};
 use crate::pidfile::PidFile;
 use crate::privileges::Identity;
-use crate::process::error_text;
 use crate::signals::{Hangup, Signals};
 use crate::verify;
 

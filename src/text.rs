@@ -133,6 +133,26 @@ fn distance(word: &[char], name: &str) -> usize {
     row[word.len()]
 }
 
+/// A value in a message: in quotes, on one line, and not longer than a line.
+pub fn shown(value: &str) -> String {
+    let mut rest = value.chars();
+    let start: String = rest.by_ref().take(60).flat_map(escaped).collect();
+    let more = if rest.next().is_some() { "..." } else { "" };
+    format!("'{start}{more}'")
+}
+
+/// A value on one line, whole.
+pub fn on_one_line(value: &str) -> String {
+    value.chars().flat_map(escaped).collect()
+}
+
+/// What could change the line, made visible.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let plain = (!c.is_control()).then_some(c);
+    let escape = c.is_control().then(|| c.escape_debug());
+    plain.into_iter().chain(escape.into_iter().flatten())
+}
+
 /// A moment as a calendar has it, in UTC; seconds are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Utc {

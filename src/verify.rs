@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::{About, Config, ControlSocket};
-use crate::process::system_text;
+use crate::errors::system_text;
 use crate::words;
 
 /// Everything that is missing, a line each.

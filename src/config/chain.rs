@@ -11,8 +11,8 @@ use std::rc::Rc;
 use nix::fcntl::OFlag;
 
 use super::dialect::{self, Entry, Fault, Section};
-use super::{layers, values};
-use crate::process::error_text;
+use super::{keys, values};
+use crate::errors::error_text;
 use crate::text::resembles;
 
 /// No configuration is larger; a file that is must be something else.
@@ -202,7 +202,7 @@ fn meta(text: &[u8]) -> Meta {
 fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
     let value = entry.value.ok_or(None)?;
     if entry.key != "extends" {
-        return Err(Some(layers::unknown(&entry.key, ["extends"])));
+        return Err(Some(keys::unknown(&entry.key, ["extends"])));
     }
     if value.is_empty() || value.eq_ignore_ascii_case("none") {
         return Ok(None);

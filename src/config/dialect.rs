@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use ini::configparser::ini::Ini;
 
-use super::values::shown;
+use crate::text::shown;
 
 /// Put around every piece of text on its way through `ini`, which would else strip white space that Python
 /// leaves alone, and take `[x]` for a section. No text of ours holds it, since it is a control character.

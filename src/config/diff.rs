@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::values::on_one_line;
 use super::{Config, Job, keys};
+use crate::text::on_one_line;
 
 /// The differences, in the order in which they are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

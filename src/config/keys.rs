@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::values::{address, addresses, boolean, command, count, duration, path, size};
 use super::{Config, ControlSocket, Job, Settings};
-use crate::text::seconds;
+use crate::text::{nearest, seconds, shown};
 
 /// One key of a section whose contents are a `T`.
 pub struct Key<T> {
@@ -85,6 +85,12 @@ pub fn show_targets(targets: &[Box<str>]) -> String {
     } else {
         targets.join(" ")
     }
+}
+
+/// What to say of a key that is not known where it stands.
+pub(super) fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let nearest = nearest(key, known).map(|name| format!("; is '{name}' meant?"));
+    format!("unknown key {}{}", shown(key), nearest.unwrap_or_default())
 }
 
 /// `[buildsequencer]`

@@ -7,10 +7,9 @@ use std::rc::Rc;
 
 use super::chain::{Chain, File};
 use super::dialect::{self, Entry, Section};
-use super::keys::{self, Key};
-use super::values::shown;
+use super::keys::{self, Key, unknown};
 use super::{Config, Fault, Job, Loaded, Origins, Settings};
-use crate::text::nearest;
+use crate::text::shown;
 
 /// Makes a configuration of the files' text, base first.
 pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
@@ -286,12 +285,6 @@ fn apply<T>(known: &[Key<T>], to: &mut T, entry: &Entry) -> Result<(), String> {
         };
         format!("{}: {message}{cut}", key.name)
     })
-}
-
-/// What to say of a key that is not known where it stands.
-pub(super) fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let nearest = nearest(key, known).map(|name| format!("; is '{name}' meant?"));
-    format!("unknown key {}{}", shown(key), nearest.unwrap_or_default())
 }
 
 /// Adds to a `message` on a key where it would be known.

@@ -4,30 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::text::shown;
 use crate::words;
 
 /// The longest duration: 3650 days.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
-
-/// A value in a message: in quotes, on one line, and not longer than a line.
-pub fn shown(value: &str) -> String {
-    let mut rest = value.chars();
-    let start: String = rest.by_ref().take(60).flat_map(escaped).collect();
-    let more = if rest.next().is_some() { "..." } else { "" };
-    format!("'{start}{more}'")
-}
-
-/// A value on one line, whole.
-pub fn on_one_line(value: &str) -> String {
-    value.chars().flat_map(escaped).collect()
-}
-
-/// What could change the line, made visible.
-fn escaped(c: char) -> impl Iterator<Item = char> {
-    let plain = (!c.is_control()).then_some(c);
-    let escape = c.is_control().then(|| c.escape_debug());
-    plain.into_iter().chain(escape.into_iter().flatten())
-}
 
 /// `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
 pub fn boolean(value: &str) -> Result<bool, String> {

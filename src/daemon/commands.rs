@@ -4,9 +4,10 @@
 use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase};
-use crate::cli::{self, Request, exit};
+use crate::cli::{self, Request};
 use crate::config::{CONTROL_SOCKET, ControlSocket};
 use crate::control::{Asked, MAX_CLIENTS, Peer};
+use crate::exit;
 use crate::life::Why;
 use crate::log::Level;
 use crate::status::{json, table};

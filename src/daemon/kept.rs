@@ -7,9 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use super::Daemon;
 use crate::config::Config;
+use crate::errors::error_text;
 use crate::files::{self, Kept, NotWritten};
 use crate::log::Level;
-use crate::process::error_text;
 use crate::state::{self, Now, State};
 use crate::status::metrics;
 

@@ -1,0 +1,19 @@
+//! The system's own words for its errors, without Rust's `(os error N)`.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// strerror(3) for `errno`.
+pub fn system_text(errno: Errno) -> String {
+    error_text(&io::Error::from(errno))
+}
+
+/// An input or output error in the system's own words alone.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_string()
+}
