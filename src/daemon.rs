@@ -4,8 +4,8 @@
 //! when `Scheduling` is logged, is seen here.
 
 mod commands;
-mod deliveries;
 mod kept;
+mod mailer;
 mod reload;
 mod reports;
 mod runs;
@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::event::Event;
@@ -25,11 +26,11 @@ use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job};
 use crate::control::{MAX_CLIENTS, Server};
 use crate::errors;
-use crate::log::{Level, Log};
-use crate::mail::Queue;
+use crate::log::{BATCH, Level, Log};
 use crate::notify::Supervisor;
 use crate::process::{self, Spawner};
 use crate::record::Record;
+use crate::report::Report;
 use crate::schedule::{Delays, Schedule, Timing};
 use crate::signals::{Signal, Signals};
 use crate::state::Now;
@@ -37,8 +38,8 @@ use crate::status::{Counters, Running, View, table};
 use crate::text::six_three_g;
 
 use commands::Waiter;
-use deliveries::Delivering;
 use kept::Files;
+use mailer::{Lost, Mailer};
 use runs::Run;
 use stop::{LOG_TIME, Phase};
 
@@ -56,9 +57,6 @@ const EVENTS: usize = 64;
 const READ_SIZE: usize = 64 * 1024;
 /// Reads of one pipe in one turn, so that a chatty job starves neither signals nor mail.
 const READS_PER_TURN: usize = 16;
-/// Log bytes that are gathered within a turn before they are written.
-const LOG_BATCH: usize = 64 * 1024;
-
 /// Where the configuration came from and what wins over it, now and after a reload.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -108,6 +106,15 @@ impl Warned {
     }
 }
 
+/// What runs and deliveries need of the operating system.
+#[derive(Debug)]
+struct Os {
+    poll: Poll,
+    spawner: Spawner,
+    /// For one read at a time.
+    buffer: Vec<u8>,
+}
+
 /// All state of a running daemon.
 #[derive(Debug)]
 pub struct Daemon {
@@ -116,9 +123,8 @@ pub struct Daemon {
     schedule: Schedule,
     records: Vec<Record>,
     log: Log,
-    queue: Queue,
     run: Option<Run>,
-    delivering: Option<Delivering>,
+    mailer: Mailer,
     phase: Phase,
     /// The choice that the log told last.
     announced: Option<(usize, Instant)>,
@@ -134,11 +140,9 @@ pub struct Daemon {
     warnings: Warned,
     /// What came up before there was anything in the log.
     notices: Vec<(Level, String)>,
-    poll: Poll,
     signals: Signals,
     supervisor: Supervisor,
-    spawner: Spawner,
-    buffer: Vec<u8>,
+    os: Os,
 }
 
 impl Daemon {
@@ -172,9 +176,8 @@ impl Daemon {
             schedule,
             records,
             log,
-            queue: Queue::new(),
             run: None,
-            delivering: None,
+            mailer: Mailer::new(),
             phase: Phase::Working,
             announced: None,
             reports: 0,
@@ -187,12 +190,15 @@ impl Daemon {
             waiters: Vec::new(),
             warnings: Warned::default(),
             notices: Vec::new(),
-            poll,
             signals,
             supervisor: Supervisor::from_environment(now),
-            spawner,
-            buffer: vec![0; READ_SIZE],
+            os: Os {
+                poll,
+                spawner,
+                buffer: vec![0; READ_SIZE],
+            },
         };
+        daemon.log.spew = daemon.config.spew;
         daemon.watch_log();
         let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
         daemon.notices.extend(state_warning);
@@ -205,32 +211,28 @@ impl Daemon {
 
     /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
-        self.say(Level::Info, "Loading jobs...");
+        self.log.say(Level::Info, "Loading jobs...");
         for job in 0..self.config.jobs.len() {
             let line = format!("   ...loaded {}", self.config.jobs[job].name);
-            self.say(Level::Info, &line);
+            self.log.say(Level::Info, &line);
             self.make_room_in_log();
         }
         for line in mailer_targets(&self.config.mailproblemsto) {
-            self.say(Level::Info, &line);
+            self.log.say(Level::Info, &line);
         }
-        self.say(Level::Info, "Loaded.");
+        self.log.say(Level::Info, "Loaded.");
         for warning in self.warnings.news(warnings) {
-            self.say(Level::Warning, &warning);
+            self.log.say(Level::Warning, &warning);
         }
         for (level, line) in std::mem::take(&mut self.notices) {
-            self.say(level, &line);
+            self.log.say(level, &line);
         }
     }
 
     /// Waits for a log that has much to write, for the beginning and the end, when no job can be delayed; but not for
     /// one that nobody reads, which has been waited for already.
     fn make_room_in_log(&mut self) {
-        let since = self.log.stuck_since();
-        let is_read = since.is_none_or(|since| since.elapsed() < LOG_TIME);
-        if self.log.waiting() >= LOG_BATCH && is_read {
-            self.log.flush_patiently(LOG_TIME);
-        }
+        make_room(&mut self.log);
     }
 
     /// Runs until a signal ends it.
@@ -248,10 +250,10 @@ impl Daemon {
             let timeout = self
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            match self.poll.poll(&mut events, timeout) {
+            match self.os.poll.poll(&mut events, timeout) {
                 Ok(()) => self.take(&events),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.say(
+                Err(error) => self.log.say(
                     Level::Error,
                     &format!("cannot wait for events: {error}; trying on"),
                 ),
@@ -264,9 +266,12 @@ impl Daemon {
     fn take(&mut self, events: &Events) {
         for event in events {
             match event.token() {
-                JOB_STDOUT | JOB_STDERR => self.run_event(event),
-                MAIL_INPUT => self.feed_delivery(),
-                MAIL_OUTPUT => self.read_delivery(),
+                JOB_STDOUT | JOB_STDERR => {
+                    if let Some(run) = &mut self.run {
+                        run.event(event, &mut self.os, &mut self.log);
+                    }
+                }
+                token @ (MAIL_INPUT | MAIL_OUTPUT) => self.mailer.event(token, &mut self.os),
                 LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
                 _ => {}
             }
@@ -288,7 +293,7 @@ impl Daemon {
         }
         // New clients last: a flood of them must not take the place of one whose request is here.
         if events.iter().any(|event| event.token() == CONTROL) {
-            self.control.accept(self.poll.registry(), Instant::now());
+            self.control.accept(self.os.poll.registry(), Instant::now());
         }
         let mut child = false;
         for event in events {
@@ -317,7 +322,7 @@ impl Daemon {
             Signal::User1 => self.rotate_log(),
             Signal::User2 => {
                 let table = table::table(&self.view(now));
-                self.say(
+                self.log.say(
                     Level::Info,
                     &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
                 );
@@ -329,26 +334,38 @@ impl Daemon {
     fn reap(&mut self) {
         loop {
             let job = self.run.as_ref().map(|run| run.pid);
-            let mail = self.delivering.as_ref().map(|delivering| delivering.pid);
+            let mail = self.mailer.pid();
             let ours: Vec<_> = job.into_iter().chain(mail).collect();
             let Some((pid, exit)) = process::reap(&ours) else {
                 return;
             };
             let now = Instant::now();
             if Some(pid) == job {
-                self.run_reaped(exit, now);
+                if let Some(run) = &mut self.run {
+                    run.reaped(exit, &mut self.os, &mut self.log, now);
+                }
             } else if Some(pid) == mail {
-                self.delivery_reaped(exit, now);
+                let lost = self.mailer.reaped(exit, &mut self.os, &mut self.log, now);
+                self.delivery_over(&lost);
             } else {
-                self.spew(|| format!("Reaped orphan {pid}"));
+                self.log.spew(|| format!("Reaped orphan {pid}"));
             }
         }
     }
 
     /// The one place that starts anything.
     fn start_what_is_due(&mut self, now: Instant) {
-        if self.delivering.is_none() && self.phase.starts_mail() {
-            self.start_delivery(now);
+        let config = &self.config;
+        if self.phase.starts_mail()
+            && let Some(lost) = self.mailer.start(
+                &config.sendmail,
+                &config.fromaddress,
+                &mut self.os,
+                &mut self.log,
+                now,
+            )
+        {
+            self.delivery_over(&lost);
         }
         if self.run.is_some() || !self.phase.starts_jobs() {
             return;
@@ -386,7 +403,7 @@ impl Daemon {
                 "Scheduling {name} for {} seconds time",
                 six_three_g(wait.as_secs_f64())
             );
-            self.say(Level::Info, &line);
+            self.log.say(Level::Info, &line);
         }
     }
 
@@ -400,8 +417,9 @@ impl Daemon {
         };
         [
             next_job,
-            self.run_deadline(),
-            self.delivery_deadline(),
+            self.run.as_ref().and_then(Run::deadline),
+            self.stuck_deadline(),
+            self.mailer.deadline(),
             self.log.deadline(),
             self.phase.deadline(),
             self.has_mailed().then_some(now),
@@ -417,16 +435,17 @@ impl Daemon {
     fn act_on_deadlines(&mut self, now: Instant) {
         // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
         // not timed out.
-        let due = [self.run_deadline(), self.delivery_deadline()];
+        let run = self.run.as_ref().and_then(Run::deadline);
+        let due = [run, self.mailer.deadline()];
         if due.iter().flatten().any(|&at| at <= now) {
             self.reap();
         }
         self.act_on_run(now);
-        self.act_on_delivery(now);
+        self.mailer.act(&mut self.os, now);
         self.act_on_phase(now);
         self.act_on_files(now);
         self.supervisor.act(now);
-        self.control.act(self.poll.registry(), now);
+        self.control.act(self.os.poll.registry(), now);
     }
 
     /// The state as it is shown.
@@ -450,59 +469,55 @@ impl Daemon {
             schedule: &self.schedule,
             records: &self.records,
             running,
-            queue: &self.queue,
+            queue: &self.mailer.queue,
             counters: &self.counters,
             lines_dropped: self.log.lines_dropped(),
         }
+    }
+
+    /// Gives a report to those who get this job's.
+    fn send_report(&mut self, report: Report, job: &Job, level: Level, now: Instant) {
+        let targets = self.config.recipients(job);
+        let lost = self
+            .mailer
+            .post(&Rc::new(report), targets, level, &mut self.log, now);
+        self.forget_mailed(&lost);
+    }
+
+    fn delivery_over(&mut self, lost: &Lost) {
+        self.changed();
+        self.forget_mailed(lost);
     }
 
     fn rotate_log(&mut self) {
         self.log.flush(Instant::now(), SystemTime::now());
         match self.log.rotate_or_reopen() {
             Ok(true) => self.watch_log(),
-            Ok(false) => self.say(
+            Ok(false) => self.log.say(
                 Level::Info,
                 "Received SIGUSR1; the log is standard output, nothing to rotate.",
             ),
-            Err(error) => self.say(Level::Error, &error),
+            Err(error) => self.log.say(Level::Error, &error),
         }
     }
 
     /// Has the poll loop tell when the log takes more. A log without such a descriptor is tried by time.
     fn watch_log(&mut self) {
         if let Some(fd) = self.log.watchable() {
-            let _ = self.poll.registry().register(
+            let _ = self.os.poll.registry().register(
                 &mut SourceFd(&fd.as_raw_fd()),
                 LOG,
                 Interest::WRITABLE,
             );
         }
     }
-
-    fn say(&mut self, level: Level, message: &str) {
-        self.say_parts(level, &[message.as_bytes()]);
-    }
-
-    /// Logs a message that comes in parts.
-    fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
-        say(&mut self.log, level, parts);
-    }
-
-    /// A decision, for `spew`; not even put into words otherwise.
-    fn spew(&mut self, decision: impl FnOnce() -> String) {
-        if self.config.spew {
-            let decision = decision();
-            self.say(Level::Info, &decision);
-        }
-    }
 }
 
-/// Logs a message; writes once enough has come together.
-fn say(log: &mut Log, level: Level, parts: &[&[u8]]) {
-    let wall = SystemTime::now();
-    log.add_parts(wall, level, parts);
-    if log.waiting() >= LOG_BATCH {
-        log.flush(Instant::now(), wall);
+fn make_room(log: &mut Log) {
+    let since = log.stuck_since();
+    let is_read = since.is_none_or(|since| since.elapsed() < LOG_TIME);
+    if log.waiting() >= BATCH && is_read {
+        log.flush_patiently(LOG_TIME);
     }
 }
 

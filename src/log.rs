@@ -25,6 +25,8 @@ const MOST_WAITING: usize = 1 << 20;
 const PIPE_BUF: usize = 4096;
 /// How long after an error the log is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Bytes that are gathered within a turn before they are written.
+pub const BATCH: usize = 64 * 1024;
 /// A buffer that had to grow for one large message is given back beyond this.
 const KEEP_BUFFER: usize = 64 * 1024;
 
@@ -85,6 +87,8 @@ pub struct Log {
     rotation: Rotation,
     /// Standard output is the journal, which reads a priority before each line.
     journal: bool,
+    /// Whether decisions are logged as well.
+    pub spew: bool,
     waiting: Vec<u8>,
     /// How much of the first line in `waiting` has been written already.
     written: usize,
@@ -156,12 +160,34 @@ impl Log {
             sink,
             rotation: Rotation { size: 0, keep: 0 },
             journal,
+            spew: false,
             waiting: Vec::new(),
             written: 0,
             dropped: 0,
             dropped_in_all: 0,
             trouble: None,
             stamp: (i64::MIN, String::new()),
+        }
+    }
+
+    /// Logs a message, now; writes once enough has come together.
+    pub fn say(&mut self, level: Level, message: &str) {
+        self.say_parts(level, &[message.as_bytes()]);
+    }
+
+    /// The same for a message that comes in parts.
+    pub fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
+        let wall = SystemTime::now();
+        self.add_parts(wall, level, parts);
+        if self.waiting.len() >= BATCH {
+            self.flush(Instant::now(), wall);
+        }
+    }
+
+    /// A decision, where these are wanted; not even put into words otherwise.
+    pub fn spew(&mut self, decision: impl FnOnce() -> String) {
+        if self.spew {
+            self.say(Level::Info, &decision());
         }
     }
 

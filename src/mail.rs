@@ -164,9 +164,22 @@ pub enum Verdict {
     },
 }
 
+/// What became of all messages so far.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Messages that sendmail took.
+    pub sent: u64,
+    /// Tries that failed.
+    pub tries_failed: u64,
+    /// Messages that went to the log instead.
+    pub given_up: u64,
+}
+
 /// Messages that wait for sendmail, oldest first, and the one it has.
 #[derive(Debug, Default)]
 pub struct Queue {
+    /// What became of those before.
+    pub counts: Counts,
     entries: VecDeque<Entry>,
     bytes: usize,
     copies: u64,
@@ -195,6 +208,7 @@ impl Queue {
     /// oldest, but not the message under way. A report over `MAX_BYTES` is queued all the same, without others.
     pub fn push(&mut self, report: Rc<Report>, to: &str, now: Instant) -> Vec<Dropped> {
         let dropped = self.make_room(&report);
+        self.counts.given_up += dropped.len() as u64;
         if !self.holds(&report) {
             self.bytes = self.bytes.saturating_add(report.size());
         }
@@ -273,12 +287,14 @@ impl Queue {
         let failure = match result {
             Ok(()) => {
                 self.remove(index);
+                self.counts.sent += 1;
                 self.last_error = None;
                 self.failing_since = None;
                 return Some(Verdict::Sent);
             }
             Err(failure) => failure,
         };
+        self.counts.tries_failed += 1;
         let entry = self.entries.get_mut(index)?;
         entry.under_way = false;
         let start = format!("Mail to {} failed: {failure}", entry.unsent.to);
@@ -287,6 +303,7 @@ impl Queue {
         let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
         let Some(after) = next_try.filter(|_| !self.closing) else {
             let dropped = self.remove(index)?.dropped();
+            self.counts.given_up += 1;
             let rest = match dropped.logged {
                 true => "the report was logged before",
                 false => "the report follows",
@@ -313,6 +330,7 @@ impl Queue {
     /// Empties the queue at shutdown, the message under way included: whether that one arrives is uncertain.
     pub fn drain(&mut self) -> Vec<Dropped> {
         self.bytes = 0;
+        self.counts.given_up += self.entries.len() as u64;
         self.entries.drain(..).map(Entry::dropped).collect()
     }
 

@@ -22,12 +22,6 @@ const MAIL_FAILING_TOO_LONG: Duration = Duration::from_secs(3600);
 /// What the daemon counts beside its jobs.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// Messages that sendmail took.
-    pub mails_sent: u64,
-    /// Tries that failed.
-    pub mail_tries_failed: u64,
-    /// Messages that went to the log instead.
-    pub mails_given_up: u64,
     /// Reloads that were adopted.
     pub reloads_done: u64,
     /// Reloads that were refused.

@@ -37,7 +37,7 @@ impl Daemon {
             ControlSocket::Default => (CONTROL_SOCKET.into(), false),
             ControlSocket::At(path) => (path.clone(), true),
         };
-        let Err(why) = self.control.listen(&path, self.poll.registry()) else {
+        let Err(why) = self.control.listen(&path, self.os.poll.registry()) else {
             return Ok(None);
         };
         let shown = path.display();
@@ -59,7 +59,7 @@ impl Daemon {
             Some(path) => line.push_str(&format!("; it stays at '{}'", path.display())),
             None => line.push_str("; there is none now"),
         }
-        self.say(level, &line);
+        self.log.say(level, &line);
         Some(line)
     }
 
@@ -294,7 +294,7 @@ impl Daemon {
     }
 
     fn say_asked(&mut self, what: &str, peer: Peer) {
-        self.say(
+        self.log.say(
             Level::Info,
             &format!("Asked to {what} by uid {} (pid {}).", peer.uid, peer.pid),
         );

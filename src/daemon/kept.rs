@@ -155,7 +155,8 @@ impl Daemon {
         let shown = kept.path().display();
         let why = format!("cannot write {what} '{shown}': {}", error_text(&error));
         if is_news {
-            self.say(Level::Error, &format!("{why}; trying again every second."));
+            self.log
+                .say(Level::Error, &format!("{why}; trying again every second."));
         }
         Err(why)
     }

@@ -11,7 +11,8 @@ use crate::record::Record;
 
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Instant) {
-        self.say(Level::Info, "Received SIGHUP, reloading configuration.");
+        self.log
+            .say(Level::Info, "Received SIGHUP, reloading configuration.");
         // What is to be told has been logged.
         let _ = self.reload(now);
     }
@@ -36,7 +37,7 @@ impl Daemon {
             Err(lines) => {
                 self.counters.reloads_refused += 1;
                 for line in &lines {
-                    self.say(Level::Error, line);
+                    self.log.say(Level::Error, line);
                 }
                 Err(lines)
             }
@@ -56,16 +57,17 @@ impl Daemon {
         self.source.overrule(&mut config);
         let mut lines = config::diff::difference(&self.config, &config).lines;
         let old = std::mem::replace(&mut self.config, config);
+        self.log.spew = self.config.spew;
         self.configured = SystemTime::now();
         self.carry_over(&old, now);
         if lines.is_empty() {
             lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
         for warning in self.warnings.news(&warnings) {
-            self.say(Level::Warning, &warning);
+            self.log.say(Level::Warning, &warning);
         }
         for line in &lines {
-            self.say(Level::Info, line);
+            self.log.say(Level::Info, line);
         }
         lines.extend(self.follow_log());
         lines.extend(self.move_control(&old.controlsocket));
@@ -92,7 +94,7 @@ impl Daemon {
                 None
             }
             Err(error) => {
-                self.say(Level::Error, &error);
+                self.log.say(Level::Error, &error);
                 Some(error)
             }
         }

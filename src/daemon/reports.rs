@@ -1,6 +1,7 @@
 //! What is told of a run beside its log lines: reports of failures, recoveries and stuck runs, as far as
 //! `mailinterval` lets them through. How a report is delivered is not its business.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +9,7 @@ use super::Daemon;
 use super::runs::Ended;
 use crate::config::Job;
 use crate::log::Level;
-use crate::report::{self, Origin, Report};
+use crate::report::{self, Kind, Origin, Report};
 use crate::text::seconds;
 use crate::throttle::Decision;
 
@@ -22,7 +23,7 @@ impl Daemon {
             throttle.failed(&ended.outcome.word(), interval, now, wall)
         });
         let Decision::Mail(repeat) = decision else {
-            self.spew(|| {
+            self.log.spew(|| {
                 format!(
                     "Not mailing: {} was mailed for this within its mailinterval",
                     job.name
@@ -38,7 +39,7 @@ impl Daemon {
             stderr: ended.stderr.into_bytes(),
         };
         let report = Report::failure(&run, failed, &self.origin(wall));
-        self.send_report(Rc::new(report), job, Level::Warning, now);
+        self.send_report(report, job, Level::Warning, now);
     }
 
     pub(super) fn report_recovery(&mut self, ended: &Ended, now: Instant) {
@@ -50,7 +51,7 @@ impl Daemon {
         };
         let run = about(job, ended.wall, ended.took);
         let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
-        self.send_report(Rc::new(report), job, Level::Info, now);
+        self.send_report(report, job, Level::Info, now);
     }
 
     pub(super) fn report_stuck(&mut self, now: Instant) {
@@ -59,7 +60,7 @@ impl Daemon {
         let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
         let who = self.view(now).who_waits();
         let after = seconds(job.settings.stuckafter);
-        self.say(
+        self.log.say(
             Level::Error,
             &format!(
                 "Job {} still running after {after} seconds (pid {pid}), {who}",
@@ -75,8 +76,26 @@ impl Daemon {
             &who,
             &self.origin(SystemTime::now()),
         );
-        self.send_report(Rc::new(report), &job, Level::Error, now);
+        self.send_report(report, &job, Level::Error, now);
         self.changed();
+    }
+
+    /// Has the next failures of the same kind mailed at once. One pass over the jobs for any number of reports.
+    pub(super) fn forget_mailed(&mut self, reports: &[Rc<Report>]) {
+        let mut lost: HashMap<&str, Vec<&str>> = HashMap::new();
+        for report in reports {
+            if let Kind::Failure(word) = report.kind() {
+                lost.entry(report.job()).or_default().push(word);
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        for (job, record) in self.config.jobs.iter().zip(&mut self.records) {
+            for word in lost.get(&*job.name).into_iter().flatten() {
+                record.throttle.lost(word);
+            }
+        }
     }
 
     fn origin(&mut self, now: SystemTime) -> Origin<'_> {

@@ -10,10 +10,10 @@ use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, READS_PER_TURN, delays, say};
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN, delays};
 use crate::config::Job;
 use crate::life::{Action, Exit, Life, Why};
-use crate::log::Level;
+use crate::log::{Level, Log};
 use crate::outcome::{Cause, Outcome, Verdict};
 use crate::output::{Capture, LineSplitter};
 use crate::process::{self, SpawnError};
@@ -56,6 +56,9 @@ struct Stream {
     widened: bool,
 }
 
+/// Whether a background process still holds a pipe, which is to be closed.
+type PipesKept = bool;
+
 /// What is left of a run that has ended.
 pub(super) struct Ended {
     pub(super) place: Option<usize>,
@@ -75,6 +78,103 @@ impl Run {
             &mut self.stderr
         }
     }
+
+    /// An event of one of its pipes.
+    pub(super) fn event(&mut self, event: &Event, os: &mut Os, log: &mut Log) {
+        let token = event.token();
+        self.stream(token).hung_up |= event.is_read_closed();
+        self.read(token, os, log);
+    }
+
+    /// Reads what one of its pipes holds, within bounds.
+    fn read(&mut self, token: Token, os: &mut Os, log: &mut Log) {
+        let job = Rc::clone(&self.job);
+        let closed = self.stream(token).read(&job.name, &mut os.buffer, log);
+        if closed {
+            self.life.pipe_closed();
+        }
+    }
+
+    /// Reads both pipes until they are empty, also where no event said that there is more.
+    fn read_to_the_end(&mut self, os: &mut Os, log: &mut Log) {
+        for token in [JOB_STDOUT, JOB_STDERR] {
+            self.stream(token).hung_up = true;
+            self.read(token, os, log);
+        }
+    }
+
+    /// Its process has been reaped.
+    pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Instant) {
+        self.life.reaped(exit, now);
+        // Its end of the pipes has just been closed: reading now saves a turn.
+        self.read_to_the_end(os, log);
+        log.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
+    }
+
+    /// When `act` has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.stdout.more || self.stderr.more {
+            return Some(self.started);
+        }
+        self.life.deadline()
+    }
+
+    /// Does what is due at `now`; `Some` once the run has ended.
+    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Instant) -> Option<PipesKept> {
+        for token in [JOB_STDOUT, JOB_STDERR] {
+            if self.stream(token).more {
+                self.read(token, os, log);
+            }
+        }
+        let pid = self.pid;
+        loop {
+            match self.life.next(now, || process::group_exists(pid))? {
+                Action::Terminate => {
+                    log.spew(|| format!("Sending SIGTERM to process group {pid}"));
+                    process::terminate(pid);
+                }
+                Action::Kill => {
+                    log.spew(|| format!("Sending SIGKILL to process group {pid}"));
+                    process::kill(pid);
+                }
+                Action::End { pipes_kept } => return Some(pipes_kept),
+            }
+        }
+    }
+
+    /// Ends it, whatever state it is in.
+    pub(super) fn end(
+        mut self,
+        pipes_kept: PipesKept,
+        os: &mut Os,
+        log: &mut Log,
+        now: Instant,
+    ) -> Ended {
+        if pipes_kept {
+            // What a pipe that is about to be closed still holds belongs to the run.
+            self.read_to_the_end(os, log);
+            for stream in [&mut self.stdout, &mut self.stderr] {
+                stream.finish_lines(&self.job.name, log);
+            }
+            // A process that SIGKILL has not ended is told of by who leaves it behind.
+            if !self.life.is_running() {
+                let line = format!(
+                    "Job {} has ended, but a background process keeps its output open; closing it and going on.",
+                    self.job.name
+                );
+                log.say(Level::Warning, &line);
+            }
+        }
+        Ended {
+            place: self.place,
+            job: self.job,
+            outcome: self.life.outcome(),
+            wall: self.wall,
+            took: now.saturating_duration_since(self.started),
+            stdout: self.stdout.capture,
+            stderr: self.stderr.capture,
+        }
+    }
 }
 
 impl Stream {
@@ -90,6 +190,57 @@ impl Stream {
             widened: false,
         })
     }
+
+    /// Reads within bounds; true at the end of the pipe.
+    fn read(&mut self, job: &str, buffer: &mut [u8], log: &mut Log) -> bool {
+        let Some(pipe) = &mut self.pipe else {
+            return false;
+        };
+        self.more = false;
+        let mut closed = false;
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                self.more = true;
+                break;
+            }
+            match pipe.read(buffer) {
+                Ok(0) => closed = true,
+                Ok(n) => {
+                    self.capture.push(&buffer[..n]);
+                    if let Some(lines) = &mut self.lines {
+                        // Logged as they are cut: a turn's lines are too many to be kept.
+                        lines.push(&buffer[..n], |line| say_live(log, job, line));
+                    }
+                    if n == buffer.len() && !self.widened {
+                        self.widened = true;
+                        process::widen(&*pipe);
+                    }
+                    // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
+                    if n == buffer.len() || self.hung_up {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
+            }
+            break;
+        }
+        if closed {
+            self.finish_lines(job, log);
+            self.pipe = None;
+        }
+        closed
+    }
+
+    fn finish_lines(&mut self, job: &str, log: &mut Log) {
+        if let Some(lines) = &mut self.lines {
+            lines.finish(|line| say_live(log, job, line));
+        }
+    }
+}
+
+fn say_live(log: &mut Log, job: &str, line: &[u8]) {
+    log.say_parts(Level::Info, &[job.as_bytes(), b": ", line]);
 }
 
 impl Daemon {
@@ -101,7 +252,7 @@ impl Daemon {
         let late = self.schedule.begin(place, now);
         self.records[place].began(wall, late);
         self.waiters_run_begins(&job.name);
-        self.say(Level::Info, &format!("Running {}", job.name));
+        self.log.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
                 let life = Life::new(now, job.settings.timeout, job.settings.killdelay);
@@ -148,8 +299,8 @@ impl Daemon {
     }
 
     fn spawn_run(&mut self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
-        let started = self.spawner.job(&job.argv())?;
-        let registry = self.poll.registry();
+        let started = self.os.spawner.job(&job.argv())?;
+        let registry = self.os.poll.registry();
         let stdout = Stream::open(started.stdout, JOB_STDOUT, job, registry);
         let stderr = Stream::open(started.stderr, JOB_STDERR, job, registry);
         match (stdout, stderr) {
@@ -162,155 +313,23 @@ impl Daemon {
         }
     }
 
-    /// An event of one of the run's pipes.
-    pub(super) fn run_event(&mut self, event: &Event) {
-        let token = event.token();
-        let Some(run) = &mut self.run else { return };
-        run.stream(token).hung_up |= event.is_read_closed();
-        self.read_run(token);
-    }
-
-    /// Reads what one of the run's pipes holds, within bounds.
-    fn read_run(&mut self, token: Token) {
-        let Some(run) = &mut self.run else { return };
-        let job = Rc::clone(&run.job);
-        let name = job.name.as_bytes();
-        let stream = run.stream(token);
-        let Some(pipe) = &mut stream.pipe else { return };
-        stream.more = false;
-        // Logged as they are cut: a turn's lines are too many to be kept.
-        let mut live = |line: &[u8]| say(&mut self.log, Level::Info, &[name, b": ", line]);
-        let mut closed = false;
-        for turn in 0.. {
-            if turn == READS_PER_TURN {
-                stream.more = true;
-                break;
-            }
-            match pipe.read(&mut self.buffer) {
-                Ok(0) => closed = true,
-                Ok(n) => {
-                    stream.capture.push(&self.buffer[..n]);
-                    if let Some(lines) = &mut stream.lines {
-                        lines.push(&self.buffer[..n], &mut live);
-                    }
-                    if n == self.buffer.len() && !stream.widened {
-                        stream.widened = true;
-                        process::widen(&*pipe);
-                    }
-                    // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
-                    if n == self.buffer.len() || stream.hung_up {
-                        continue;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
-            }
-            break;
-        }
-        if closed {
-            if let Some(lines) = &mut stream.lines {
-                lines.finish(&mut live);
-            }
-            stream.pipe = None;
-            run.life.pipe_closed();
-        }
-    }
-
-    /// Reads both pipes until they are empty, also where no event said that there is more.
-    fn read_to_the_end(&mut self) {
-        for token in [JOB_STDOUT, JOB_STDERR] {
-            if let Some(run) = &mut self.run {
-                run.stream(token).hung_up = true;
-            }
-            self.read_run(token);
-        }
-    }
-
-    pub(super) fn run_reaped(&mut self, exit: Exit, now: Instant) {
-        if let Some(run) = &mut self.run {
-            run.life.reaped(exit, now);
-        }
-        // Its end of the pipes has just been closed: reading now saves a turn.
-        self.read_to_the_end();
-        self.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
-    }
-
-    pub(super) fn run_deadline(&self) -> Option<Instant> {
-        let run = self.run.as_ref()?;
-        if run.stdout.more || run.stderr.more {
-            return Some(run.started);
-        }
-        [run.life.deadline(), self.stuck_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
     pub(super) fn act_on_run(&mut self, now: Instant) {
-        for (token, more) in self.run.as_ref().map_or([(JOB_STDOUT, false); 2], |run| {
-            [(JOB_STDOUT, run.stdout.more), (JOB_STDERR, run.stderr.more)]
-        }) {
-            if more {
-                self.read_run(token);
-            }
-        }
         if self.stuck_deadline().is_some_and(|at| now >= at) {
             self.report_stuck(now);
         }
-        while let Some(run) = &mut self.run {
-            let pid = run.pid;
-            match run.life.next(now, || process::group_exists(pid)) {
-                None => return,
-                Some(Action::Terminate) => {
-                    self.spew(|| format!("Sending SIGTERM to process group {pid}"));
-                    process::terminate(pid);
-                }
-                Some(Action::Kill) => {
-                    self.spew(|| format!("Sending SIGKILL to process group {pid}"));
-                    process::kill(pid);
-                }
-                Some(Action::End { pipes_kept }) => self.end_run(pipes_kept, now),
-            }
+        if let Some(run) = &mut self.run
+            && let Some(pipes_kept) = run.act(&mut self.os, &mut self.log, now)
+        {
+            self.end_run(pipes_kept, now);
         }
     }
 
     /// Ends the run under way, whatever state it is in.
-    pub(super) fn end_run(&mut self, pipes_kept: bool, now: Instant) {
-        // What a pipe that is about to be closed still holds belongs to the run.
-        if pipes_kept {
-            self.read_to_the_end();
+    pub(super) fn end_run(&mut self, pipes_kept: PipesKept, now: Instant) {
+        if let Some(run) = self.run.take() {
+            let ended = run.end(pipes_kept, &mut self.os, &mut self.log, now);
+            self.run_over(ended, now);
         }
-        let Some(mut run) = self.run.take() else {
-            return;
-        };
-        if pipes_kept {
-            let name = &run.job.name;
-            for lines in [&mut run.stdout.lines, &mut run.stderr.lines] {
-                let mut live = |line: &[u8]| {
-                    say(&mut self.log, Level::Info, &[name.as_bytes(), b": ", line]);
-                };
-                if let Some(lines) = lines {
-                    lines.finish(&mut live);
-                }
-            }
-            // A process that SIGKILL has not ended is told of by who leaves it behind.
-            if !run.life.is_running() {
-                let line = format!(
-                    "Job {name} has ended, but a background process keeps its output open; closing it and going on."
-                );
-                self.say(Level::Warning, &line);
-            }
-        }
-        let ended = Ended {
-            place: run.place,
-            job: run.job,
-            outcome: run.life.outcome(),
-            wall: run.wall,
-            took: now.saturating_duration_since(run.started),
-            stdout: run.stdout.capture,
-            stderr: run.stderr.capture,
-        };
-        self.run_over(ended, now);
     }
 
     /// The end of every run, also of one that never began.
@@ -321,7 +340,7 @@ impl Daemon {
         } else {
             Level::Info
         };
-        self.say(
+        self.log.say(
             level,
             &format!(
                 "Job {} completed with exit code {}",
@@ -374,11 +393,12 @@ impl Daemon {
     fn log_output(&mut self, heading: &[u8], output: &Capture) {
         let gap = output.gap();
         let [first, gap, older, newer] = output.parts(&gap);
-        self.say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
+        self.log
+            .say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
     /// When the run will have to be called stuck: past its `stuckafter`, as soon as another job waits.
-    fn stuck_deadline(&self) -> Option<Instant> {
+    pub(super) fn stuck_deadline(&self) -> Option<Instant> {
         let run = self
             .run
             .as_ref()

@@ -79,7 +79,8 @@ impl Daemon {
     pub(super) fn stop(&mut self, signal: &str, now: Instant) {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
-                self.say(Level::Info, &format!("Received {signal}, shutting down."));
+                self.log
+                    .say(Level::Info, &format!("Received {signal}, shutting down."));
                 self.supervisor.stopping(now);
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
@@ -93,14 +94,14 @@ impl Daemon {
                 };
             }
             Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Mailing { .. } => {
-                self.say(
+                self.log.say(
                     Level::Info,
                     &format!("Received {signal} again, stopping at once."),
                 );
                 self.phase = Phase::Killing {
                     until: now + AFTER_KILL,
                 };
-                self.abandon_delivery();
+                self.mailer.abandon();
                 if let Some(run) = &mut self.run {
                     run.life.kill(Why::Shutdown, now);
                 }
@@ -120,7 +121,7 @@ impl Daemon {
                 ),
                 None => "Received SIGQUIT, draining: no job runs.".to_string(),
             };
-            self.say(Level::Info, &line);
+            self.log.say(Level::Info, &line);
             self.supervisor.stopping(now);
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
@@ -142,7 +143,7 @@ impl Daemon {
             | Phase::Stopping {
                 left_at: Some(at), ..
             } if self.run.is_some() && now >= at => {
-                self.say(
+                self.log.say(
                     Level::Error,
                     "The run's process does not die; leaving it behind.",
                 );
@@ -157,8 +158,7 @@ impl Daemon {
             }
             Phase::Killing { .. } if self.run.is_none() => self.phase = Phase::Over,
             Phase::Mailing { until } => {
-                let idle = self.delivering.is_none() && self.queue.is_empty();
-                if idle || until.is_some_and(|until| now >= until) {
+                if self.mailer.is_idle() || until.is_some_and(|until| now >= until) {
                     self.phase = Phase::Over;
                 }
             }
@@ -167,9 +167,9 @@ impl Daemon {
     }
 
     fn flush_mail(&mut self, until: Option<Instant>, now: Instant) {
-        self.queue.close(now);
+        self.mailer.queue.close(now);
         self.phase = Phase::Mailing { until };
-        if self.delivering.is_none() && self.queue.is_empty() {
+        if self.mailer.is_idle() {
             self.phase = Phase::Over;
         }
     }
@@ -180,24 +180,18 @@ impl Daemon {
 
     /// Whether mail is waited for of which there is none left.
     pub(super) fn has_mailed(&self) -> bool {
-        let idle = self.delivering.is_none() && self.queue.is_empty();
-        idle && matches!(self.phase, Phase::Mailing { .. })
+        self.mailer.is_idle() && matches!(self.phase, Phase::Mailing { .. })
     }
 
     /// The last acts: what mail did not carry goes to the log, whole.
     pub(super) fn finish(&mut self) {
-        self.abandon_delivery();
-        let dropped = self.queue.drain();
-        for dropped in &dropped {
-            self.log_unsent(dropped, "the daemon stops");
-            self.make_room_in_log();
-        }
-        self.forget_mailed(dropped.iter().map(|dropped| &*dropped.unsent.report));
+        let lost = self.mailer.give_up_all(&mut self.log, super::make_room);
+        self.forget_mailed(&lost);
         // After the mail: the state says which failures still have to be mailed.
         self.close_files();
         self.control.close();
         self.control.finish_answers(ANSWER_TIME);
-        self.say(Level::Info, "Main loop terminated.");
+        self.log.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {
             Some(since) => LOG_TIME.saturating_sub(since.elapsed()),
             None => LOG_TIME,

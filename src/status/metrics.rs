@@ -101,21 +101,21 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "mails_sent_total",
         "counter",
         "Messages that sendmail took.",
-        counters.mails_sent,
+        view.queue.counts.sent,
     );
     single(
         text,
         "mail_tries_failed_total",
         "counter",
         "Tries to send a message that failed.",
-        counters.mail_tries_failed,
+        view.queue.counts.tries_failed,
     );
     single(
         text,
         "mails_given_up_total",
         "counter",
         "Messages that went to the log instead.",
-        counters.mails_given_up,
+        view.queue.counts.given_up,
     );
     single(
         text,
@@ -420,10 +420,12 @@ mod tests {
         let mut made = Made::three();
         made.mails(s(1), Some(Failure::NotStarted("x".to_string())));
         made.lines_dropped = 9;
+        made.queue.counts = crate::mail::Counts {
+            sent: 1,
+            tries_failed: 2,
+            given_up: 3,
+        };
         made.counters = crate::status::Counters {
-            mails_sent: 1,
-            mail_tries_failed: 2,
-            mails_given_up: 3,
             reloads_done: 4,
             reloads_refused: 5,
             last_reload: Some((false, made.wall(s(7)))),

@@ -1,0 +1,300 @@
+//! One delivery at a time: a message on its way into a sendmail process. It delays no job and loses no report:
+//! what mail does not take goes to the log whole. It knows nothing of jobs: whose report was lost is for its owner.
+
+use std::io::{ErrorKind, Read, Write};
+use std::rc::Rc;
+use std::time::Instant;
+
+use mio::unix::pipe::{Receiver, Sender};
+use mio::{Interest, Token};
+use nix::unistd::Pid;
+
+use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
+use crate::life::Exit;
+use crate::log::{Level, Log};
+use crate::mail::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
+use crate::process;
+use crate::report::{Message, Report};
+use crate::words;
+
+/// A sendmail process and the message it is fed.
+#[derive(Debug)]
+struct Delivering {
+    /// Its process, and its process group.
+    pid: Pid,
+    input: Option<Sender>,
+    output: Option<Receiver>,
+    message: Message,
+    chunk: Vec<u8>,
+    written: usize,
+    said: Vec<u8>,
+    deadline: Instant,
+    timed_out: bool,
+    /// A pipe was left for the sake of others before it was full or empty; no event will call us back.
+    more: bool,
+}
+
+/// Reports that were not mailed, so that the next failure of the same kind has to be.
+pub(super) type Lost = Vec<Rc<Report>>;
+
+/// The queue, and the delivery under way.
+#[derive(Debug)]
+pub(super) struct Mailer {
+    pub(super) queue: Queue,
+    delivering: Option<Delivering>,
+}
+
+impl Mailer {
+    pub(super) fn new() -> Mailer {
+        Mailer {
+            queue: Queue::new(),
+            delivering: None,
+        }
+    }
+
+    /// The process of the delivery under way.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.delivering.as_ref().map(|delivering| delivering.pid)
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_idle(&self) -> bool {
+        self.delivering.is_none() && self.queue.is_empty()
+    }
+
+    /// Gives a report to each of these recipients: `-`, and nobody, is the log.
+    pub(super) fn post(
+        &mut self,
+        report: &Rc<Report>,
+        targets: &[Box<str>],
+        level: Level,
+        log: &mut Log,
+        now: Instant,
+    ) -> Lost {
+        let mut lost = Lost::new();
+        let nobody = ["-".into()];
+        for target in if targets.is_empty() { &nobody } else { targets } {
+            if &**target == "-" {
+                say_report(log, level, report.log_parts("-", 0));
+                continue;
+            }
+            log.say(Level::Info, &format!("Mailing report to: {target}"));
+            for dropped in self.queue.push(Rc::clone(report), target, now) {
+                log_unsent(log, &dropped, "the queue is full");
+                lost.push(dropped.unsent.report);
+            }
+        }
+        lost
+    }
+
+    /// Starts the next delivery that is due; `Some` if it is over already.
+    pub(super) fn start(
+        &mut self,
+        sendmail: &str,
+        from: &str,
+        os: &mut Os,
+        log: &mut Log,
+        now: Instant,
+    ) -> Option<Lost> {
+        if self.delivering.is_some() {
+            return None;
+        }
+        let delivery = self.queue.start(now)?;
+        let mut argv = words::split(sendmail).unwrap_or_default();
+        argv.extend(["-f", from, "--", &delivery.to].map(str::to_string));
+        let started = match os.spawner.filter(&argv) {
+            Ok(started) => started,
+            Err(error) => {
+                return Some(self.over(Err(Failure::NotStarted(error.to_string())), log, now));
+            }
+        };
+        let mut output = Receiver::from(started.output);
+        let mut input = Sender::from(started.stdin);
+        let registry = os.poll.registry();
+        // Without events the time limit still ends the delivery.
+        let _ = registry.register(&mut output, MAIL_OUTPUT, Interest::READABLE);
+        let _ = registry.register(&mut input, MAIL_INPUT, Interest::WRITABLE);
+        log.spew(|| format!("Mail to {} goes to process {}", delivery.to, started.pid));
+        let mut delivering = Delivering {
+            pid: started.pid,
+            input: Some(input),
+            output: Some(output),
+            message: delivery.message,
+            chunk: Vec::new(),
+            written: 0,
+            said: Vec::new(),
+            deadline: now + TRY_TIME,
+            timed_out: false,
+            more: false,
+        };
+        delivering.feed();
+        self.delivering = Some(delivering);
+        None
+    }
+
+    pub(super) fn event(&mut self, token: Token, os: &mut Os) {
+        match &mut self.delivering {
+            Some(delivering) if token == MAIL_INPUT => delivering.feed(),
+            Some(delivering) => delivering.read(&mut os.buffer),
+            None => {}
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.delivering {
+            Some(delivering) => delivering.deadline(),
+            None => self.queue.next_due(),
+        }
+    }
+
+    pub(super) fn act(&mut self, os: &mut Os, now: Instant) {
+        if let Some(delivering) = &mut self.delivering {
+            delivering.act(os, now);
+        }
+    }
+
+    /// Its process has been reaped.
+    pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Instant) -> Lost {
+        let Some(mut delivering) = self.delivering.take() else {
+            return Lost::new();
+        };
+        delivering.read(&mut os.buffer);
+        let said = String::from_utf8_lossy(&delivering.said).into_owned();
+        let result = match exit {
+            _ if delivering.timed_out => Err(Failure::TimedOut(said)),
+            Exit::Code(0) => Ok(()),
+            Exit::Code(code) => Err(Failure::Exited(code, said)),
+            Exit::Signal(signal) => Err(Failure::Killed(signal, said)),
+        };
+        self.over(result, log, now)
+    }
+
+    fn over(&mut self, result: Result<(), Failure>, log: &mut Log, now: Instant) -> Lost {
+        match self.queue.finished(result, now) {
+            None => {}
+            Some(Verdict::Sent) => log.spew(|| "sendmail took the message".to_string()),
+            Some(Verdict::Retry {
+                line, log: unsent, ..
+            }) => {
+                log.say(Level::Warning, &line);
+                if let Some(unsent) = unsent {
+                    say_report(log, Level::Error, unsent.log_parts());
+                }
+            }
+            Some(Verdict::GaveUp { line, dropped }) => {
+                log.say(Level::Error, &line);
+                if !dropped.logged {
+                    say_report(log, Level::Error, dropped.unsent.log_parts());
+                }
+                return vec![dropped.unsent.report];
+            }
+        }
+        Lost::new()
+    }
+
+    /// Ends a delivery that the stop cannot wait for; whether the message arrives is uncertain.
+    pub(super) fn abandon(&mut self) {
+        if let Some(delivering) = self.delivering.take() {
+            process::kill(delivering.pid);
+        }
+    }
+
+    /// What is queued goes to the log, whole; `pause` after each.
+    pub(super) fn give_up_all(&mut self, log: &mut Log, pause: impl Fn(&mut Log)) -> Lost {
+        self.abandon();
+        let dropped = self.queue.drain();
+        for dropped in &dropped {
+            log_unsent(log, dropped, "the daemon stops");
+            pause(log);
+        }
+        dropped
+            .into_iter()
+            .map(|dropped| dropped.unsent.report)
+            .collect()
+    }
+}
+
+fn say_report(log: &mut Log, level: Level, (headers, body): (String, &[u8])) {
+    log.say_parts(level, &[headers.as_bytes(), body]);
+}
+
+/// A report that left the queue unsent goes to the log whole, once.
+fn log_unsent(log: &mut Log, dropped: &Dropped, why: &str) {
+    if !dropped.logged {
+        let to = &dropped.unsent.to;
+        let line = format!("Mail to {to} was not sent: {why}, the report follows");
+        log.say(Level::Error, &line);
+        say_report(log, Level::Error, dropped.unsent.log_parts());
+    }
+}
+
+impl Delivering {
+    /// Writes as much of the message as sendmail takes now.
+    fn feed(&mut self) {
+        for turn in 0.. {
+            let Some(input) = &mut self.input else { return };
+            if turn == READS_PER_TURN {
+                self.more = true;
+                return;
+            }
+            if self.written == self.chunk.len() {
+                self.chunk.clear();
+                self.written = 0;
+                if !self.message.fill(&mut self.chunk, READ_SIZE) {
+                    self.input = None;
+                    return;
+                }
+            }
+            match input.write(&self.chunk[self.written..]) {
+                Ok(n) => self.written += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // It closed its input early; whether that was right, its exit status will tell.
+                Err(_) => self.input = None,
+            }
+        }
+    }
+
+    /// Reads what sendmail says, and keeps the beginning.
+    fn read(&mut self, buffer: &mut [u8]) {
+        let Some(output) = &mut self.output else {
+            return;
+        };
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                self.more = true;
+                return;
+            }
+            match output.read(buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    let room = MAX_SAID.saturating_sub(self.said.len());
+                    self.said.extend_from_slice(&buffer[..n.min(room)]);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.output = None;
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.more {
+            return Some(self.deadline - TRY_TIME);
+        }
+        (!self.timed_out).then_some(self.deadline)
+    }
+
+    fn act(&mut self, os: &mut Os, now: Instant) {
+        if std::mem::take(&mut self.more) {
+            self.feed();
+            self.read(&mut os.buffer);
+        }
+        if !self.timed_out && now >= self.deadline {
+            self.timed_out = true;
+            self.input = None;
+            process::kill(self.pid);
+        }
+    }
+}
