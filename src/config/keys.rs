@@ -1,7 +1,7 @@
 //! Every key of the configuration: its name, how its value is read, and how it is shown. The one table behind
 //! reading, checking, printing and comparing configurations.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,27 +42,6 @@ impl<T> Key<T> {
     }
 }
 
-/// `value` read by `parse`, or `default` if it is unset.
-fn put<V>(
-    place: &mut V,
-    value: Option<&str>,
-    parse: fn(&str) -> Result<V, String>,
-    default: V,
-) -> Result<(), String> {
-    *place = value.map_or(Ok(default), parse)?;
-    Ok(())
-}
-
-/// The same for a setting without a default of its own.
-fn put_some<V>(
-    place: &mut Option<V>,
-    value: Option<&str>,
-    parse: fn(&str) -> Result<V, String>,
-) -> Result<(), String> {
-    *place = value.map(parse).transpose()?;
-    Ok(())
-}
-
 /// Nobody but the log is the same as nobody.
 fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
     let targets = addresses(value)?;
@@ -74,10 +53,6 @@ fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
     })
 }
 
-fn show_path(path: Option<&PathBuf>) -> String {
-    path.map_or("none".to_string(), |path| path.display().to_string())
-}
-
 /// Recipients with spaces between them; none of them is the log.
 pub fn show_targets(targets: &[Box<str>]) -> String {
     if targets.is_empty() {
@@ -85,6 +60,124 @@ pub fn show_targets(targets: &[Box<str>]) -> String {
     } else {
         targets.join(" ")
     }
+}
+
+/// How the values of some keys are read and shown.
+#[derive(Clone, Copy)]
+struct Kind<V> {
+    empty: Empty,
+    read: fn(&str) -> Result<V, String>,
+    show: fn(&V) -> String,
+    /// What `none` is, where that is not the default.
+    none: Option<fn() -> V>,
+}
+
+impl<V> Kind<V> {
+    const fn new(read: fn(&str) -> Result<V, String>, show: fn(&V) -> String) -> Kind<V> {
+        Kind {
+            empty: Empty::Wrong,
+            read,
+            show,
+            none: None,
+        }
+    }
+
+    fn value(self, value: Option<&str>, default: V) -> Result<V, String> {
+        match value {
+            Some(value) => (self.read)(value),
+            None => Ok(self.none.map_or(default, |none| none())),
+        }
+    }
+}
+
+/// What is shown of a value that is not set.
+fn or_none<V>(value: Option<&V>, show: fn(&V) -> String) -> String {
+    value.map_or("none".to_string(), show)
+}
+
+const BOOLEAN: Kind<bool> = Kind::new(boolean, bool::to_string);
+const COUNT: Kind<u32> = Kind::new(count, u32::to_string);
+const SIZE: Kind<u64> = Kind::new(size, u64::to_string);
+const DURATION: Kind<Duration> = Kind::new(duration, |d| seconds(*d));
+const OWN_DURATION: Kind<Option<Duration>> = Kind::new(
+    |v| duration(v).map(Some),
+    |d| or_none(d.as_ref(), |d| seconds(*d)),
+);
+const TEXT: Kind<Box<str>> = Kind::new(|v| Ok(v.into()), |v| v.to_string());
+const ADDRESS: Kind<Box<str>> = Kind::new(address, |v| v.to_string());
+const COMMAND: Kind<Box<str>> = Kind::new(command, |v| v.to_string());
+const TARGETS: Kind<Rc<[Box<str>]>> = Kind {
+    empty: Empty::Value,
+    ..Kind::new(targets, |t| show_targets(t))
+};
+const OWN_TARGETS: Kind<Option<Rc<[Box<str>]>>> = Kind {
+    empty: Empty::Value,
+    ..Kind::new(
+        |v| targets(v).map(Some),
+        |t| or_none(t.as_ref(), |t| show_targets(t)),
+    )
+};
+const PATH: Kind<Option<PathBuf>> = Kind {
+    empty: Empty::Unset,
+    ..Kind::new(
+        |v| path(v).map(Some),
+        |p| or_none(p.as_ref(), |p| p.display().to_string()),
+    )
+};
+const LOG: Kind<Option<PathBuf>> = Kind {
+    empty: Empty::Unset,
+    ..Kind::new(
+        |v| path(v).map(|path| Some(path).filter(|path| path != Path::new("-"))),
+        |p| {
+            p.as_ref()
+                .map_or("-".to_string(), |path| path.display().to_string())
+        },
+    )
+};
+const SOCKET: Kind<ControlSocket> = Kind {
+    empty: Empty::Unset,
+    none: Some(|| ControlSocket::Off),
+    ..Kind::new(
+        |v| path(v).map(ControlSocket::At),
+        |s| match s {
+            ControlSocket::Default => super::CONTROL_SOCKET.to_string(),
+            ControlSocket::Off => "none".to_string(),
+            ControlSocket::At(path) => path.display().to_string(),
+        },
+    )
+};
+
+/// A key of the field of the same name.
+macro_rules! key {
+    ($name:ident, $kind:expr, $default:ident, $mutable:expr, $shared:expr) => {
+        Key {
+            name: stringify!($name),
+            empty: $kind.empty,
+            set: |to, value| {
+                $mutable(to).$name = $kind.value(value, $default::default().$name)?;
+                Ok(())
+            },
+            show: |from| ($kind.show)(&$shared(from).$name),
+        }
+    };
+}
+
+macro_rules! sequencer {
+    ($name:ident, $kind:expr) => {
+        key!(
+            $name,
+            $kind,
+            Config,
+            |c| -> &mut Config { c },
+            |c| -> &Config { c }
+        )
+    };
+}
+
+macro_rules! job {
+    ($name:ident, $kind:expr) => {
+        key!($name, $kind, Settings, of, |j: &Job| Rc::clone(&j.settings))
+    };
 }
 
 /// What to say of a key that is not known where it stands.
@@ -95,112 +188,20 @@ pub(super) fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -
 
 /// `[buildsequencer]`
 pub const SEQUENCER: [Key<Config>; 14] = [
-    Key {
-        name: "logfile",
-        empty: Empty::Unset,
-        set: |c, v| put_some(&mut c.logfile, v.filter(|path| *path != "-"), path),
-        show: |c| {
-            c.logfile
-                .as_ref()
-                .map_or("-".to_string(), |path| path.display().to_string())
-        },
-    },
-    Key {
-        name: "launch",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.launch, v, boolean, false),
-        show: |c| c.launch.to_string(),
-    },
-    Key {
-        name: "mailproblemsto",
-        empty: Empty::Value,
-        set: |c, v| put(&mut c.mailproblemsto, v, targets, Rc::new([])),
-        show: |c| show_targets(&c.mailproblemsto),
-    },
-    Key {
-        name: "fromaddress",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.fromaddress, v, address, super::FROM_ADDRESS.into()),
-        show: |c| c.fromaddress.to_string(),
-    },
-    Key {
-        name: "smtphost",
-        empty: Empty::Wrong,
-        set: |c, v| {
-            put(
-                &mut c.smtphost,
-                v,
-                |host| Ok(host.into()),
-                "localhost".into(),
-            )
-        },
-        show: |c| c.smtphost.to_string(),
-    },
-    Key {
-        name: "spew",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.spew, v, boolean, false),
-        show: |c| c.spew.to_string(),
-    },
-    Key {
-        name: "sendmail",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.sendmail, v, command, super::SENDMAIL.into()),
-        show: |c| c.sendmail.to_string(),
-    },
-    Key {
-        name: "mailinterval",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.mailinterval, v, duration, Duration::ZERO),
-        show: |c| seconds(c.mailinterval),
-    },
-    Key {
-        name: "logsize",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.logsize, v, size, Config::default().logsize),
-        show: |c| c.logsize.to_string(),
-    },
-    Key {
-        name: "logkeep",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.logkeep, v, count, Config::default().logkeep),
-        show: |c| c.logkeep.to_string(),
-    },
-    Key {
-        name: "statefile",
-        empty: Empty::Unset,
-        set: |c, v| put_some(&mut c.statefile, v, path),
-        show: |c| show_path(c.statefile.as_ref()),
-    },
-    Key {
-        name: "stopdelay",
-        empty: Empty::Wrong,
-        set: |c, v| put(&mut c.stopdelay, v, duration, Duration::ZERO),
-        show: |c| seconds(c.stopdelay),
-    },
-    Key {
-        name: "controlsocket",
-        empty: Empty::Unset,
-        set: |c, v| {
-            put(
-                &mut c.controlsocket,
-                v,
-                |at| path(at).map(ControlSocket::At),
-                ControlSocket::Off,
-            )
-        },
-        show: |c| match &c.controlsocket {
-            ControlSocket::Default => super::CONTROL_SOCKET.to_string(),
-            ControlSocket::Off => "none".to_string(),
-            ControlSocket::At(path) => path.display().to_string(),
-        },
-    },
-    Key {
-        name: "metricsfile",
-        empty: Empty::Unset,
-        set: |c, v| put_some(&mut c.metricsfile, v, path),
-        show: |c| show_path(c.metricsfile.as_ref()),
-    },
+    sequencer!(logfile, LOG),
+    sequencer!(launch, BOOLEAN),
+    sequencer!(mailproblemsto, TARGETS),
+    sequencer!(fromaddress, ADDRESS),
+    sequencer!(smtphost, TEXT),
+    sequencer!(spew, BOOLEAN),
+    sequencer!(sendmail, COMMAND),
+    sequencer!(mailinterval, DURATION),
+    sequencer!(logsize, SIZE),
+    sequencer!(logkeep, COUNT),
+    sequencer!(statefile, PATH),
+    sequencer!(stopdelay, DURATION),
+    sequencer!(controlsocket, SOCKET),
+    sequencer!(metricsfile, PATH),
 ];
 
 fn of(job: &mut Job) -> &mut Settings {
@@ -209,108 +210,31 @@ fn of(job: &mut Job) -> &mut Settings {
 
 /// `[buildsequencer_job.NAME]` and its template.
 pub const JOB: [Key<Job>; 12] = [
-    Key {
-        name: "command",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut j.command, v, command, "".into()),
-        show: |j| j.command.to_string(),
-    },
-    Key {
-        name: "mindelay",
-        empty: Empty::Wrong,
-        set: |j, v| {
-            put(
-                &mut of(j).mindelay,
-                v,
-                duration,
-                Settings::default().mindelay,
-            )
-        },
-        show: |j| seconds(j.settings.mindelay),
-    },
-    Key {
-        name: "alwayslog",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut of(j).alwayslog, v, boolean, false),
-        show: |j| j.settings.alwayslog.to_string(),
-    },
-    Key {
-        name: "timeout",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut of(j).timeout, v, duration, Duration::ZERO),
-        show: |j| seconds(j.settings.timeout),
-    },
-    Key {
-        name: "killdelay",
-        empty: Empty::Wrong,
-        set: |j, v| {
-            put(
-                &mut of(j).killdelay,
-                v,
-                duration,
-                Settings::default().killdelay,
-            )
-        },
-        show: |j| seconds(j.settings.killdelay),
-    },
+    key!(command, COMMAND, Job, |j| -> &mut Job { j }, |j| -> &Job {
+        j
+    }),
+    job!(mindelay, DURATION),
+    job!(alwayslog, BOOLEAN),
+    job!(timeout, DURATION),
+    job!(killdelay, DURATION),
+    // Set by hand, the default value means more.
     Key {
         name: "stuckafter",
         empty: Empty::Wrong,
         set: |j, v| {
-            put(
-                &mut of(j).stuckafter,
-                v,
-                duration,
-                Settings::default().stuckafter,
-            )?;
+            of(j).stuckafter = DURATION.value(v, Settings::default().stuckafter)?;
             of(j).stuckafter_by_hand = v.is_some();
             Ok(())
         },
-        // Set by hand, the default value means more.
         show: |j| match j.settings.stuckafter_by_hand {
             true => seconds(j.settings.stuckafter),
             false => "none".to_string(),
         },
     },
-    Key {
-        name: "startdelay",
-        empty: Empty::Wrong,
-        set: |j, v| put_some(&mut of(j).startdelay, v, duration),
-        show: |j| j.settings.startdelay.map_or("none".to_string(), seconds),
-    },
-    Key {
-        name: "mailproblemsto",
-        empty: Empty::Value,
-        set: |j, v| put_some(&mut of(j).mailproblemsto, v, targets),
-        show: |j| {
-            j.settings
-                .mailproblemsto
-                .as_deref()
-                .map_or("none".to_string(), show_targets)
-        },
-    },
-    Key {
-        name: "mailinterval",
-        empty: Empty::Wrong,
-        set: |j, v| put_some(&mut of(j).mailinterval, v, duration),
-        show: |j| j.settings.mailinterval.map_or("none".to_string(), seconds),
-    },
-    Key {
-        name: "maxdelay",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut of(j).maxdelay, v, duration, Duration::ZERO),
-        show: |j| seconds(j.settings.maxdelay),
-    },
-    Key {
-        name: "maxoutput",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut of(j).maxoutput, v, size, Settings::default().maxoutput),
-        show: |j| j.settings.maxoutput.to_string(),
-    },
-    Key {
-        name: "livelog",
-        empty: Empty::Wrong,
-        set: |j, v| put(&mut of(j).livelog, v, boolean, false),
-        show: |j| j.settings.livelog.to_string(),
-    },
+    job!(startdelay, OWN_DURATION),
+    job!(mailproblemsto, OWN_TARGETS),
+    job!(mailinterval, OWN_DURATION),
+    job!(maxdelay, DURATION),
+    job!(maxoutput, SIZE),
+    job!(livelog, BOOLEAN),
 ];
