@@ -13,9 +13,9 @@ use nix::errno::Errno;
 
 use crate::cli::{self, Options, Request};
 use crate::config::{self, ControlSocket};
-use crate::control::{self, MAX_LINE};
-use crate::errors::{error_text, system_text};
 use crate::exit;
+use crate::system::control::{self, MAX_LINE};
+use crate::system::errors::{error_text, system_text};
 
 /// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
 const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use buildd_sequencer::cli::{self, Action, Request};
 use buildd_sequencer::client::{self, Answer};
-use buildd_sequencer::detach;
-use buildd_sequencer::errors::error_text;
 use buildd_sequencer::exit;
-use buildd_sequencer::signals::Hangup;
 use buildd_sequencer::start::{self, Checked, Failed};
+use buildd_sequencer::system::detach;
+use buildd_sequencer::system::errors::error_text;
+use buildd_sequencer::system::signals::Hangup;
 
 fn main() -> ExitCode {
     // Before anything else, so that a SIGHUP that comes early is kept for later and kills nobody.

@@ -11,13 +11,13 @@ use nix::sys::stat::{Mode, umask};
 use crate::cli::{self, Options};
 use crate::config::{self, Config, Loaded};
 use crate::daemon::{Daemon, Source};
-use crate::detach::Detaching;
-use crate::errors::error_text;
 use crate::exit;
-use crate::log::{Log, Rotation};
-use crate::pidfile::PidFile;
-use crate::privileges::Identity;
-use crate::signals::{Hangup, Signals};
+use crate::system::detach::Detaching;
+use crate::system::errors::error_text;
+use crate::system::log::{Log, Rotation};
+use crate::system::pidfile::PidFile;
+use crate::system::privileges::Identity;
+use crate::system::signals::{Hangup, Signals};
 use crate::verify;
 
 /// The pid file of a detached daemon, in the run directory, as with twistd.

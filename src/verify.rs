@@ -8,9 +8,9 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::config::command;
 use crate::config::{About, Config, ControlSocket};
-use crate::errors::system_text;
-use crate::words;
+use crate::system::errors::system_text;
 
 /// Everything that is missing, a line each.
 pub fn missing(config: &Config) -> Vec<(About, String)> {
@@ -18,13 +18,13 @@ pub fn missing(config: &Config) -> Vec<(About, String)> {
     // Many jobs may run the same few programs.
     let mut seen = HashMap::new();
     for (place, job) in config.jobs.iter().enumerate() {
-        let program = words::first(&job.command);
+        let program = command::first(&job.command);
         if let Err(why) = seen.entry(program).or_insert_with_key(|p| executable(p)) {
             lines.push((About::Command(place), format!("job {}: {why}", job.name)));
         }
     }
     if config.mails()
-        && let Err(why) = executable(&words::first(&config.sendmail))
+        && let Err(why) = executable(&command::first(&config.sendmail))
     {
         lines.push((About::Key("sendmail"), format!("sendmail: {why}")));
     }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use buildd_sequencer::schedule::{Delays, Schedule, Timing};
+use buildd_sequencer::job::schedule::{Delays, Schedule, Timing};
 
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
 

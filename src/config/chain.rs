@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 
 use super::dialect::{self, Entry, Fault, Section};
 use super::{keys, values};
-use crate::errors::error_text;
+use crate::system::errors::error_text;
 use crate::text::resembles;
 
 /// No configuration is larger; a file that is must be something else.

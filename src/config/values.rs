@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::text::shown;
-use crate::words;
 
 /// The longest duration: 3650 days.
 const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
@@ -152,7 +151,7 @@ pub fn addresses(value: &str) -> Result<Box<[Box<str>]>, String> {
 
 /// A command that can be split into words, the first of which is not empty.
 pub fn command(value: &str) -> Result<Box<str>, String> {
-    let words = words::split(value)
+    let words = super::command::split(value)
         .map_err(|error| format!("cannot split the command into words: {error}"))?;
     match words.first() {
         Some(program) if !program.is_empty() => Ok(value.into()),

@@ -6,11 +6,11 @@ use std::time::{Instant, SystemTime};
 use super::{Daemon, Phase};
 use crate::cli::{self, Request};
 use crate::config::{CONTROL_SOCKET, ControlSocket};
-use crate::control::{Asked, MAX_CLIENTS, Peer};
 use crate::exit;
-use crate::life::Why;
-use crate::log::Level;
+use crate::job::lifecycle::Why;
 use crate::status::{json, table};
+use crate::system::control::{Asked, MAX_CLIENTS, Peer};
+use crate::system::log::Level;
 use crate::text::{brief, nearest};
 
 /// A client that waits for the next run of a job.

@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use super::Daemon;
 use crate::config::Config;
-use crate::errors::error_text;
-use crate::files::{self, Kept, NotWritten};
-use crate::log::Level;
-use crate::state::{self, Now, State};
+use crate::job::state::{self, Now, State};
 use crate::status::metrics;
+use crate::system::errors::error_text;
+use crate::system::files::{self, Kept, NotWritten};
+use crate::system::log::Level;
 
 const STATE_MODE: u32 = 0o600;
 const METRICS_MODE: u32 = 0o644;

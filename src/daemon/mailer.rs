@@ -10,12 +10,12 @@ use mio::{Interest, Token};
 use nix::unistd::Pid;
 
 use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
-use crate::life::Exit;
-use crate::log::{Level, Log};
-use crate::mail::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
-use crate::process;
-use crate::report::{Message, Report};
-use crate::words;
+use crate::config::command;
+use crate::job::lifecycle::Exit;
+use crate::mail::queue::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
+use crate::mail::report::{Message, Report};
+use crate::system::log::{Level, Log};
+use crate::system::process;
 
 /// A sendmail process and the message it is fed.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Mailer {
             return None;
         }
         let delivery = self.queue.start(now)?;
-        let mut argv = words::split(sendmail).unwrap_or_default();
+        let mut argv = command::split(sendmail).unwrap_or_default();
         argv.extend(["-f", from, "--", &delivery.to].map(str::to_string));
         let started = match os.spawner.filter(&argv) {
             Ok(started) => started,

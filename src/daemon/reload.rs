@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase, delays};
 use crate::config::{self, Config, Fault, Loaded};
-use crate::log::{Level, Rotation};
-use crate::record::Record;
+use crate::job::record::Record;
+use crate::system::log::{Level, Rotation};
 
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Instant) {

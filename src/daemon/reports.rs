@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Daemon;
 use super::runs::Ended;
 use crate::config::Job;
-use crate::log::Level;
-use crate::report::{self, Kind, Origin, Report};
+use crate::job::throttle::Decision;
+use crate::mail::report::{self, Kind, Origin, Report};
+use crate::system::log::Level;
 use crate::text::seconds;
-use crate::throttle::Decision;
 
 impl Daemon {
     pub(super) fn report_failure(&mut self, ended: Ended, now: Instant) {

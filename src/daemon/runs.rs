@@ -12,11 +12,11 @@ use nix::unistd::Pid;
 
 use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN, delays};
 use crate::config::Job;
-use crate::life::{Action, Exit, Life, Why};
-use crate::log::{Level, Log};
-use crate::outcome::{Cause, Outcome, Verdict};
-use crate::output::{Capture, LineSplitter};
-use crate::process::{self, SpawnError};
+use crate::job::lifecycle::{Action, Exit, Life, Why};
+use crate::job::outcome::{Cause, Outcome, Verdict};
+use crate::job::output::{Capture, LineSplitter};
+use crate::system::log::{Level, Log};
+use crate::system::process::{self, SpawnError};
 
 /// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
 const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);

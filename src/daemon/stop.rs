@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Daemon;
-use crate::life::Why;
-use crate::log::Level;
+use crate::job::lifecycle::Why;
+use crate::system::log::Level;
 
 /// How long mail may take after the last run has ended.
 const MAIL_TIME: Duration = Duration::from_secs(3);

@@ -174,7 +174,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::super::made::{Made, s};
     use super::*;
-    use crate::mail::Failure;
+    use crate::mail::queue::Failure;
     use serde_json::{Value, json as value};
 
     fn parsed(made: &Made, at: Duration) -> Value {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Counters, Running, View};
 use crate::config::{Config, Job, Settings};
-use crate::mail::{Failure, Queue, Verdict};
-use crate::outcome::{Cause, Outcome};
-use crate::record::Record;
-use crate::report::{Failed, Origin, Report, Run};
-use crate::schedule::{Delays, Schedule, Timing};
+use crate::job::outcome::{Cause, Outcome};
+use crate::job::record::Record;
+use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::mail::queue::{Failure, Queue, Verdict};
+use crate::mail::report::{Failed, Origin, Report, Run};
 
 /// 2026-11-23T23:36:37Z
 pub(super) const CLOCK: Duration = Duration::from_secs(1_795_476_997);

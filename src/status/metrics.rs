@@ -5,7 +5,7 @@ use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Row, State, View};
-use crate::record::Reason;
+use crate::job::record::Reason;
 use crate::text::seconds;
 
 /// The whole file.
@@ -279,8 +279,8 @@ fn stamp(time: SystemTime) -> String {
 mod tests {
     use super::super::made::{Made, s};
     use super::*;
-    use crate::mail::Failure;
-    use crate::outcome::Cause;
+    use crate::job::outcome::Cause;
+    use crate::mail::queue::Failure;
 
     /// The value of a metric by its name and labels.
     fn value(made: &Made, at: Duration, name: &str) -> Option<String> {
@@ -420,7 +420,7 @@ mod tests {
         let mut made = Made::three();
         made.mails(s(1), Some(Failure::NotStarted("x".to_string())));
         made.lines_dropped = 9;
-        made.queue.counts = crate::mail::Counts {
+        made.queue.counts = crate::mail::queue::Counts {
             sent: 1,
             tries_failed: 2,
             given_up: 3,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::{Row, State, View};
-use crate::record::Last;
+use crate::job::record::Last;
 use crate::text::{brief, precise};
 
 const TITLES: [&str; 8] = [
@@ -166,8 +166,8 @@ fn line(text: &mut String, cells: &[String; 8], widths: &[usize; 8]) {
 mod tests {
     use super::super::made::{Made, s};
     use super::*;
-    use crate::mail::Failure;
-    use crate::outcome::Cause;
+    use crate::job::outcome::Cause;
+    use crate::mail::queue::Failure;
 
     /// The table without its first line, which is checked here.
     fn rest(made: &Made, at: Duration, first: &str) -> String {

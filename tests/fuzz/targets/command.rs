@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use buildd_sequencer::words::{first, split};
+use buildd_sequencer::config::command::{first, split};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|command: &str| {

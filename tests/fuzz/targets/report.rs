@@ -6,9 +6,9 @@
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use buildd_sequencer::outcome::{Cause, Outcome};
-use buildd_sequencer::quoted_printable::{encode_chunk, needed};
-use buildd_sequencer::report::{Failed, Message, Origin, Report, Run};
+use buildd_sequencer::job::outcome::{Cause, Outcome};
+use buildd_sequencer::mail::quoted_printable::{encode_chunk, needed};
+use buildd_sequencer::mail::report::{Failed, Message, Origin, Report, Run};
 use libfuzzer_sys::fuzz_target;
 
 fn decoded(encoded: &[u8]) -> Vec<u8> {

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use buildd_sequencer::config::{Config, Job};
-use buildd_sequencer::record::Record;
-use buildd_sequencer::schedule::{Delays, Schedule, Timing};
-use buildd_sequencer::state::{self, Now, State};
+use buildd_sequencer::job::record::Record;
+use buildd_sequencer::job::schedule::{Delays, Schedule, Timing};
+use buildd_sequencer::job::state::{self, Now, State};
 use libfuzzer_sys::fuzz_target;
 
 const DELAYS: Delays = Delays {

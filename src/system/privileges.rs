@@ -5,8 +5,8 @@ use std::io;
 
 use nix::unistd::{self, Gid, Uid};
 
-use crate::errors::{error_text, system_text};
-use crate::users::{self, User};
+use crate::system::errors::{error_text, system_text};
+use crate::system::users::{self, User};
 
 /// Whom to become.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Gid, Uid};
 
-use crate::errors::error_text;
+use crate::system::errors::error_text;
 use crate::text::{Utc, unix_seconds};
 
 /// How many bytes wait for a log that cannot be written before lines are dropped.

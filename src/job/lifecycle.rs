@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::outcome::{Cause, Outcome};
+use crate::job::outcome::{Cause, Outcome};
 
 /// How long a background process may keep a pipe open after the run's own process was reaped.
 pub const PIPE_GRACE: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, umask};
 
-use crate::errors::error_text;
+use crate::system::errors::error_text;
 
 /// What bind(2) leaves of the mode: 0660.
 const MASK: u32 = 0o117;

@@ -18,9 +18,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 
-use crate::errors::{error_text, system_text};
 use crate::exit;
-use crate::process::DETACHING;
+use crate::system::errors::{error_text, system_text};
+use crate::system::process::DETACHING;
 
 /// The program that runs, whatever its name has come to mean since.
 const ITSELF: &str = "/proc/self/exe";

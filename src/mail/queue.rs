@@ -7,8 +7,8 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::outcome::signal_name;
-use crate::report::{Message, Report};
+use crate::job::outcome::signal_name;
+use crate::mail::report::{Message, Report};
 use crate::text::seconds;
 
 /// Messages that may be queued, the one under way included.
@@ -404,8 +404,8 @@ impl Entry {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::outcome::{Cause, Outcome};
-    use crate::report::{Failed, Origin, Run};
+    use crate::job::outcome::{Cause, Outcome};
+    use crate::mail::report::{Failed, Origin, Run};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::SystemTime;

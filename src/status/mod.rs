@@ -11,9 +11,9 @@ pub mod table;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Config, Job};
-use crate::mail::Queue;
-use crate::record::{Last, Record};
-use crate::schedule::{Schedule, Timing};
+use crate::job::record::{Last, Record};
+use crate::job::schedule::{Schedule, Timing};
+use crate::mail::queue::Queue;
 use crate::text::{brief, seconds};
 
 /// How long mail has to fail before the daemon is called unhealthy.
@@ -326,8 +326,8 @@ impl<'a> View<'a> {
 mod tests {
     use super::made::{Made, s};
     use super::*;
-    use crate::mail::Failure;
-    use crate::outcome::Cause;
+    use crate::job::outcome::Cause;
+    use crate::mail::queue::Failure;
 
     fn order(made: &Made, at: Duration) -> Vec<(&str, &'static str)> {
         let view = made.view(at);

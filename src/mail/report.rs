@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use crate::outcome::Outcome;
-use crate::quoted_printable;
+use crate::job::outcome::Outcome;
+use crate::job::throttle::{Recovery, Repeat};
+use crate::mail::quoted_printable;
 use crate::text::{Utc, seconds, unix_seconds};
-use crate::throttle::{Recovery, Repeat};
 
 /// The longest value of a header line, in bytes: with its name it stays below the 998 of RFC 5322, 2.1.1.
 const MAX_VALUE: usize = 900;
@@ -343,7 +343,7 @@ fn domain(host: &str) -> String {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::outcome::Cause;
+    use crate::job::outcome::Cause;
     use proptest::prelude::*;
 
     const FROM: &str = "launchpad@lists.canonical.com";

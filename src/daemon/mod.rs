@@ -24,17 +24,17 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job};
-use crate::control::{MAX_CLIENTS, Server};
-use crate::errors;
-use crate::log::{BATCH, Level, Log};
-use crate::notify::Supervisor;
-use crate::process::{self, Spawner};
-use crate::record::Record;
-use crate::report::Report;
-use crate::schedule::{Delays, Schedule, Timing};
-use crate::signals::{Signal, Signals};
-use crate::state::Now;
+use crate::job::record::Record;
+use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::state::Now;
+use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
+use crate::system::control::{MAX_CLIENTS, Server};
+use crate::system::errors;
+use crate::system::log::{BATCH, Level, Log};
+use crate::system::notify::Supervisor;
+use crate::system::process::{self, Spawner};
+use crate::system::signals::{Signal, Signals};
 use crate::text::six_three_g;
 
 use commands::Waiter;

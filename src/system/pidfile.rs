@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use crate::errors::error_text;
+use crate::system::errors::error_text;
 
 /// A pid file that is ours while this value lives.
 #[derive(Debug)]

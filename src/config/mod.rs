@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod check;
+pub mod command;
 pub mod dialect;
 pub mod diff;
 pub mod keys;
@@ -15,8 +16,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
-
-use crate::words;
 
 pub use layers::parse;
 
@@ -254,7 +253,7 @@ impl Config {
 impl Job {
     /// The command's words.
     pub fn argv(&self) -> Vec<String> {
-        words::split(&self.command).unwrap_or_default()
+        command::split(&self.command).unwrap_or_default()
     }
 
     /// The delay of the first run.

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
-use crate::record::{Last, Record};
-use crate::schedule::{Delays, Schedule, Timing};
-use crate::throttle::{Parts, Throttle};
+use crate::job::record::{Last, Record};
+use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::throttle::{Parts, Throttle};
 
 /// The first line: what the file is.
 const HEADER: &str = "buildd-sequencer state 1";
@@ -324,7 +324,7 @@ fn earlier(now: Now, at: SystemTime) -> Instant {
 mod tests {
     use super::*;
     use crate::config::Job;
-    use crate::throttle::Decision;
+    use crate::job::throttle::Decision;
     use proptest::prelude::*;
     use std::rc::Rc;
 
@@ -773,9 +773,9 @@ mod tests {
                 self.schedule.begin(next.job, self.now().instant);
                 let (took, failed) = starts(next.job, self.time);
                 self.time += took;
-                let outcome = crate::outcome::Outcome {
+                let outcome = crate::job::outcome::Outcome {
                     code: i32::from(failed),
-                    cause: crate::outcome::Cause::Exited,
+                    cause: crate::job::outcome::Cause::Exited,
                 };
                 let now = self.now();
                 self.records[next.job].ended(now.wall, ms(took), &outcome, 0);

@@ -17,9 +17,9 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
-use crate::errors::system_text;
-use crate::life::Exit;
-use crate::outcome::{NOT_FOUND, NOT_STARTED};
+use crate::job::lifecycle::Exit;
+use crate::job::outcome::{NOT_FOUND, NOT_STARTED};
+use crate::system::errors::system_text;
 
 /// Tells the second run of `--daemon` that it is one, by its parent's process id.
 pub const DETACHING: &str = "BUILDD_SEQUENCER_DETACHING";

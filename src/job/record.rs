@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::outcome::{Cause, Outcome, Verdict};
-use crate::throttle::Throttle;
+use crate::job::outcome::{Cause, Outcome, Verdict};
+use crate::job::throttle::Throttle;
 
 /// A moment of the wall clock in eight bytes: nanoseconds since 1970, zero for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
