@@ -16,6 +16,7 @@ use crate::config::{self, ControlSocket};
 use crate::exit;
 use crate::system::control::{self, MAX_LINE};
 use crate::system::errors::{error_text, system_text};
+use crate::system::files;
 
 /// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
 const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
@@ -63,7 +64,7 @@ fn socket_path(options: &Options) -> Result<PathBuf, String> {
         return Ok(path);
     }
     let path = cli::config_path(options.config.clone(), |name| env::var_os(name));
-    match config::control_socket(&path, Path::new("")) {
+    match config::control_socket(&path, Path::new(""), &files::source) {
         ControlSocket::At(path) => Ok(path),
         ControlSocket::Default => Ok(PathBuf::from(config::CONTROL_SOCKET)),
         ControlSocket::Off => Err(format!(

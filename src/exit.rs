@@ -1,4 +1,5 @@
-//! Exit statuses, in sysexits' terms where there is one (sysexits.h).
+//! How processes end: the exit statuses of this program, those that stand for a command that could not be started,
+//! and what the kernel says of a process that has ended.
 
 /// All went well.
 pub const OK: u8 = 0;
@@ -8,5 +9,29 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// No daemon answers.
 pub const NO_DAEMON: u8 = 3;
-/// The configuration is wrong (EX_CONFIG).
+/// The configuration is wrong (EX_CONFIG, sysexits.h).
 pub const CONFIG: u8 = 78;
+
+/// Exit code of a command that was not found, as shells report it (POSIX XCU 2.8.2).
+pub const NOT_FOUND: i32 = 127;
+/// Exit code of a command that was found but could not be started, as shells report it.
+pub const NOT_STARTED: i32 = 126;
+
+/// How the kernel says a process ended (wait(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It called `exit` with this status.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code as a shell shows it: 128+N for signal N.
+    pub fn code(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128_i32.saturating_add(signal),
+        }
+    }
+}

@@ -14,6 +14,7 @@ use crate::daemon::{Daemon, Source};
 use crate::exit;
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
+use crate::system::files;
 use crate::system::log::{Log, Rotation};
 use crate::system::pidfile::PidFile;
 use crate::system::privileges::Identity;
@@ -77,7 +78,7 @@ impl Places {
 /// Reads the configuration that the command line and the environment name.
 pub fn load(options: &Options, places: &Places) -> Result<(PathBuf, Loaded), Failed> {
     let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
-    match config::load(&path, &places.start) {
+    match config::load(&path, &places.start, &files::source) {
         Ok(loaded) => Ok((path, loaded)),
         Err(faults) => {
             let lines = faults.iter().map(ToString::to_string).collect();

@@ -1,22 +1,29 @@
-//! The files of a configuration: the one that is named and those it extends, at any depth. Reads them and says
+//! The files of a configuration: the one that is named and those it extends, at any depth. Has them read and says
 //! which is missing or goes round in a circle; what they say, apart from `[meta] extends`, it does not know.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use nix::fcntl::OFlag;
-
 use super::dialect::{self, Entry, Fault, Section};
 use super::{keys, values};
-use crate::system::errors::error_text;
 use crate::text::resembles;
 
-/// No configuration is larger; a file that is must be something else.
-const MAX_SIZE: u64 = 1 << 30;
+/// What tells a file from all others, whatever its name: device and inode.
+pub type Identity = (u64, u64);
+
+/// A file as it was found.
+#[derive(Debug)]
+pub struct Source {
+    /// Which file it is.
+    pub identity: Identity,
+    /// What it holds.
+    pub text: Vec<u8>,
+}
+
+/// Reads the file at a path; the error says why it cannot be read.
+pub trait Read: Fn(&Path) -> Result<Source, String> {}
+impl<F: Fn(&Path) -> Result<Source, String>> Read for F {}
 
 /// One file.
 #[derive(Debug)]
@@ -39,14 +46,14 @@ pub struct Chain {
     pub broken: bool,
 }
 
-/// Reads the file `path`, counted from the directory `from`, and what it extends.
-pub fn collect(path: &Path, from: &Path) -> Chain {
+/// Collects the file `path`, counted from the directory `from`, and what it extends.
+pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
     let mut chain = Chain::default();
     let mut seen = HashSet::new();
     // The next file, with the line that names it if another file does.
     let mut next = Some((None, path.to_path_buf()));
     while let Some((named_at, path)) = next {
-        next = match read(&from.join(&path), &mut seen) {
+        next = match read_once(&from.join(&path), read, &mut seen) {
             Ok(text) => chain
                 .add(&path, text)
                 .map(|(line, base)| (Some(line), beside(&path, &base))),
@@ -119,35 +126,17 @@ enum Unreadable {
     Error(String),
 }
 
-fn read(path: &Path, seen: &mut HashSet<PathBuf>) -> Result<Vec<u8>, Unreadable> {
-    let error = |error: std::io::Error| Unreadable::Error(error_text(&error));
-    let identity = fs::canonicalize(path).map_err(error)?;
-    if !seen.insert(identity) {
+/// Reads a file that has not been read before.
+fn read_once(
+    path: &Path,
+    read: &impl Read,
+    seen: &mut HashSet<Identity>,
+) -> Result<Vec<u8>, Unreadable> {
+    let source = read(path).map_err(Unreadable::Error)?;
+    if !seen.insert(source.identity) {
         return Err(Unreadable::Loop);
     }
-    // O_NONBLOCK: a named pipe must not stop the daemon when it reloads.
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path)
-        .map_err(error)?;
-    let kind = file.metadata().map_err(error)?.file_type();
-    if !kind.is_file() {
-        let what = if kind.is_dir() {
-            "it is a directory"
-        } else {
-            "it is not a regular file"
-        };
-        return Err(Unreadable::Error(what.to_string()));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_SIZE + 1)
-        .read_to_end(&mut text)
-        .map_err(error)?;
-    if text.len() as u64 > MAX_SIZE {
-        return Err(Unreadable::Error("it is larger than 1 GiB".to_string()));
-    }
-    Ok(text)
+    Ok(source.text)
 }
 
 /// `base` counted from the directory of the file that names it. A name and the `..` after it cancel out, as in

@@ -264,13 +264,14 @@ impl Job {
 
 /// Reads the file at `path` (counted from the directory `from`) and all that it extends. The error is every
 /// fault of the chain.
-pub fn load(path: &Path, from: &Path) -> Result<Loaded, Vec<Fault>> {
-    parse(chain::collect(path, from))
+pub fn load(path: &Path, from: &Path, read: &impl chain::Read) -> Result<Loaded, Vec<Fault>> {
+    parse(chain::collect(path, from, read))
 }
+
 /// The control socket that the configuration at `path` names, as far as it can be read: whatever else is wrong
 /// with it must not keep anybody from asking a daemon that runs well.
-pub fn control_socket(path: &Path, from: &Path) -> ControlSocket {
-    layers::settings_only(chain::collect(path, from)).controlsocket
+pub fn control_socket(path: &Path, from: &Path, read: &impl chain::Read) -> ControlSocket {
+    layers::settings_only(chain::collect(path, from, read)).controlsocket
 }
 
 /// What the tests of this module's parts share.

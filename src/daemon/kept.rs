@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use super::Daemon;
+use crate::clock::Moment;
 use crate::config::Config;
-use crate::job::state::{self, Now, State};
+use crate::job::state::{self, State};
 use crate::status::metrics;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Kept, NotWritten};
@@ -121,7 +122,7 @@ impl Daemon {
         let Some(mut kept) = self.files.state.take() else {
             return Ok(());
         };
-        let now = Now {
+        let now = Moment {
             instant: Instant::now(),
             wall: SystemTime::now(),
         };

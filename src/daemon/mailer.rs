@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
 use crate::config::command;
-use crate::job::lifecycle::Exit;
+use crate::exit::Exit;
 use crate::mail::queue::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
 use crate::mail::report::{Message, Report};
 use crate::system::log::{Level, Log};

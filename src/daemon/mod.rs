@@ -22,11 +22,11 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::clock::Moment;
 use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job};
 use crate::job::record::Record;
 use crate::job::schedule::{Delays, Schedule, Timing};
-use crate::job::state::Now;
 use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
 use crate::system::control::{MAX_CLIENTS, Server};
@@ -163,7 +163,7 @@ impl Daemon {
         let now = Instant::now();
         let wall = SystemTime::now();
         let state = kept::read_state(&config, wall);
-        let clocks = Now { instant: now, wall };
+        let clocks = Moment { instant: now, wall };
         let known = config
             .jobs
             .iter()

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use super::{Daemon, Phase, delays};
 use crate::config::{self, Config, Fault, Loaded};
 use crate::job::record::Record;
+use crate::system::files;
 use crate::system::log::{Level, Rotation};
 
 impl Daemon {
@@ -22,7 +23,7 @@ impl Daemon {
     pub(super) fn reload(&mut self, now: Instant) -> Result<Vec<String>, Vec<String>> {
         self.supervisor.reloading(now);
         let result = if self.phase == Phase::Working {
-            config::load(&self.source.path, &self.source.from).map_err(refusal)
+            config::load(&self.source.path, &self.source.from, &files::source).map_err(refusal)
         } else {
             Err(vec![
                 "Configuration not reloaded: the daemon stops.".to_string(),

@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 
 use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN, delays};
 use crate::config::Job;
-use crate::job::lifecycle::{Action, Exit, Life, Why};
+use crate::exit::Exit;
+use crate::job::lifecycle::{Action, Life, Why};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::output::{Capture, LineSplitter};
 use crate::system::log::{Level, Log};

@@ -157,10 +157,10 @@ impl Daemon {
                 self.flush_mail(Some(now + MAIL_TIME), now)
             }
             Phase::Killing { .. } if self.run.is_none() => self.phase = Phase::Over,
-            Phase::Mailing { until } => {
-                if self.mailer.is_idle() || until.is_some_and(|until| now >= until) {
-                    self.phase = Phase::Over;
-                }
+            Phase::Mailing { until }
+                if (self.mailer.is_idle() || until.is_some_and(|until| now >= until)) =>
+            {
+                self.phase = Phase::Over;
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::exit::Exit;
 use crate::job::outcome::{Cause, Outcome};
 
 /// How long a background process may keep a pipe open after the run's own process was reaped.
@@ -15,32 +16,6 @@ const GROUP_POLL: Duration = Duration::from_millis(20);
 /// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel). No
 /// longer than pipes have at a stop, whose time is counted.
 const AFTER_KILL: Duration = PIPE_GRACE_AT_STOP;
-
-/// How the kernel says a process ended (wait(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It called `exit` with this status.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// The exit code as a shell shows it: 128+N for signal N.
-    pub fn code(self) -> i32 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128_i32.saturating_add(signal),
-        }
-    }
-
-    fn cause(self) -> Cause {
-        match self {
-            Exit::Code(_) => Cause::Exited,
-            Exit::Signal(signal) => Cause::Killed(signal),
-        }
-    }
-}
 
 /// Why a run is stopped before its own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,7 +220,7 @@ impl Life {
             .as_ref()
             .map_or(Exit::Signal(9), |reaped| reaped.exit);
         let cause = match &self.stop {
-            None => exit.cause(),
+            None => Cause::of(exit),
             Some(Stop {
                 why: Why::TimedOut, ..
             }) => Cause::TimedOut(self.timeout),

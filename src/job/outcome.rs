@@ -4,12 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::exit::Exit;
 use crate::text::seconds;
-
-/// Exit code of a command that was not found, as shells report it (POSIX XCU 2.8.2).
-pub const NOT_FOUND: i32 = 127;
-/// Exit code of a command that was found but could not be started, as shells report it.
-pub const NOT_STARTED: i32 = 126;
 
 /// Why a run was over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +25,16 @@ pub enum Cause {
     },
     /// An operator asked for the run to be ended.
     Operator,
+}
+
+impl Cause {
+    /// The cause of an end that nobody here brought about.
+    pub fn of(exit: Exit) -> Cause {
+        match exit {
+            Exit::Code(_) => Cause::Exited,
+            Exit::Signal(signal) => Cause::Killed(signal),
+        }
+    }
 }
 
 /// What a run counts as.

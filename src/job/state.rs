@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::job::record::{Last, Record};
 use crate::job::schedule::{Delays, Schedule, Timing};
@@ -39,28 +40,8 @@ struct Mailed {
     notice: Option<SystemTime>,
 }
 
-/// Both clocks at one moment.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// The clock that is never stepped.
-    pub instant: Instant,
-    /// The clock that survives a restart.
-    pub wall: SystemTime,
-}
-
-impl Now {
-    fn wall_time(&self, at: Instant) -> Option<SystemTime> {
-        match at.checked_duration_since(self.instant) {
-            Some(ahead) => self.wall.checked_add(ahead),
-            None => self
-                .wall
-                .checked_sub(self.instant.saturating_duration_since(at)),
-        }
-    }
-}
-
 /// The whole file.
-pub fn write(config: &Config, schedule: &Schedule, records: &[Record], now: Now) -> String {
+pub fn write(config: &Config, schedule: &Schedule, records: &[Record], now: Moment) -> String {
     let mut text = String::with_capacity(64 * (config.jobs.len() + 1));
     text.push_str(HEADER);
     text.push('\n');
@@ -75,7 +56,7 @@ pub fn write(config: &Config, schedule: &Schedule, records: &[Record], now: Now)
     text
 }
 
-fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Now) {
+fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) {
     let mut field = |name: &str, value: &str| {
         let _ = write!(text, "\t{name}={value}");
     };
@@ -253,7 +234,7 @@ impl State {
 
     /// The time and the past of the job `name`: what the file knows of it, or a fresh start. A known job is due at
     /// its stored due time, but at most its delay from now.
-    pub fn restore(&self, name: &str, delays: &Delays, now: Now) -> (Timing, Record) {
+    pub fn restore(&self, name: &str, delays: &Delays, now: Moment) -> (Timing, Record) {
         let mut timing = Timing::new(delays, now.instant);
         let mut record = Record::default();
         let Some(entry) = self.entries.get(name) else {
@@ -263,7 +244,7 @@ impl State {
         timing.paused = entry.paused.is_some();
         if let Some(ended) = entry.ended {
             timing.ran = true;
-            timing.since = earlier(now, ended);
+            timing.since = now.earlier(ended);
         }
         if let Some(due) = entry.due {
             let delay = if timing.ran {
@@ -277,7 +258,7 @@ impl State {
                     .checked_add(ahead.min(delay))
                     .unwrap_or(now.instant),
                 // Long overdue jobs keep their order among each other.
-                Err(_) => earlier(now, due),
+                Err(_) => now.earlier(due),
             };
         }
         let last = entry.last.as_ref().map(|(word, code)| Last {
@@ -294,8 +275,8 @@ impl State {
 }
 
 impl Mailed {
-    fn throttle(&self, now: Now) -> Throttle {
-        let age = |at: SystemTime| now.wall.duration_since(at).unwrap_or_default();
+    fn throttle(&self, now: Moment) -> Throttle {
+        let age = |at: SystemTime| now.age(at);
         let parts = Parts {
             mailed: self
                 .words
@@ -313,15 +294,11 @@ impl Mailed {
     }
 }
 
-/// A moment of the past by the clock that is never stepped; what lies before its beginning is at its beginning.
-fn earlier(now: Now, at: SystemTime) -> Instant {
-    let age = now.wall.duration_since(at).unwrap_or_default();
-    now.instant.checked_sub(age).unwrap_or(now.instant)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::config::Job;
     use crate::job::throttle::Decision;
@@ -337,16 +314,16 @@ mod tests {
     }
 
     /// 2026-11-23T23:36:37Z, and an instant.
-    fn start() -> Now {
-        Now {
+    fn start() -> Moment {
+        Moment {
             instant: Instant::now(),
             wall: UNIX_EPOCH + s(1_795_476_997),
         }
     }
 
-    impl Now {
-        fn plus(self, time: Duration) -> Now {
-            Now {
+    impl Moment {
+        fn plus(self, time: Duration) -> Moment {
+            Moment {
                 instant: self.instant + time,
                 wall: self.wall + time,
             }
@@ -378,8 +355,8 @@ mod tests {
     fn restarted(
         timing: Timing,
         record: Record,
-        now: Now,
-        then: Now,
+        now: Moment,
+        then: Moment,
         delays: &Delays,
     ) -> (Timing, Record) {
         let text = write(&config(&["a"]), &Schedule::new([timing]), &[record], now);
@@ -632,7 +609,7 @@ mod tests {
     const LONGEST: u64 = 40_000_001;
 
     impl Made {
-        fn at(&self, now: Now) -> (Timing, Record) {
+        fn at(&self, now: Moment) -> (Timing, Record) {
             let (ahead, time) = self.due;
             let timing = Timing {
                 due: if ahead {
@@ -712,7 +689,7 @@ mod tests {
 
     /// A daemon that is stopped and started again and again, in true time.
     struct Simulated {
-        zero: Now,
+        zero: Moment,
         /// How far the wall clock is off, in milliseconds.
         off: i64,
         time: u64,
@@ -736,7 +713,7 @@ mod tests {
             }
         }
 
-        fn now(&self) -> Now {
+        fn now(&self) -> Moment {
             let mut now = self.zero.plus(ms(self.time));
             let off = ms(self.off.unsigned_abs());
             now.wall = if self.off < 0 {

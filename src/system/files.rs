@@ -5,18 +5,21 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+
+use crate::config::chain::Source;
+use crate::system::errors::error_text;
 
 /// Least time between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A write that takes long is followed by at least this many times as long without one.
 const REST: u32 = 20;
 
-/// No file that `read` takes is larger.
+/// No file that is read is larger.
 const MAX_SIZE: u64 = 1 << 30;
 
 /// A file that is kept up to date.
@@ -115,22 +118,36 @@ fn replace(path: &Path, text: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a whole file, but nothing that is none: opening or reading it could take for ever.
+/// Reads a regular file whole; a FIFO or device is refused, because opening or reading it could block.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_regular(path).map(|source| source.text)
+}
+
+/// A configuration file; the error is in the system's own words.
+pub fn source(path: &Path) -> Result<Source, String> {
+    read_regular(path).map_err(|error| error_text(&error))
+}
+
+fn read_regular(path: &Path) -> io::Result<Source> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
+    let metadata = file.metadata()?;
     let refused = |why: &str| Err(io::Error::other(why.to_string()));
-    if !file.metadata()?.is_file() {
+    if metadata.is_dir() {
+        return refused("it is a directory");
+    }
+    if !metadata.is_file() {
         return refused("it is not a regular file");
     }
-    let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_SIZE {
+    let mut text = Vec::new();
+    file.take(MAX_SIZE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_SIZE {
         return refused("it is larger than 1 GiB");
     }
-    Ok(bytes)
+    let identity = (metadata.dev(), metadata.ino());
+    Ok(Source { identity, text })
 }
 
 /// `.NAME.new`: hidden, and with an ending that no collector reads.

@@ -17,8 +17,7 @@ use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
-use crate::job::lifecycle::Exit;
-use crate::job::outcome::{NOT_FOUND, NOT_STARTED};
+use crate::exit::{Exit, NOT_FOUND, NOT_STARTED};
 use crate::system::errors::system_text;
 
 /// Tells the second run of `--daemon` that it is one, by its parent's process id.

@@ -298,7 +298,7 @@ fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
             let path = place.path("state");
             nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
         }),
-        ("it is not a regular file", |place| {
+        ("it is a directory", |place| {
             fs::create_dir(place.path("state")).unwrap()
         }),
         ("it is not a regular file", |place| {

@@ -26,7 +26,7 @@ fn restored(state: &State, config: &Config, now: Now) -> (Schedule, Vec<Record>)
 }
 
 fuzz_target!(|text: &[u8]| {
-    let now = Now {
+    let now = Moment {
         instant: Instant::now(),
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_476_997),
     };
