@@ -13,6 +13,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// How long ago `earlier` was.
+    pub fn since(self, earlier: Moment) -> Duration {
+        self.instant.saturating_duration_since(earlier.instant)
+    }
+
     /// What the wall clock will say, or has said, at `at`, if it is not stepped; `None` beyond what it can say.
     pub fn wall_time(self, at: Instant) -> Option<SystemTime> {
         match at.checked_duration_since(self.instant) {

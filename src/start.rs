@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Options};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Loaded, Sequencer};
 use crate::daemon::{Daemon, Source};
 use crate::exit;
 use crate::system::detach::Detaching;
@@ -106,17 +106,17 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
         warnings,
         ..
     } = loaded;
-    if options.if_launch && !config.launch {
+    if options.if_launch && !config.sequencer.launch {
         return Ok(());
     }
     let signals = Signals::watch(hangup).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
     let source = source(options, &places, path);
-    source.overrule(&mut config);
+    source.overrule(&mut config.sequencer);
     // What root may open is opened before root is given up, and given to whom the daemon becomes.
     let _pidfile = take_pidfile(options, &places)?;
-    let log = open_log(&config, identity.as_ref())?;
+    let log = open_log(&config.sequencer, identity.as_ref())?;
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
@@ -168,7 +168,7 @@ fn command_line_log(path: &Path, places: &Places) -> PathBuf {
     }
 }
 
-fn open_log(config: &Config, identity: Option<&Identity>) -> Result<Log, Failed> {
+fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Failed> {
     let Some(path) = &config.logfile else {
         return Ok(Log::to_stdout());
     };
@@ -206,7 +206,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         warnings,
         origins,
     } = loaded;
-    source(options, &places, path).overrule(&mut config);
+    source(options, &places, path).overrule(&mut config.sequencer);
     let warnings = warnings.iter().map(ToString::to_string);
     let unwise = config::check::warnings(&config);
     let unwise = unwise

@@ -24,20 +24,29 @@ pub fn missing(config: &Config) -> Vec<(About, String)> {
         }
     }
     if config.mails()
-        && let Err(why) = executable(&command::first(&config.sendmail))
+        && let Err(why) = executable(&command::first(&config.sequencer.sendmail))
     {
         lines.push((About::Key("sendmail"), format!("sendmail: {why}")));
     }
-    let socket = match &config.controlsocket {
+    let socket = match &config.sequencer.controlsocket {
         ControlSocket::At(path) => Some(path.as_path()),
         ControlSocket::Default | ControlSocket::Off => None,
     };
-    let log = config.logfile.as_deref();
+    let log = config.sequencer.logfile.as_deref();
     let files = [
-        ("logfile", log.map(|path| appended(path, config.logsize))),
+        (
+            "logfile",
+            log.map(|path| appended(path, config.sequencer.logsize)),
+        ),
         ("controlsocket", socket.map(replaced)),
-        ("statefile", config.statefile.as_deref().map(replaced)),
-        ("metricsfile", config.metricsfile.as_deref().map(replaced)),
+        (
+            "statefile",
+            config.sequencer.statefile.as_deref().map(replaced),
+        ),
+        (
+            "metricsfile",
+            config.sequencer.metricsfile.as_deref().map(replaced),
+        ),
     ];
     for (key, found) in files {
         if let Some(Err(why)) = found {

@@ -153,7 +153,7 @@ impl Simulation {
         let (due, delays) = (job.due(), job.delays());
         let now = self.at(self.now);
         self.schedule.end(place, now, Some(failed), &delays);
-        assert_eq!(self.schedule.timing(place).unwrap().due, self.at(due));
+        assert_eq!(self.schedule.timing(place).due, self.at(due));
         self.order.push(Reverse((due, place)));
     }
 

@@ -10,7 +10,7 @@ use crate::text::seconds;
 pub fn print(config: &Config) -> String {
     let mut text = String::from("[buildsequencer]\n");
     for key in &keys::SEQUENCER {
-        line(&mut text, key.name, &(key.show)(config));
+        line(&mut text, key.name, &(key.show)(&config.sequencer));
     }
     for job in &config.jobs {
         let _ = write!(text, "\n[buildsequencer_job.{}]\n", job.name);
@@ -25,8 +25,8 @@ pub fn print(config: &Config) -> String {
 fn effective(config: &Config, job: &Job, key: &keys::Key<Job>) -> String {
     match key.name {
         "startdelay" => seconds(job.start_delay()),
-        "mailproblemsto" => keys::show_targets(config.recipients(job)),
-        "mailinterval" => seconds(config.mail_interval(job)),
+        "mailproblemsto" => keys::show_targets(config.sequencer.recipients(job)),
+        "mailinterval" => seconds(config.sequencer.mail_interval(job)),
         "stuckafter" => seconds(job.settings.stuckafter),
         _ => (key.show)(job),
     }
@@ -63,12 +63,13 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
             )));
         }
     }
-    if config.mails() && &*config.fromaddress == FROM_ADDRESS {
+    if config.mails() && &*config.sequencer.fromaddress == FROM_ADDRESS {
         warnings.push((About::Key("mailproblemsto"), format!(
             "reports are mailed from the built-in {FROM_ADDRESS}; set fromaddress to one of yours"
         )));
     }
     if let Some(path) = config
+        .sequencer
         .metricsfile
         .as_ref()
         .filter(|path| path.extension().is_none_or(|e| e != "prom"))
@@ -100,13 +101,16 @@ mod tests {
             let settings = Rc::make_mut(&mut job.settings);
             settings.startdelay.get_or_insert(settings.mindelay);
             settings.stuckafter_by_hand = true;
-            settings.mailinterval.get_or_insert(config.mailinterval);
-            let all = &config.mailproblemsto;
+            settings
+                .mailinterval
+                .get_or_insert(config.sequencer.mailinterval);
+            let all = &config.sequencer.mailproblemsto;
             settings.mailproblemsto.get_or_insert(Rc::clone(all));
             config.jobs[at] = Rc::new(job);
         }
-        if config.controlsocket == ControlSocket::Default {
-            config.controlsocket = ControlSocket::At(crate::config::CONTROL_SOCKET.into());
+        if config.sequencer.controlsocket == ControlSocket::Default {
+            config.sequencer.controlsocket =
+                ControlSocket::At(crate::config::CONTROL_SOCKET.into());
         }
         config
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{Config, Job, keys};
+use super::{Job, Sequencer, keys};
 use crate::text::on_one_line;
 
 /// The differences, in the order in which they are told.
@@ -17,7 +17,10 @@ pub struct Difference {
 
 /// Compares the configuration before and after: first the daemon's own settings, then the jobs of the old one
 /// that are gone, then those of the new one that are new or changed.
-pub fn difference(old: &Config, new: &Config) -> Difference {
+pub fn difference(
+    (old, old_jobs): (&Sequencer, &[Rc<Job>]),
+    (new, new_jobs): (&Sequencer, &[Rc<Job>]),
+) -> Difference {
     let mut difference = Difference::default();
     for key in &keys::SEQUENCER {
         let (was, is) = ((key.show)(old), (key.show)(new));
@@ -33,24 +36,23 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             }
         }
     }
-    let before: HashMap<&str, &Rc<Job>> = old.jobs.iter().map(|job| (&*job.name, job)).collect();
-    let after: HashMap<&str, &Rc<Job>> = new.jobs.iter().map(|job| (&*job.name, job)).collect();
-    for job in old
-        .jobs
+    let before: HashMap<&str, &Rc<Job>> = old_jobs.iter().map(|job| (&*job.name, job)).collect();
+    let after: HashMap<&str, &Rc<Job>> = new_jobs.iter().map(|job| (&*job.name, job)).collect();
+    for job in old_jobs
         .iter()
         .filter(|job| !after.contains_key(&*job.name))
     {
         difference.job(format!("Removed job {}", job.name));
     }
-    for job in &new.jobs {
+    for job in new_jobs {
         match before.get(&*job.name) {
             None => difference.job(format!("Added job {}", job.name)),
             Some(was) if **was != *job => difference.job(changed(was, job)),
             Some(_) => {}
         }
     }
-    let kept_before = old.jobs.iter().map(|job| &*job.name);
-    let kept_after = new.jobs.iter().map(|job| &*job.name);
+    let kept_before = old_jobs.iter().map(|job| &*job.name);
+    let kept_after = new_jobs.iter().map(|job| &*job.name);
     if !kept_before
         .filter(|name| after.contains_key(name))
         .eq(kept_after.filter(|name| before.contains_key(name)))
@@ -99,15 +101,20 @@ pub fn mailer_targets(targets: &[Box<str>]) -> Vec<String> {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::config::made::read;
 
     const JOBS: &str =
         "[buildsequencer_job.a]\ncommand: x\n[buildsequencer_job.b]\ncommand: y\nmindelay: 5\n";
 
     /// What is told of these further lines over the same two jobs.
+    fn compare(old: &Config, new: &Config) -> Difference {
+        difference((&old.sequencer, &old.jobs), (&new.sequencer, &new.jobs))
+    }
+
     fn told(before: &str, after: &str) -> Vec<String> {
         let (before, after) = (format!("{JOBS}{before}"), format!("{JOBS}{after}"));
-        difference(&read(&before), &read(&after)).lines
+        compare(&read(&before), &read(&after)).lines
     }
 
     #[test]
@@ -131,7 +138,7 @@ mod tests {
             "[buildsequencer_job.b]\ncommand: y\nmindelay: 7\ntimeout: 1m\n[buildsequencer_job.d]\ncommand: z\n\
              [buildsequencer_job.a]\ncommand: x -v",
         );
-        let difference = difference(&old, &new);
+        let difference = compare(&old, &new);
         assert_eq!(
             difference.lines,
             [
@@ -151,7 +158,7 @@ mod tests {
             "[buildsequencer_job.b]",
             "[buildsequencer_job.n]\ncommand: n\n[buildsequencer_job.b]",
         );
-        let lines = difference(&read(JOBS), &read(&new)).lines;
+        let lines = compare(&read(JOBS), &read(&new)).lines;
         assert_eq!(lines, ["Added job n"]);
     }
 

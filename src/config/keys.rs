@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::values::{address, addresses, boolean, command, count, duration, path, size};
-use super::{Config, ControlSocket, Job, Settings};
+use super::{ControlSocket, Job, Sequencer, Settings};
 use crate::text::{nearest, seconds, shown};
 
 /// One key of a section whose contents are a `T`.
@@ -167,9 +167,9 @@ macro_rules! sequencer {
         key!(
             $name,
             $kind,
-            Config,
-            |c| -> &mut Config { c },
-            |c| -> &Config { c }
+            Sequencer,
+            |s| -> &mut Sequencer { s },
+            |s| -> &Sequencer { s }
         )
     };
 }
@@ -187,7 +187,7 @@ pub(super) fn unknown<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -
 }
 
 /// `[buildsequencer]`
-pub const SEQUENCER: [Key<Config>; 14] = [
+pub const SEQUENCER: [Key<Sequencer>; 14] = [
     sequencer!(logfile, LOG),
     sequencer!(launch, BOOLEAN),
     sequencer!(mailproblemsto, TARGETS),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::chain::{Chain, File};
 use super::dialect::{self, Entry, Section};
 use super::keys::{self, Key, unknown};
-use super::{Config, Fault, Job, Loaded, Origins, Settings};
+use super::{Config, Fault, Job, Loaded, Origins, Sequencer, Settings};
 use crate::text::shown;
 
 /// Makes a configuration of the files' text, base first.
@@ -29,12 +29,12 @@ pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
 }
 
 /// The daemon's own settings as far as they can be read, without jobs, whatever the faults.
-pub fn settings_only(chain: Chain) -> Config {
+pub fn settings_only(chain: Chain) -> Sequencer {
     let mut layers = Layers::new(chain.faults);
     for (number, file) in chain.files.iter().enumerate() {
         layers.sequencer_and_template(number, file);
     }
-    layers.config
+    layers.config.sequencer
 }
 
 /// A job while the chain is read.
@@ -129,7 +129,7 @@ impl<'a> Layers<'a> {
         if let Some(key) = keys::SEQUENCER.iter().find(|key| key.name == entry.key) {
             self.keys.insert(key.name, place(number, entry.line));
         }
-        apply(&keys::SEQUENCER, &mut self.config, entry)
+        apply(&keys::SEQUENCER, &mut self.config.sequencer, entry)
             .map_err(|message| belongs(message, &keys::JOB, entry, "a job"))
     }
 
@@ -393,8 +393,8 @@ mod tests {
             "[buildsequencer]\nlogsize: 2\n[buildsequencer_job.a]\nmindelay: 3\ntimeout: 9",
             "[buildsequencer_job.a]\nmindelay: 4",
         ]);
-        assert!(config.spew);
-        assert_eq!(config.logsize, 2);
+        assert!(config.sequencer.spew);
+        assert_eq!(config.sequencer.logsize, 2);
         assert_eq!(mindelays(&config), [4]);
         assert_eq!(config.jobs[0].settings.timeout, Duration::from_secs(9));
     }
@@ -406,7 +406,7 @@ mod tests {
              [buildsequencer_job.a]\nmindelay = 4\n[buildsequencer]\nspew: no\n",
         ]);
         assert_eq!(mindelays(&config), [4]);
-        assert!(!config.spew);
+        assert!(!config.sequencer.spew);
     }
 
     #[test]
@@ -464,7 +464,14 @@ mod tests {
         let recipients: Vec<Vec<&str>> = config
             .jobs
             .iter()
-            .map(|job| config.recipients(job).iter().map(|to| &**to).collect())
+            .map(|job| {
+                config
+                    .sequencer
+                    .recipients(job)
+                    .iter()
+                    .map(|to| &**to)
+                    .collect()
+            })
             .collect();
         let expected: [&[&str]; 5] = [&["t@x", "-"], &["all@x"], &[], &[], &["b@x", "c@x", "d@x"]];
         assert_eq!(recipients, expected);
@@ -497,7 +504,7 @@ mod tests {
             let text = format!(
                 "[buildsequencer]\ncontrolsocket: {value}\n[buildsequencer_job.a]\ncommand: x"
             );
-            assert_eq!(over_each_other(&[&text]).controlsocket, expected);
+            assert_eq!(over_each_other(&[&text]).sequencer.controlsocket, expected);
         }
     }
 
@@ -507,12 +514,16 @@ mod tests {
             "[buildsequencer]\nlogfile: x\nlogfile:\nstatefile: \"\"\nmetricsfile: ; nowhere\n[buildsequencer_job.a]\ncommand: x",
         ]);
         assert_eq!(
-            (config.logfile, config.statefile, config.metricsfile),
+            (
+                config.sequencer.logfile,
+                config.sequencer.statefile,
+                config.sequencer.metricsfile
+            ),
             (None, None, None)
         );
         let config =
             over_each_other(&["[buildsequencer]\nlogfile: -\n[buildsequencer_job.a]\ncommand: x"]);
-        assert_eq!(config.logfile, None);
+        assert_eq!(config.sequencer.logfile, None);
     }
 
     #[test]

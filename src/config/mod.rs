@@ -112,9 +112,18 @@ pub enum ControlSocket {
     At(PathBuf),
 }
 
-/// `[buildsequencer]`, and the jobs in their order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All that is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
+    /// `[buildsequencer]`
+    pub sequencer: Sequencer,
+    /// The jobs in their order.
+    pub jobs: Vec<Rc<Job>>,
+}
+
+/// `[buildsequencer]`: what the daemon itself is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequencer {
     /// The log's file; `None` is standard output.
     pub logfile: Option<PathBuf>,
     /// Whether start scripts should start the daemon.
@@ -143,8 +152,6 @@ pub struct Config {
     pub controlsocket: ControlSocket,
     /// Where metrics are written.
     pub metricsfile: Option<PathBuf>,
-    /// The jobs.
-    pub jobs: Vec<Rc<Job>>,
 }
 
 /// One job. Its settings are shared with every job that has the same.
@@ -187,9 +194,9 @@ pub struct Settings {
     pub livelog: bool,
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for Sequencer {
+    fn default() -> Sequencer {
+        Sequencer {
             logfile: None,
             launch: false,
             mailproblemsto: Rc::new([]),
@@ -204,7 +211,6 @@ impl Default for Config {
             stopdelay: Duration::ZERO,
             controlsocket: ControlSocket::Default,
             metricsfile: None,
-            jobs: Vec::new(),
         }
     }
 }
@@ -229,6 +235,16 @@ impl Default for Settings {
 }
 
 impl Config {
+    /// Whether any address is named that a report may be mailed to.
+    pub fn mails(&self) -> bool {
+        let mailed = |targets: &[Box<str>]| targets.iter().any(|target| &**target != "-");
+        let recipients = |job| self.sequencer.recipients(job);
+        mailed(&self.sequencer.mailproblemsto)
+            || self.jobs.iter().any(|job| mailed(recipients(job)))
+    }
+}
+
+impl Sequencer {
     /// Who gets the reports of `job`; none means the log.
     pub fn recipients<'a>(&'a self, job: &'a Job) -> &'a [Box<str>] {
         job.settings
@@ -240,13 +256,6 @@ impl Config {
     /// The least time between mails about `job` with the same outcome.
     pub fn mail_interval(&self, job: &Job) -> Duration {
         job.settings.mailinterval.unwrap_or(self.mailinterval)
-    }
-
-    /// Whether any address is named that a report may be mailed to.
-    pub fn mails(&self) -> bool {
-        let mailed = |targets: &[Box<str>]| targets.iter().any(|target| &**target != "-");
-        let jobs = self.jobs.iter();
-        mailed(&self.mailproblemsto) || jobs.into_iter().any(|job| mailed(self.recipients(job)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! What operators ask for over the control socket: each request is carried out at once and answered, and what
 //! changes anything is logged with who asked for it.
 
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::{Daemon, Phase};
 use crate::cli::{self, Request};
+use crate::clock::Moment;
 use crate::config::{CONTROL_SOCKET, ControlSocket};
 use crate::exit;
+use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
 use crate::status::{json, table};
 use crate::system::control::{Asked, MAX_CLIENTS, Peer};
@@ -63,13 +65,13 @@ impl Daemon {
         Some(line)
     }
 
-    pub(super) fn client_event(&mut self, slot: usize, gone: bool, now: Instant) {
-        if let Some(asked) = self.control.client_event(slot, gone, now) {
+    pub(super) fn client_event(&mut self, slot: usize, gone: bool, now: Moment) {
+        if let Some(asked) = self.control.client_event(slot, gone, now.instant) {
             self.carry_out(&asked, now);
         }
     }
 
-    fn carry_out(&mut self, asked: &Asked, now: Instant) {
+    fn carry_out(&mut self, asked: &Asked, now: Moment) {
         let reply = match cli::parse_request(&asked.line) {
             Err(error) => Some((exit::USAGE, error.to_string())),
             Ok(Request::Status { json: false }) => Some((exit::OK, table::table(&self.view(now)))),
@@ -92,20 +94,20 @@ impl Daemon {
         }
     }
 
-    fn reply(&mut self, client: u64, status: u8, mut text: String, now: Instant) {
+    fn reply(&mut self, client: u64, status: u8, mut text: String, now: Moment) {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        self.control.answer(client, status, text.as_bytes(), now);
+        self.control
+            .answer(client, status, text.as_bytes(), now.instant);
     }
 
     /// The job of that name, or the refusal that offers the nearest one.
-    fn find_job(&self, name: &str) -> Result<usize, Reply> {
-        if let Some(place) = self.config.jobs.iter().position(|job| &*job.name == name) {
-            return Ok(place);
+    fn find_job(&self, name: &str) -> Result<Index, Reply> {
+        if let Some(job) = self.jobs.find(name) {
+            return Ok(job);
         }
-        let names = self.config.jobs.iter().map(|job| &*job.name);
-        let meant = nearest(name, names)
+        let meant = nearest(name, self.jobs.names())
             .map(|name| format!("; is '{name}' meant?"))
             .unwrap_or_default();
         Err((
@@ -115,15 +117,9 @@ impl Daemon {
     }
 
     /// `None`: the answer comes when the run has ended.
-    fn ask_for_run(
-        &mut self,
-        name: &str,
-        wait: bool,
-        asked: &Asked,
-        now: Instant,
-    ) -> Option<Reply> {
-        let place = match self.find_job(name) {
-            Ok(place) => place,
+    fn ask_for_run(&mut self, name: &str, wait: bool, asked: &Asked, now: Moment) -> Option<Reply> {
+        let index = match self.find_job(name) {
+            Ok(index) => index,
             Err(refusal) => return Some(refusal),
         };
         if self.phase != Phase::Working {
@@ -138,10 +134,10 @@ impl Daemon {
             return Some((exit::FAILURE, line));
         }
         self.say_asked(&format!("run {name}"), asked.peer);
-        self.schedule.request(place, now);
+        self.jobs.request(index, now.instant);
         self.changed();
         if wait {
-            let job = self.config.jobs[place].name.clone();
+            let job = self.jobs.job(index).name.clone();
             let control = &self.control;
             self.waiters.retain(|waiter| control.holds(waiter.client));
             self.waiters.push(Waiter {
@@ -156,7 +152,7 @@ impl Daemon {
             Some(run) => format!(
                 "queued behind {} ({})",
                 run.job.name,
-                brief(now.saturating_duration_since(run.started))
+                brief(now.since(run.began))
             ),
         };
         Some((exit::OK, answer))
@@ -170,7 +166,7 @@ impl Daemon {
     }
 
     /// A run has ended: those who waited for it get its output and its exit code.
-    pub(super) fn waiters_run_ended(&mut self, job: &str, code: i32, output: &[u8], now: Instant) {
+    pub(super) fn waiters_run_ended(&mut self, job: &str, code: i32, output: &[u8], now: Moment) {
         let (done, others) = std::mem::take(&mut self.waiters)
             .into_iter()
             .partition(|w| w.begun && &*w.job == job);
@@ -178,7 +174,8 @@ impl Daemon {
         let status = u8::try_from(code).unwrap_or(u8::MAX);
         let done: Vec<Waiter> = done;
         for waiter in done {
-            self.control.answer(waiter.client, status, output, now);
+            self.control
+                .answer(waiter.client, status, output, now.instant);
         }
     }
 
@@ -190,10 +187,10 @@ impl Daemon {
     }
 
     /// Those who wait for a run that will not come are told so.
-    pub(super) fn dismiss_waiters(&mut self, now: Instant) {
+    pub(super) fn dismiss_waiters(&mut self, now: Moment) {
         let working = self.phase == Phase::Working;
-        let names: Vec<&str> = self.config.jobs.iter().map(|job| &*job.name).collect();
-        let stays = |waiter: &Waiter| waiter.begun || (working && names.contains(&&*waiter.job));
+        let jobs = &self.jobs;
+        let stays = |waiter: &Waiter| waiter.begun || (working && jobs.find(&waiter.job).is_some());
         let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiters)
             .into_iter()
             .partition(stays);
@@ -207,7 +204,7 @@ impl Daemon {
         }
     }
 
-    fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Instant) -> Reply {
+    fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Moment) -> Reply {
         // A job that a reload has removed may still run.
         let runs = |name: &str| self.run.as_ref().is_some_and(|run| &*run.job.name == name);
         if let Some(name) = name.filter(|name| !runs(name))
@@ -231,29 +228,27 @@ impl Daemon {
                 format!("{running} has ended already; only its output is still open"),
             );
         }
-        run.life.stop(Why::Operator, now);
+        run.life.stop(Why::Operator, now.instant);
         self.say_asked(&format!("kill {running}"), peer);
         (exit::OK, format!("stopping {running} (pid {pid})"))
     }
 
     /// `pause` and `resume`, of one job or of all.
     fn hold(&mut self, name: Option<&str>, hold: bool, peer: Peer) -> Reply {
-        let places = match name.map(|name| self.find_job(name)) {
+        let jobs: Vec<Index> = match name.map(|name| self.find_job(name)) {
             Some(Err(refusal)) => return refusal,
-            Some(Ok(place)) => place..place + 1,
-            None => 0..self.config.jobs.len(),
+            Some(Ok(job)) => vec![job],
+            None => self.jobs.all().collect(),
         };
-        let by = hold.then(|| (SystemTime::now(), peer.uid));
+        let wall = SystemTime::now();
         let mut changed = 0_usize;
-        for place in places {
-            if if hold {
-                self.schedule.pause(place)
+        for job in jobs {
+            let is_news = if hold {
+                self.jobs.pause(job, wall, peer.uid)
             } else {
-                self.schedule.resume(place)
-            } {
-                self.records[place].set_paused(by);
-                changed += 1;
-            }
+                self.jobs.resume(job)
+            };
+            changed += usize::from(is_news);
         }
         let (verb, done) = if hold {
             ("pause", "paused")
@@ -285,7 +280,7 @@ impl Daemon {
         (exit::OK, answer)
     }
 
-    fn reload_for(&mut self, peer: Peer, now: Instant) -> Reply {
+    fn reload_for(&mut self, peer: Peer, now: Moment) -> Reply {
         self.say_asked("reload", peer);
         match self.reload(now) {
             Ok(lines) => (exit::OK, lines.join("\n")),

@@ -7,9 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use super::Daemon;
 use crate::clock::Moment;
-use crate::config::Config;
+use crate::config::Sequencer;
 use crate::job::state::{self, State};
+use crate::job::stuck;
 use crate::status::metrics;
+use crate::system;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Kept, NotWritten};
 use crate::system::log::Level;
@@ -27,7 +29,7 @@ pub struct Files {
 }
 
 /// What the configured state file holds, and why it is not used where that is so.
-pub fn read_state(config: &Config, wall: SystemTime) -> State {
+pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
     let Some(path) = &config.statefile else {
         return State::default();
     };
@@ -73,16 +75,16 @@ impl Daemon {
             kept.touch();
         }
         if self.supervisor.listens() {
-            let line = self.view(Instant::now()).headline();
+            let line = self.view(system::now()).headline();
             self.supervisor.status(line);
         }
     }
 
-    pub(super) fn files_deadline(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn files_deadline(&self, now: Moment) -> Option<Instant> {
         let kept = [&self.files.state, &self.files.metrics]
             .into_iter()
             .flatten();
-        let files = kept.filter_map(|kept| kept.deadline(now));
+        let files = kept.filter_map(|kept| kept.deadline(now.instant));
         files.chain(self.becomes_stuck()).min()
     }
 
@@ -90,20 +92,20 @@ impl Daemon {
     /// bring it into the metrics.
     fn becomes_stuck(&self) -> Option<Instant> {
         let run = self.run.as_ref()?;
-        let limit = run.job.settings.stuckafter;
-        let is_news = !limit.is_zero() && self.files.stuck != Some(run.started);
-        is_news.then(|| run.started + limit)
+        let began = run.began.instant;
+        let is_news = self.files.stuck != Some(began);
+        stuck::stuck_at(&run.job.settings, began).filter(|_| is_news)
     }
 
-    pub(super) fn act_on_files(&mut self, now: Instant) {
-        if self.becomes_stuck().is_some_and(|at| at <= now) {
-            self.files.stuck = self.run.as_ref().map(|run| run.started);
+    pub(super) fn act_on_files(&mut self, now: Moment) {
+        if self.becomes_stuck().is_some_and(|at| at <= now.instant) {
+            self.files.stuck = self.run.as_ref().map(|run| run.began.instant);
             self.changed();
         }
         let due = |kept: &Option<Kept>| {
             kept.as_ref()
-                .and_then(|kept| kept.deadline(now))
-                .is_some_and(|at| at <= now)
+                .and_then(|kept| kept.deadline(now.instant))
+                .is_some_and(|at| at <= now.instant)
         };
         if due(&self.files.state) {
             let _ = self.write_state(false);
@@ -122,11 +124,8 @@ impl Daemon {
         let Some(mut kept) = self.files.state.take() else {
             return Ok(());
         };
-        let now = Moment {
-            instant: Instant::now(),
-            wall: SystemTime::now(),
-        };
-        let text = state::write(&self.config, &self.schedule, &self.records, now);
+        let now = system::now();
+        let text = state::write(self.jobs.kept(), now);
         let result = kept.write(text.as_bytes(), sync, now.instant);
         let why = self.tell_failure("state file", &kept, result);
         self.files.state = Some(kept);
@@ -137,9 +136,9 @@ impl Daemon {
         let Some(mut kept) = self.files.metrics.take() else {
             return;
         };
-        let now = Instant::now();
+        let now = system::now();
         let text = metrics::metrics(&self.view(now));
-        let result = kept.write(text.as_bytes(), false, now);
+        let result = kept.write(text.as_bytes(), false, now.instant);
         let _ = self.tell_failure("metrics file", &kept, result);
         self.files.metrics = Some(kept);
     }

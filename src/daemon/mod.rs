@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -24,11 +24,11 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::Moment;
 use crate::config::diff::mailer_targets;
-use crate::config::{Config, ControlSocket, Fault, Job};
-use crate::job::record::Record;
-use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::config::{Config, ControlSocket, Fault, Job, Sequencer};
+use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
+use crate::system;
 use crate::system::control::{MAX_CLIENTS, Server};
 use crate::system::errors;
 use crate::system::log::{BATCH, Level, Log};
@@ -79,7 +79,7 @@ const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
     /// Puts what the command line says over what the file says.
-    pub fn overrule(&self, config: &mut Config) {
+    pub fn overrule(&self, config: &mut Sequencer) {
         if let Some(path) = &self.logfile {
             config.logfile = Some(path.clone()).filter(|path| path != Path::new("-"));
         }
@@ -119,18 +119,17 @@ struct Os {
 #[derive(Debug)]
 pub struct Daemon {
     source: Source,
-    config: Config,
-    schedule: Schedule,
-    records: Vec<Record>,
+    config: Sequencer,
+    jobs: Jobs,
     log: Log,
     run: Option<Run>,
     mailer: Mailer,
     phase: Phase,
     /// The choice that the log told last.
-    announced: Option<(usize, Instant)>,
+    announced: Option<(Index, Instant)>,
     reports: u64,
     host: String,
-    started: (Instant, SystemTime),
+    started: Moment,
     configured: SystemTime,
     counters: Counters,
     files: Files,
@@ -160,21 +159,13 @@ impl Daemon {
             .register(poll.registry(), SIGNALS)
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
-        let now = Instant::now();
-        let wall = SystemTime::now();
-        let state = kept::read_state(&config, wall);
-        let clocks = Moment { instant: now, wall };
-        let known = config
-            .jobs
-            .iter()
-            .map(|job| state.restore(&job.name, &delays(job), clocks));
-        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
-        let schedule = Schedule::new(timings);
+        let now = system::now();
+        let Config { sequencer, jobs } = config;
+        let state = kept::read_state(&sequencer, now.wall);
         let mut daemon = Daemon {
             source,
-            config,
-            schedule,
-            records,
+            jobs: Jobs::restored(jobs, &state, now),
+            config: sequencer,
             log,
             run: None,
             mailer: Mailer::new(),
@@ -182,8 +173,8 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
-            started: (now, wall),
-            configured: wall,
+            started: now,
+            configured: now.wall,
             counters: Counters::default(),
             files: Files::default(),
             control: Server::new(CONTROL),
@@ -191,7 +182,7 @@ impl Daemon {
             warnings: Warned::default(),
             notices: Vec::new(),
             signals,
-            supervisor: Supervisor::from_environment(now),
+            supervisor: Supervisor::from_environment(now.instant),
             os: Os {
                 poll,
                 spawner,
@@ -212,10 +203,9 @@ impl Daemon {
     /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
     pub fn announce_start(&mut self, warnings: &[Fault]) {
         self.log.say(Level::Info, "Loading jobs...");
-        for job in 0..self.config.jobs.len() {
-            let line = format!("   ...loaded {}", self.config.jobs[job].name);
-            self.log.say(Level::Info, &line);
-            self.make_room_in_log();
+        for name in self.jobs.names() {
+            self.log.say(Level::Info, &format!("   ...loaded {name}"));
+            make_room(&mut self.log);
         }
         for line in mailer_targets(&self.config.mailproblemsto) {
             self.log.say(Level::Info, &line);
@@ -229,24 +219,18 @@ impl Daemon {
         }
     }
 
-    /// Waits for a log that has much to write, for the beginning and the end, when no job can be delayed; but not for
-    /// one that nobody reads, which has been waited for already.
-    fn make_room_in_log(&mut self) {
-        make_room(&mut self.log);
-    }
-
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         self.supervisor.ready(Instant::now());
         loop {
-            let now = Instant::now();
+            let now = system::now();
             self.act_on_deadlines(now);
             if self.is_over() {
                 break;
             }
             self.start_what_is_due(now);
-            self.log.flush(now, SystemTime::now());
+            self.log.flush(now.instant, now.wall);
             let timeout = self
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
@@ -288,7 +272,7 @@ impl Daemon {
             let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
             if slot < MAX_CLIENTS {
                 let gone = event.is_write_closed() || event.is_error();
-                self.client_event(slot, gone, Instant::now());
+                self.client_event(slot, gone, system::now());
             }
         }
         // New clients last: a flood of them must not take the place of one whose request is here.
@@ -313,7 +297,7 @@ impl Daemon {
     }
 
     fn obey(&mut self, signal: Signal) {
-        let now = Instant::now();
+        let now = system::now();
         match signal {
             Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
@@ -339,13 +323,15 @@ impl Daemon {
             let Some((pid, exit)) = process::reap(&ours) else {
                 return;
             };
-            let now = Instant::now();
+            let now = system::now();
             if Some(pid) == job {
                 if let Some(run) = &mut self.run {
                     run.reaped(exit, &mut self.os, &mut self.log, now);
                 }
             } else if Some(pid) == mail {
-                let lost = self.mailer.reaped(exit, &mut self.os, &mut self.log, now);
+                let lost = self
+                    .mailer
+                    .reaped(exit, &mut self.os, &mut self.log, now.instant);
                 self.delivery_over(&lost);
             } else {
                 self.log.spew(|| format!("Reaped orphan {pid}"));
@@ -354,7 +340,7 @@ impl Daemon {
     }
 
     /// The one place that starts anything.
-    fn start_what_is_due(&mut self, now: Instant) {
+    fn start_what_is_due(&mut self, now: Moment) {
         let config = &self.config;
         if self.phase.starts_mail()
             && let Some(lost) = self.mailer.start(
@@ -362,7 +348,7 @@ impl Daemon {
                 &config.fromaddress,
                 &mut self.os,
                 &mut self.log,
-                now,
+                now.instant,
             )
         {
             self.delivery_over(&lost);
@@ -372,9 +358,9 @@ impl Daemon {
         }
         self.announce(now);
         if let Some(next) = self
-            .schedule
+            .jobs
             .next()
-            .filter(|next| next.requested || next.due <= now)
+            .filter(|next| next.start(now.instant) <= now.instant)
         {
             self.announced = None;
             self.start_run(next.job, now);
@@ -386,19 +372,16 @@ impl Daemon {
     }
 
     /// Logs which job is next, if that is news.
-    fn announce(&mut self, now: Instant) {
-        let Some(next) = self.schedule.next() else {
+    fn announce(&mut self, now: Moment) {
+        let Some(next) = self.jobs.next() else {
             self.announced = None;
             return;
         };
-        let wait = if next.requested {
-            Duration::ZERO
-        } else {
-            next.due.saturating_duration_since(now)
-        };
+        let start = next.start(now.instant);
+        let wait = start.saturating_duration_since(now.instant);
         if self.announced != Some((next.job, next.due)) {
             self.announced = Some((next.job, next.due));
-            let name = &self.config.jobs[next.job].name;
+            let name = &self.jobs.job(next.job).name;
             let line = format!(
                 "Scheduling {name} for {} seconds time",
                 six_three_g(wait.as_secs_f64())
@@ -408,10 +391,9 @@ impl Daemon {
     }
 
     /// The earliest moment at which something has to be done without being told.
-    fn deadline(&self, now: Instant) -> Option<Instant> {
+    fn deadline(&self, now: Moment) -> Option<Instant> {
         let next_job = if self.run.is_none() && self.phase.starts_jobs() {
-            let next = self.schedule.next();
-            next.map(|next| if next.requested { now } else { next.due })
+            self.jobs.next().map(|next| next.start(now.instant))
         } else {
             None
         };
@@ -422,7 +404,7 @@ impl Daemon {
             self.mailer.deadline(),
             self.log.deadline(),
             self.phase.deadline(),
-            self.has_mailed().then_some(now),
+            self.has_mailed().then_some(now.instant),
             self.supervisor.deadline(),
             self.files_deadline(now),
             self.control.deadline(),
@@ -432,42 +414,38 @@ impl Daemon {
         .min()
     }
 
-    fn act_on_deadlines(&mut self, now: Instant) {
+    fn act_on_deadlines(&mut self, now: Moment) {
         // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
         // not timed out.
         let run = self.run.as_ref().and_then(Run::deadline);
         let due = [run, self.mailer.deadline()];
-        if due.iter().flatten().any(|&at| at <= now) {
+        if due.iter().flatten().any(|&at| at <= now.instant) {
             self.reap();
         }
         self.act_on_run(now);
-        self.mailer.act(&mut self.os, now);
+        self.mailer.act(&mut self.os, now.instant);
         self.act_on_phase(now);
         self.act_on_files(now);
-        self.supervisor.act(now);
-        self.control.act(self.os.poll.registry(), now);
+        self.supervisor.act(now.instant);
+        self.control.act(self.os.poll.registry(), now.instant);
     }
 
     /// The state as it is shown.
-    fn view(&self, now: Instant) -> View<'_> {
+    fn view(&self, now: Moment) -> View<'_> {
         let running = self.run.as_ref().map(|run| Running {
-            place: run.place,
+            index: run.index,
             job: &run.job,
             pid: run.pid.as_raw(),
-            started: run.started,
-            wall: run.wall,
+            began: run.began,
         });
         View {
             now,
-            wall: SystemTime::now(),
-            started: self.started.1,
-            up: now.saturating_duration_since(self.started.0),
+            started: self.started,
             configured: self.configured,
             phase: self.phase.word(),
             host: &self.host,
             config: &self.config,
-            schedule: &self.schedule,
-            records: &self.records,
+            jobs: &self.jobs,
             running,
             queue: &self.mailer.queue,
             counters: &self.counters,
@@ -476,11 +454,11 @@ impl Daemon {
     }
 
     /// Gives a report to those who get this job's.
-    fn send_report(&mut self, report: Report, job: &Job, level: Level, now: Instant) {
+    fn send_report(&mut self, report: Report, job: &Job, level: Level, now: Moment) {
         let targets = self.config.recipients(job);
-        let lost = self
-            .mailer
-            .post(&Rc::new(report), targets, level, &mut self.log, now);
+        let report = Rc::new(report);
+        let log = &mut self.log;
+        let lost = self.mailer.post(&report, targets, level, log, now.instant);
         self.forget_mailed(&lost);
     }
 
@@ -518,15 +496,6 @@ fn make_room(log: &mut Log) {
     let is_read = since.is_none_or(|since| since.elapsed() < LOG_TIME);
     if log.waiting() >= BATCH && is_read {
         log.flush_patiently(LOG_TIME);
-    }
-}
-
-/// The delays of a job as the schedule wants them.
-fn delays(job: &Job) -> Delays {
-    Delays {
-        start: job.start_delay(),
-        min: job.settings.mindelay,
-        max: job.settings.maxdelay,
     }
 }
 

@@ -1,17 +1,16 @@
 //! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use super::{Daemon, Phase, delays};
-use crate::config::{self, Config, Fault, Loaded};
-use crate::job::record::Record;
+use super::{Daemon, Phase};
+use crate::clock::Moment;
+use crate::config::{self, Config, Fault, Job, Loaded};
 use crate::system::files;
 use crate::system::log::{Level, Rotation};
 
 impl Daemon {
-    pub(super) fn hangup(&mut self, now: Instant) {
+    pub(super) fn hangup(&mut self, now: Moment) {
         self.log
             .say(Level::Info, "Received SIGHUP, reloading configuration.");
         // What is to be told has been logged.
@@ -20,8 +19,8 @@ impl Daemon {
 
     /// Reads the configuration again; returns the lines that were logged: what has changed, or (`Err`) why nothing
     /// has.
-    pub(super) fn reload(&mut self, now: Instant) -> Result<Vec<String>, Vec<String>> {
-        self.supervisor.reloading(now);
+    pub(super) fn reload(&mut self, now: Moment) -> Result<Vec<String>, Vec<String>> {
+        self.supervisor.reloading(now.instant);
         let result = if self.phase == Phase::Working {
             config::load(&self.source.path, &self.source.from, &files::source).map_err(refusal)
         } else {
@@ -29,7 +28,7 @@ impl Daemon {
                 "Configuration not reloaded: the daemon stops.".to_string(),
             ])
         };
-        self.counters.last_reload = Some((result.is_ok(), SystemTime::now()));
+        self.counters.last_reload = Some((result.is_ok(), now.wall));
         let result = match result {
             Ok(loaded) => {
                 self.counters.reloads_done += 1;
@@ -44,23 +43,25 @@ impl Daemon {
             }
         };
         self.changed();
-        self.supervisor.ready(now);
+        self.supervisor.ready(now.instant);
         result
     }
 
     /// Takes a sound configuration over and says what is different.
-    fn adopt(&mut self, loaded: Loaded, now: Instant) -> Vec<String> {
+    fn adopt(&mut self, loaded: Loaded, now: Moment) -> Vec<String> {
         let Loaded {
             mut config,
             warnings,
             ..
         } = loaded;
-        self.source.overrule(&mut config);
-        let mut lines = config::diff::difference(&self.config, &config).lines;
-        let old = std::mem::replace(&mut self.config, config);
+        self.source.overrule(&mut config.sequencer);
+        let Config { sequencer, jobs } = config;
+        let before = (&self.config, self.jobs.definitions());
+        let mut lines = config::diff::difference(before, (&sequencer, &jobs)).lines;
+        let old = std::mem::replace(&mut self.config, sequencer);
         self.log.spew = self.config.spew;
-        self.configured = SystemTime::now();
-        self.carry_over(&old, now);
+        self.configured = now.wall;
+        self.carry_over(jobs, now);
         if lines.is_empty() {
             lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
@@ -101,56 +102,15 @@ impl Daemon {
         }
     }
 
-    /// Moves what is known of the jobs to their new places. A running job goes on under its old definition.
-    fn carry_over(&mut self, old: &Config, now: Instant) {
-        let places: HashMap<&str, usize> = old
-            .jobs
-            .iter()
-            .enumerate()
-            .map(|(place, job)| (&*job.name, place))
-            .collect();
-        let mut records: Vec<Option<Record>> = std::mem::take(&mut self.records)
-            .into_iter()
-            .map(Some)
-            .collect();
-        let from: Vec<Option<usize>> = self
-            .config
-            .jobs
-            .iter()
-            .map(|job| places.get(&*job.name).copied())
-            .collect();
-        self.records = from
-            .iter()
-            .map(|place| {
-                place
-                    .and_then(|place| records[place].take())
-                    .unwrap_or_default()
-            })
-            .collect();
-        for (job, place) in self.config.jobs.iter_mut().zip(&from) {
-            if let Some(place) = *place
-                && old.jobs[place] == *job
-            {
-                // The old one stays, so that the new ones' memory is given back in one piece.
-                *job = Rc::clone(&old.jobs[place]);
-            }
-        }
-        let jobs = self.config.jobs.iter().zip(&from).map(|(job, place)| {
-            (
-                place.map(|place| (place, delays(&old.jobs[place]))),
-                delays(job),
-            )
-        });
-        self.schedule = self.schedule.reloaded(jobs, now);
+    /// Takes the new jobs over. A running job goes on under its old definition.
+    fn carry_over(&mut self, jobs: Vec<Rc<Job>>, now: Moment) {
+        let moves = self.jobs.reload(jobs, now.instant);
         if let Some(run) = &mut self.run {
-            run.place = run
-                .place
-                .and_then(|was| from.iter().position(|&place| place == Some(was)));
+            run.index = run.index.and_then(|was| moves.to(was));
         }
-        self.announced = self.announced.and_then(|(job, due)| {
-            let is = from.iter().position(|&place| place == Some(job))?;
-            Some((is, due))
-        });
+        self.announced = self
+            .announced
+            .and_then(|(was, due)| Some((moves.to(was)?, due)));
     }
 }
 

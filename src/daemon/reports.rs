@@ -1,12 +1,12 @@
 //! What is told of a run beside its log lines: reports of failures, recoveries and stuck runs, as far as
 //! `mailinterval` lets them through. How a report is delivered is not its business.
 
-use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::Daemon;
 use super::runs::Ended;
+use crate::clock::Moment;
 use crate::config::Job;
 use crate::job::throttle::Decision;
 use crate::mail::report::{self, Kind, Origin, Report};
@@ -14,13 +14,12 @@ use crate::system::log::Level;
 use crate::text::seconds;
 
 impl Daemon {
-    pub(super) fn report_failure(&mut self, ended: Ended, now: Instant) {
+    pub(super) fn report_failure(&mut self, ended: Ended, now: Moment) {
         let job = &ended.job;
         let interval = self.config.mail_interval(job);
-        let wall = SystemTime::now();
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
+        let throttle = ended.index.map(|index| self.jobs.throttle(index));
         let decision = throttle.map_or(Decision::Mail(None), |throttle| {
-            throttle.failed(&ended.outcome.word(), interval, now, wall)
+            throttle.failed(&ended.outcome.word(), interval, now.instant, now.wall)
         });
         let Decision::Mail(repeat) = decision else {
             self.log.spew(|| {
@@ -31,33 +30,34 @@ impl Daemon {
             });
             return;
         };
-        let run = about(job, ended.wall, ended.took);
+        let run = about(job, ended.began.wall, ended.took);
         let failed = report::Failed {
             outcome: &ended.outcome,
             repeat,
             stdout: ended.stdout.into_bytes(),
             stderr: ended.stderr.into_bytes(),
         };
-        let report = Report::failure(&run, failed, &self.origin(wall));
+        let report = Report::failure(&run, failed, &self.origin(now.wall));
         self.send_report(report, job, Level::Warning, now);
     }
 
-    pub(super) fn report_recovery(&mut self, ended: &Ended, now: Instant) {
+    pub(super) fn report_recovery(&mut self, ended: &Ended, now: Moment) {
         let job = &ended.job;
         let interval = self.config.mail_interval(job);
-        let throttle = ended.place.map(|place| &mut self.records[place].throttle);
-        let Some(recovery) = throttle.and_then(|throttle| throttle.succeeded(interval, now)) else {
+        let throttle = ended.index.map(|index| self.jobs.throttle(index));
+        let recovery = throttle.and_then(|throttle| throttle.succeeded(interval, now.instant));
+        let Some(recovery) = recovery else {
             return;
         };
-        let run = about(job, ended.wall, ended.took);
-        let report = Report::recovered(&run, &recovery, &self.origin(SystemTime::now()));
+        let run = about(job, ended.began.wall, ended.took);
+        let report = Report::recovered(&run, &recovery, &self.origin(now.wall));
         self.send_report(report, job, Level::Info, now);
     }
 
-    pub(super) fn report_stuck(&mut self, now: Instant) {
+    pub(super) fn report_stuck(&mut self, now: Moment) {
         let Some(run) = &mut self.run else { return };
         run.stuck_reported = true;
-        let (job, pid, wall, started) = (Rc::clone(&run.job), run.pid, run.wall, run.started);
+        let (job, pid, began) = (Rc::clone(&run.job), run.pid, run.began);
         let who = self.view(now).who_waits();
         let after = seconds(job.settings.stuckafter);
         self.log.say(
@@ -67,14 +67,14 @@ impl Daemon {
                 job.name
             ),
         );
-        let run = about(&job, wall, now.saturating_duration_since(started));
+        let run = about(&job, began.wall, now.since(began));
         let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
         let report = Report::stuck(
             &run,
             job.settings.stuckafter,
             pid,
             &who,
-            &self.origin(SystemTime::now()),
+            &self.origin(now.wall),
         );
         self.send_report(report, &job, Level::Error, now);
         self.changed();
@@ -82,20 +82,11 @@ impl Daemon {
 
     /// Has the next failures of the same kind mailed at once. One pass over the jobs for any number of reports.
     pub(super) fn forget_mailed(&mut self, reports: &[Rc<Report>]) {
-        let mut lost: HashMap<&str, Vec<&str>> = HashMap::new();
-        for report in reports {
-            if let Kind::Failure(word) = report.kind() {
-                lost.entry(report.job()).or_default().push(word);
-            }
-        }
-        if lost.is_empty() {
-            return;
-        }
-        for (job, record) in self.config.jobs.iter().zip(&mut self.records) {
-            for word in lost.get(&*job.name).into_iter().flatten() {
-                record.throttle.lost(word);
-            }
-        }
+        let failures = reports.iter().filter_map(|report| match report.kind() {
+            Kind::Failure(word) => Some((report.job(), &**word)),
+            _ => None,
+        });
+        self.jobs.reports_lost(failures);
     }
 
     fn origin(&mut self, now: SystemTime) -> Origin<'_> {

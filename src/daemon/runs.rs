@@ -3,38 +3,36 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Registry, Token};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN, delays};
+use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN};
+use crate::clock::Moment;
 use crate::config::Job;
 use crate::exit::Exit;
+use crate::job::jobs::{End, Index};
 use crate::job::lifecycle::{Action, Life, Why};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::output::{Capture, LineSplitter};
+use crate::job::stuck;
 use crate::system::log::{Level, Log};
 use crate::system::process::{self, SpawnError};
-
-/// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
-const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
 
 /// The run under way.
 #[derive(Debug)]
 pub struct Run {
-    /// The job's place in the configuration; `None` once a reload has removed it.
-    pub place: Option<usize>,
+    /// Which job it is of; `None` once a reload has removed that.
+    pub index: Option<Index>,
     /// The job as it was when the run began, whatever a reload has made of it since.
     pub job: Rc<Job>,
     /// Its process, and its process group.
     pub pid: Pid,
-    /// When it began, by the wall clock.
-    pub wall: SystemTime,
     /// When it began.
-    pub started: Instant,
+    pub began: Moment,
     /// How it goes on.
     pub life: Life,
     stdout: Stream,
@@ -62,13 +60,35 @@ type PipesKept = bool;
 
 /// What is left of a run that has ended.
 pub(super) struct Ended {
-    pub(super) place: Option<usize>,
+    pub(super) index: Option<Index>,
     pub(super) job: Rc<Job>,
     pub(super) outcome: Outcome,
-    pub(super) wall: SystemTime,
+    pub(super) began: Moment,
     pub(super) took: Duration,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
+}
+
+impl Ended {
+    /// A run that could not even begin: the system's words are its error output.
+    fn not_started(index: Index, job: Rc<Job>, error: &SpawnError, now: Moment) -> Ended {
+        let why = error.to_string();
+        let mut stderr = Capture::new(job.settings.maxoutput);
+        stderr.push(why.as_bytes());
+        stderr.push(b"\n");
+        Ended {
+            index: Some(index),
+            stdout: Capture::new(job.settings.maxoutput),
+            job,
+            outcome: Outcome {
+                code: error.code,
+                cause: Cause::NotStarted(why),
+            },
+            began: now,
+            took: Duration::ZERO,
+            stderr,
+        }
+    }
 }
 
 impl Run {
@@ -105,8 +125,8 @@ impl Run {
     }
 
     /// Its process has been reaped.
-    pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Instant) {
-        self.life.reaped(exit, now);
+    pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Moment) {
+        self.life.reaped(exit, now.instant);
         // Its end of the pipes has just been closed: reading now saves a turn.
         self.read_to_the_end(os, log);
         log.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
@@ -115,13 +135,13 @@ impl Run {
     /// When `act` has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.stdout.more || self.stderr.more {
-            return Some(self.started);
+            return Some(self.began.instant);
         }
         self.life.deadline()
     }
 
     /// Does what is due at `now`; `Some` once the run has ended.
-    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Instant) -> Option<PipesKept> {
+    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Moment) -> Option<PipesKept> {
         for token in [JOB_STDOUT, JOB_STDERR] {
             if self.stream(token).more {
                 self.read(token, os, log);
@@ -129,7 +149,7 @@ impl Run {
         }
         let pid = self.pid;
         loop {
-            match self.life.next(now, || process::group_exists(pid))? {
+            match self.life.next(now.instant, || process::group_exists(pid))? {
                 Action::Terminate => {
                     log.spew(|| format!("Sending SIGTERM to process group {pid}"));
                     process::terminate(pid);
@@ -149,7 +169,7 @@ impl Run {
         pipes_kept: PipesKept,
         os: &mut Os,
         log: &mut Log,
-        now: Instant,
+        now: Moment,
     ) -> Ended {
         if pipes_kept {
             // What a pipe that is about to be closed still holds belongs to the run.
@@ -167,11 +187,11 @@ impl Run {
             }
         }
         Ended {
-            place: self.place,
+            index: self.index,
             job: self.job,
             outcome: self.life.outcome(),
-            wall: self.wall,
-            took: now.saturating_duration_since(self.started),
+            began: self.began,
+            took: now.since(self.began),
             stdout: self.stdout.capture,
             stderr: self.stderr.capture,
         }
@@ -245,57 +265,28 @@ fn say_live(log: &mut Log, job: &str, line: &[u8]) {
 }
 
 impl Daemon {
-    pub(super) fn start_run(&mut self, place: usize, now: Instant) {
-        let Some(job) = self.config.jobs.get(place).map(Rc::clone) else {
-            return;
-        };
-        let wall = SystemTime::now();
-        let late = self.schedule.begin(place, now);
-        self.records[place].began(wall, late);
+    pub(super) fn start_run(&mut self, index: Index, now: Moment) {
+        let job = Rc::clone(self.jobs.job(index));
+        self.jobs.begin(index, now);
         self.waiters_run_begins(&job.name);
         self.log.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
-                let life = Life::new(now, job.settings.timeout, job.settings.killdelay);
-                let place = Some(place);
-                let run = Run {
-                    place,
+                let settings = &job.settings;
+                let life = Life::new(now.instant, settings.timeout, settings.killdelay);
+                self.run = Some(Run {
+                    index: Some(index),
                     job,
                     pid,
-                    wall,
-                    started: now,
+                    began: now,
                     life,
                     stdout,
                     stderr,
                     stuck_reported: false,
-                };
-                self.run = Some(run);
+                });
                 self.changed();
             }
-            Err(error) => {
-                let why = error.to_string();
-                let mut stderr = Capture::new(job.settings.maxoutput);
-                stderr.push(why.as_bytes());
-                stderr.push(b"\n");
-                let stdout = Capture::new(job.settings.maxoutput);
-                let outcome = Outcome {
-                    code: error.code,
-                    cause: Cause::NotStarted(why),
-                };
-                let place = Some(place);
-                self.run_over(
-                    Ended {
-                        place,
-                        job,
-                        outcome,
-                        wall,
-                        took: Duration::ZERO,
-                        stdout,
-                        stderr,
-                    },
-                    now,
-                );
-            }
+            Err(error) => self.run_over(Ended::not_started(index, job, &error, now), now),
         }
     }
 
@@ -314,8 +305,8 @@ impl Daemon {
         }
     }
 
-    pub(super) fn act_on_run(&mut self, now: Instant) {
-        if self.stuck_deadline().is_some_and(|at| now >= at) {
+    pub(super) fn act_on_run(&mut self, now: Moment) {
+        if self.stuck_deadline().is_some_and(|at| now.instant >= at) {
             self.report_stuck(now);
         }
         if let Some(run) = &mut self.run
@@ -326,7 +317,7 @@ impl Daemon {
     }
 
     /// Ends the run under way, whatever state it is in.
-    pub(super) fn end_run(&mut self, pipes_kept: PipesKept, now: Instant) {
+    pub(super) fn end_run(&mut self, pipes_kept: PipesKept, now: Moment) {
         if let Some(run) = self.run.take() {
             let ended = run.end(pipes_kept, &mut self.os, &mut self.log, now);
             self.run_over(ended, now);
@@ -334,7 +325,7 @@ impl Daemon {
     }
 
     /// The end of every run, also of one that never began.
-    fn run_over(&mut self, ended: Ended, now: Instant) {
+    fn run_over(&mut self, ended: Ended, now: Moment) {
         let verdict = ended.outcome.verdict();
         let level = if verdict == Verdict::Failure {
             Level::Warning
@@ -352,13 +343,14 @@ impl Daemon {
             self.log_output(b"Job output was:\n", &ended.stdout);
             self.log_output(b"Job error output was:\n", &ended.stderr);
         }
-        if let Some(place) = ended.place {
-            let left_out = ended
-                .stdout
-                .missing()
-                .saturating_add(ended.stderr.missing());
-            self.records[place].ended(SystemTime::now(), ended.took, &ended.outcome, left_out);
-            self.reschedule(place, &ended.outcome, now);
+        if let Some(index) = ended.index {
+            let (stdout, stderr) = (ended.stdout.missing(), ended.stderr.missing());
+            let end = End {
+                outcome: &ended.outcome,
+                took: ended.took,
+                left_out: stdout.saturating_add(stderr),
+            };
+            self.jobs.end(index, end, now);
         }
         if self.is_waited_for(&ended.job.name) {
             let mut output = Vec::new();
@@ -374,23 +366,6 @@ impl Daemon {
         }
     }
 
-    /// Puts the job back into the order, under the definition that it has now.
-    fn reschedule(&mut self, place: usize, outcome: &Outcome, now: Instant) {
-        let Some(job) = self.config.jobs.get(place) else {
-            return;
-        };
-        let failed = match outcome.verdict() {
-            Verdict::Success => Some(false),
-            Verdict::Failure => Some(true),
-            Verdict::Neither => None,
-        };
-        let mut delays = delays(job);
-        if matches!(outcome.cause, Cause::NotStarted(_)) {
-            delays.min = delays.min.max(LEAST_DELAY_AFTER_FAILED_START);
-        }
-        self.schedule.end(place, now, failed, &delays);
-    }
-
     fn log_output(&mut self, heading: &[u8], output: &Capture) {
         let gap = output.gap();
         let [first, gap, older, newer] = output.parts(&gap);
@@ -398,33 +373,17 @@ impl Daemon {
             .say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
-    /// When the run will have to be called stuck: past its `stuckafter`, as soon as another job waits.
+    /// When the run under way has to be reported as stuck, if it still has to be.
     pub(super) fn stuck_deadline(&self) -> Option<Instant> {
-        let run = self
-            .run
-            .as_ref()
-            .filter(|run| !run.stuck_reported && run.life.is_running())?;
-        let settings = &run.job.settings;
-        if settings.stuckafter.is_zero() {
-            return None;
-        }
-        let stuck = run.started + settings.stuckafter;
-        if settings.stuckafter_by_hand {
-            return Some(stuck);
-        }
-        self.schedule.next().map(|next| {
-            if next.requested {
-                stuck
-            } else {
-                stuck.max(next.due)
-            }
-        })
+        let run = self.run.as_ref();
+        let run = run.filter(|run| !run.stuck_reported && run.life.is_running())?;
+        stuck::report_at(&run.job.settings, run.began.instant, self.jobs.next())
     }
 
     /// Stops the run under way, if there is one.
-    pub(super) fn stop_run(&mut self, why: Why, now: Instant) {
+    pub(super) fn stop_run(&mut self, why: Why, now: Moment) {
         if let Some(run) = &mut self.run {
-            run.life.stop(why, now);
+            run.life.stop(why, now.instant);
         }
     }
 }

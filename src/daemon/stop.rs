@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Daemon;
+use crate::clock::Moment;
 use crate::job::lifecycle::Why;
 use crate::system::log::Level;
 
@@ -76,19 +77,19 @@ impl Phase {
 
 impl Daemon {
     /// SIGTERM or SIGINT: the first stops in order, the second at once.
-    pub(super) fn stop(&mut self, signal: &str, now: Instant) {
+    pub(super) fn stop(&mut self, signal: &str, now: Moment) {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
                 self.log
                     .say(Level::Info, &format!("Received {signal}, shutting down."));
-                self.supervisor.stopping(now);
+                self.supervisor.stopping(now.instant);
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
-                        until: Some(now + MAIL_TIME),
+                        until: Some(now.instant + MAIL_TIME),
                     }
                 } else {
                     Phase::Stopping {
-                        at: now + self.config.stopdelay,
+                        at: now.instant + self.config.stopdelay,
                         left_at: None,
                     }
                 };
@@ -99,11 +100,11 @@ impl Daemon {
                     &format!("Received {signal} again, stopping at once."),
                 );
                 self.phase = Phase::Killing {
-                    until: now + AFTER_KILL,
+                    until: now.instant + AFTER_KILL,
                 };
                 self.mailer.abandon();
                 if let Some(run) = &mut self.run {
-                    run.life.kill(Why::Shutdown, now);
+                    run.life.kill(Why::Shutdown, now.instant);
                 }
             }
             Phase::Over => {}
@@ -112,7 +113,7 @@ impl Daemon {
     }
 
     /// SIGQUIT: the running job ends in its own time.
-    pub(super) fn drain(&mut self, now: Instant) {
+    pub(super) fn drain(&mut self, now: Moment) {
         if self.phase == Phase::Working {
             let line = match &self.run {
                 Some(run) => format!(
@@ -122,18 +123,18 @@ impl Daemon {
                 None => "Received SIGQUIT, draining: no job runs.".to_string(),
             };
             self.log.say(Level::Info, &line);
-            self.supervisor.stopping(now);
+            self.supervisor.stopping(now.instant);
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
         }
     }
 
     /// Moves on to the next phase when this one has nothing left to do or its time is over.
-    pub(super) fn act_on_phase(&mut self, now: Instant) {
+    pub(super) fn act_on_phase(&mut self, now: Moment) {
         match self.phase {
-            Phase::Stopping { at, left_at: None } if now >= at => {
+            Phase::Stopping { at, left_at: None } if now.instant >= at => {
                 if let Some(run) = &self.run {
-                    let left_at = Some(now + run.job.settings.killdelay + AFTER_KILL);
+                    let left_at = Some(now.instant + run.job.settings.killdelay + AFTER_KILL);
                     self.phase = Phase::Stopping { at, left_at };
                     self.stop_run(Why::Shutdown, now);
                     self.act_on_run(now);
@@ -142,7 +143,7 @@ impl Daemon {
             Phase::Killing { until: at }
             | Phase::Stopping {
                 left_at: Some(at), ..
-            } if self.run.is_some() && now >= at => {
+            } if self.run.is_some() && now.instant >= at => {
                 self.log.say(
                     Level::Error,
                     "The run's process does not die; leaving it behind.",
@@ -154,11 +155,11 @@ impl Daemon {
         match self.phase {
             Phase::Draining if self.run.is_none() => self.flush_mail(None, now),
             Phase::Stopping { .. } if self.run.is_none() => {
-                self.flush_mail(Some(now + MAIL_TIME), now)
+                self.flush_mail(Some(now.instant + MAIL_TIME), now)
             }
             Phase::Killing { .. } if self.run.is_none() => self.phase = Phase::Over,
             Phase::Mailing { until }
-                if (self.mailer.is_idle() || until.is_some_and(|until| now >= until)) =>
+                if (self.mailer.is_idle() || until.is_some_and(|until| now.instant >= until)) =>
             {
                 self.phase = Phase::Over;
             }
@@ -166,8 +167,8 @@ impl Daemon {
         }
     }
 
-    fn flush_mail(&mut self, until: Option<Instant>, now: Instant) {
-        self.mailer.queue.close(now);
+    fn flush_mail(&mut self, until: Option<Instant>, now: Moment) {
+        self.mailer.queue.close(now.instant);
         self.phase = Phase::Mailing { until };
         if self.mailer.is_idle() {
             self.phase = Phase::Over;

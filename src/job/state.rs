@@ -6,9 +6,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::job::record::{Last, Record};
-use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::schedule::{Delays, Timing};
 use crate::job::throttle::{Parts, Throttle};
 
 /// The first line: what the file is.
@@ -40,16 +39,17 @@ struct Mailed {
     notice: Option<SystemTime>,
 }
 
-/// The whole file.
-pub fn write(config: &Config, schedule: &Schedule, records: &[Record], now: Moment) -> String {
-    let mut text = String::with_capacity(64 * (config.jobs.len() + 1));
+/// The whole file: each job by its name, with its time and its past.
+pub fn write<'a>(
+    jobs: impl IntoIterator<Item = (&'a str, &'a Timing, &'a Record)>,
+    now: Moment,
+) -> String {
+    let jobs = jobs.into_iter();
+    let mut text = String::with_capacity(64 * (jobs.size_hint().0 + 1));
     text.push_str(HEADER);
     text.push('\n');
-    for (place, (job, record)) in config.jobs.iter().zip(records).enumerate() {
-        let Some(timing) = schedule.timing(place) else {
-            continue;
-        };
-        text.push_str(&job.name);
+    for (name, timing, record) in jobs {
+        text.push_str(name);
         job_fields(&mut text, timing, record, now);
         text.push('\n');
     }
@@ -300,10 +300,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::config::Job;
+    use crate::job::schedule::Schedule;
     use crate::job::throttle::Decision;
     use proptest::prelude::*;
-    use std::rc::Rc;
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -338,17 +337,13 @@ mod tests {
         }
     }
 
-    fn config(names: &[&str]) -> Config {
-        let job = |name: &&str| {
-            Rc::new(Job {
-                name: (**name).into(),
-                ..Job::default()
-            })
-        };
-        Config {
-            jobs: names.iter().map(job).collect(),
-            ..Config::default()
-        }
+    /// The file of jobs with these names, times and pasts.
+    fn file(names: &[&str], timings: &[Timing], records: &[Record], now: Moment) -> String {
+        let jobs = names.iter().zip(timings).zip(records);
+        write(
+            jobs.map(|((name, timing), record)| (*name, timing, record)),
+            now,
+        )
     }
 
     /// What a restart makes of one job.
@@ -359,7 +354,7 @@ mod tests {
         then: Moment,
         delays: &Delays,
     ) -> (Timing, Record) {
-        let text = write(&config(&["a"]), &Schedule::new([timing]), &[record], now);
+        let text = file(&["a"], &[timing], &[record], now);
         let state = read(text.as_bytes(), then.wall);
         assert_eq!(state.warning, None, "{text}");
         state.restore("a", delays, then)
@@ -472,12 +467,7 @@ mod tests {
             paused: false,
         });
         let records = [Record::default(), Record::default(), Record::default()];
-        let text = write(
-            &config(&["a", "b", "c"]),
-            &Schedule::new(due),
-            &records,
-            now,
-        );
+        let text = file(&["a", "b", "c"], &due, &records, now);
         let later = now.plus(s(1000));
         let state = read(text.as_bytes(), later.wall);
         let restored = ["a", "b", "c"].map(|name| state.restore(name, &delays(1, 1, 0), later).0);
@@ -497,12 +487,7 @@ mod tests {
         };
         let timings = [ended(0), ended(5), ended(6), ended(86_400)];
         let records = [const { None }; 4].map(|r: Option<Record>| r.unwrap_or_default());
-        let text = write(
-            &config(&["a", "b", "c", "d"]),
-            &Schedule::new(timings),
-            &records,
-            now,
-        );
+        let text = file(&["a", "b", "c", "d"], &timings, &records, now);
         let state = read(text.as_bytes(), now.wall);
         let expected = "line 4 is from the future; what it says of its job is not used (and 1 more such lines)";
         assert_eq!(state.warning.as_deref(), Some(expected));
@@ -574,8 +559,7 @@ mod tests {
             let state = read(text.as_bytes(), now.wall);
             let (timing, record) = state.restore("a", &delays(1, 60, 0), now);
             assert!(timing.due <= now.instant + s(60));
-            let schedule = Schedule::new([timing]);
-            let again = write(&config(&["a"]), &schedule, &[record], now);
+            let again = file(&["a"], &[timing], &[record], now);
             assert_eq!(read(again.as_bytes(), now.wall).warning, None, "{again}");
         }
     }
@@ -726,8 +710,12 @@ mod tests {
 
         /// Down for a while, and up again with what the file says.
         fn restart(&mut self, down: u64) {
-            let config = config(&Self::NAMES);
-            let text = write(&config, &self.schedule, &self.records, self.now());
+            let text = file(
+                &Self::NAMES,
+                self.schedule.timings(),
+                &self.records,
+                self.now(),
+            );
             self.time += down;
             let now = self.now();
             let state = read(text.as_bytes(), now.wall);
@@ -772,7 +760,7 @@ mod tests {
             let delays = delays(LONGEST, LONGEST, 0);
             let made: Vec<(Timing, Record)> = pasts.iter().map(|past| past.at(now)).collect();
             let (timings, records): (Vec<Timing>, Vec<Record>) = made.iter().cloned().unzip();
-            let text = write(&config(&names[..made.len()]), &Schedule::new(timings), &records, now);
+            let text = file(&names, &timings, &records, now);
             let state = read(text.as_bytes(), now.wall);
             prop_assert_eq!(&state.warning, &None);
             for (name, (timing, record)) in names.iter().zip(made) {
@@ -805,7 +793,7 @@ mod tests {
         fn a_damaged_file_is_never_fatal(pasts in prop::collection::vec(pasts(), 1..4), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>()) {
             let now = start();
             let (timings, records): (Vec<Timing>, Vec<Record>) = pasts.iter().map(|past| past.at(now)).unzip();
-            let text = write(&config(&["a", "b", "c"][..records.len()]), &Schedule::new(timings), &records, now);
+            let text = file(&["a", "b", "c"], &timings, &records, now);
             let mut text = text.into_bytes();
             text.truncate(cut.index(text.len()) + 1);
             for (place, byte) in damage {
@@ -853,7 +841,7 @@ mod tests {
                 prop_assert_eq!(early, None, "job, start, all due times");
                 daemon.restart(down);
                 for (job, seen) in seen.iter().enumerate() {
-                    let due = daemon.schedule.timing(job).unwrap().due;
+                    let due = daemon.schedule.timing(job).due;
                     prop_assert_eq!(due, daemon.zero.instant + ms(seen.due), "job {} after a restart", job);
                 }
             }
@@ -871,16 +859,15 @@ mod tests {
                 let end = daemon.time + up;
                 daemon.work(end, |_, _| (500, true));
                 daemon.off += step_up;
-                let failures = [0, 1, 2].map(|job| daemon.schedule.timing(job).unwrap().failures);
-                let config = config(&Simulated::NAMES);
-                let text = write(&config, &daemon.schedule, &daemon.records, daemon.now());
+                let failures = [0, 1, 2].map(|job| daemon.schedule.timing(job).failures);
+                let text = file(&Simulated::NAMES, daemon.schedule.timings(), &daemon.records, daemon.now());
                 let before = daemon.now();
                 daemon.off += step_down;
                 daemon.restart(down);
                 let now = daemon.now();
                 prop_assert!(text.starts_with(HEADER));
                 for (job, was) in failures.into_iter().enumerate() {
-                    let timing = daemon.schedule.timing(job).unwrap();
+                    let timing = daemon.schedule.timing(job);
                     let longest = jobs[job].after(timing.failures).max(jobs[job].start);
                     prop_assert!(timing.due <= now.instant + longest, "job {}", job);
                     let lost = timing.failures != was;

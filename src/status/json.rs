@@ -13,7 +13,7 @@ pub fn json(view: &View<'_>) -> String {
     object.text("version", env!("CARGO_PKG_VERSION"));
     object.text("host", view.host);
     object.number("pid", u64::from(std::process::id()));
-    object.time("started", Some(view.started));
+    object.time("started", Some(view.started.wall));
     object.time("configured", Some(view.configured));
     object.text("state", view.phase);
     object.raw("running", &running(view));
@@ -34,7 +34,7 @@ fn running(view: &View<'_>) -> String {
     let mut object = Object::new();
     object.text("job", &run.job.name);
     object.number("pid", u64::try_from(run.pid).unwrap_or(0));
-    object.time("started", Some(run.wall));
+    object.time("started", Some(run.began.wall));
     object.duration("seconds", Some(view.running_for()));
     object.boolean("stuck", view.stuck());
     object.finish()

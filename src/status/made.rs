@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Counters, Running, View};
-use crate::config::{Config, Job, Settings};
+use crate::clock::Moment;
+use crate::config::{Job, Sequencer, Settings};
+use crate::job::jobs::{End, Index, Jobs};
 use crate::job::outcome::{Cause, Outcome};
-use crate::job::record::Record;
-use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::state::State;
 use crate::mail::queue::{Failure, Queue, Verdict};
 use crate::mail::report::{Failed, Origin, Report, Run};
 
@@ -21,14 +22,13 @@ pub(super) fn s(seconds: u64) -> Duration {
 /// What a daemon would know. Moments are counted from its start.
 pub(super) struct Made {
     pub(super) t0: Instant,
-    pub(super) config: Config,
-    pub(super) schedule: Schedule,
-    pub(super) records: Vec<Record>,
+    pub(super) config: Sequencer,
+    pub(super) jobs: Jobs,
     pub(super) queue: Queue,
     pub(super) counters: Counters,
     pub(super) phase: &'static str,
     pub(super) lines_dropped: u64,
-    running: Option<(Rc<Job>, Option<usize>, Duration)>,
+    running: Option<(Rc<Job>, Option<Index>, Duration)>,
 }
 
 impl Made {
@@ -49,15 +49,14 @@ impl Made {
                 })
             })
             .collect();
-        let timings = jobs.iter().map(|job| Timing::new(&delays(job), t0));
+        let start = Moment {
+            instant: t0,
+            wall: UNIX_EPOCH + CLOCK,
+        };
         Made {
             t0,
-            schedule: Schedule::new(timings),
-            records: jobs.iter().map(|_| Record::default()).collect(),
-            config: Config {
-                jobs,
-                ..Config::default()
-            },
+            jobs: Jobs::restored(jobs, &State::default(), start),
+            config: Sequencer::default(),
             queue: Queue::new(),
             counters: Counters::default(),
             phase: "working",
@@ -79,26 +78,44 @@ impl Made {
         UNIX_EPOCH + CLOCK + at
     }
 
+    pub(super) fn at(&self, at: Duration) -> Moment {
+        Moment {
+            instant: self.t0 + at,
+            wall: self.wall(at),
+        }
+    }
+
+    /// The job that stands at this place.
+    pub(super) fn job(&self, place: usize) -> Index {
+        self.jobs.all().nth(place).unwrap()
+    }
+
+    /// Changes a job's settings, as a reload would.
     pub(super) fn set(&mut self, job: usize, change: impl FnOnce(&mut Settings)) {
-        let job = Rc::make_mut(&mut self.config.jobs[job]);
+        let mut jobs = self.jobs.definitions().to_vec();
+        let job = Rc::make_mut(&mut jobs[job]);
         change(Rc::make_mut(&mut job.settings));
+        self.jobs.reload(jobs, self.t0);
     }
 
     pub(super) fn begins(&mut self, job: usize, at: Duration) {
-        let late = self.schedule.begin(job, self.t0 + at);
-        let wall = self.wall(at);
-        self.records[job].began(wall, late);
-        self.running = Some((Rc::clone(&self.config.jobs[job]), Some(job), at));
+        let index = self.job(job);
+        self.jobs.begin(index, self.at(at));
+        self.running = Some((Rc::clone(self.jobs.job(index)), Some(index), at));
     }
 
     pub(super) fn ends(&mut self, at: Duration, code: i32, cause: Cause) {
-        let (job, place, began) = self.running.take().unwrap();
-        let (place, wall) = (place.unwrap(), self.wall(at));
-        let outcome = Outcome { code, cause };
-        self.records[place].ended(wall, at - began, &outcome, 0);
-        let failed = Some(code != 0);
-        self.schedule
-            .end(place, self.t0 + at, failed, &delays(&job));
+        let (_, index, began) = self.running.take().unwrap();
+        let end = End {
+            outcome: &Outcome { code, cause },
+            took: at - began,
+            left_out: 0,
+        };
+        self.jobs.end(index.unwrap(), end, self.at(at));
+    }
+
+    pub(super) fn requests(&mut self, job: usize, at: Duration) {
+        self.jobs.request(self.job(job), self.t0 + at);
     }
 
     /// A whole run.
@@ -108,24 +125,18 @@ impl Made {
     }
 
     pub(super) fn pauses(&mut self, job: usize, at: Duration, uid: u32) {
-        self.schedule.pause(job);
         let wall = self.wall(at);
-        self.records[job].set_paused(Some((wall, uid)));
+        self.jobs.pause(self.job(job), wall, uid);
     }
 
     /// The running job is in no configuration any more.
     pub(super) fn removes_running(&mut self) {
-        let (job, place, _) = self.running.as_mut().unwrap();
-        let place = place.take().unwrap();
-        let others = |i: &usize| *i != place;
-        let kept: Vec<usize> = (0..self.records.len()).filter(others).collect();
-        let kept_jobs = kept.iter().map(|&i| Rc::clone(&self.config.jobs[i]));
-        self.config.jobs = kept_jobs.collect();
-        self.records = kept.iter().map(|&i| self.records[i].clone()).collect();
-        let jobs = kept.iter().zip(&self.config.jobs);
-        let jobs = jobs.map(|(&i, job)| (Some((i, delays(job))), delays(job)));
-        self.schedule = self.schedule.reloaded(jobs, self.t0);
-        assert!(!job.name.is_empty());
+        let (job, index, _) = self.running.as_mut().unwrap();
+        let others = self.jobs.definitions().iter();
+        let others: Vec<Rc<Job>> = others.filter(|other| *other != job).cloned().collect();
+        let moves = self.jobs.reload(others, self.t0);
+        *index = index.and_then(|was| moves.to(was));
+        assert_eq!(*index, None);
     }
 
     /// Queues a report, and has the try of it fail if that is said.
@@ -163,36 +174,24 @@ impl Made {
     }
 
     pub(super) fn view(&self, at: Duration) -> View<'_> {
-        let running = self.running.as_ref().map(|(job, place, began)| Running {
-            place: *place,
+        let running = self.running.as_ref().map(|(job, index, began)| Running {
+            index: *index,
             job,
             pid: 20_417,
-            started: self.t0 + *began,
-            wall: self.wall(*began),
+            began: self.at(*began),
         });
         View {
-            now: self.t0 + at,
-            wall: self.wall(at),
-            started: self.wall(s(0)),
+            now: self.at(at),
+            started: self.at(s(0)),
             configured: self.wall(s(0)),
-            up: at,
             phase: self.phase,
             host: "build1",
             config: &self.config,
-            schedule: &self.schedule,
-            records: &self.records,
+            jobs: &self.jobs,
             running,
             queue: &self.queue,
             counters: &self.counters,
             lines_dropped: self.lines_dropped,
         }
-    }
-}
-
-fn delays(job: &Job) -> Delays {
-    Delays {
-        start: job.start_delay(),
-        min: job.settings.mindelay,
-        max: job.settings.maxdelay,
     }
 }

@@ -12,9 +12,7 @@ use crate::text::seconds;
 pub fn metrics(view: &View<'_>) -> String {
     let mut text = String::new();
     daemon(view, &mut text);
-    let rows: Vec<Row<'_>> = (0..view.config.jobs.len())
-        .filter_map(|place| view.row(place))
-        .collect();
+    let rows: Vec<Row<'_>> = view.jobs.all().map(|job| view.row(job)).collect();
     for metric in &JOB_METRICS {
         let mut written = false;
         for row in &rows {
@@ -68,7 +66,7 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "start_time_seconds",
         "gauge",
         "When the daemon started, in seconds since 1970.",
-        stamp(view.started),
+        stamp(view.started.wall),
     );
     if let Some((ok, at)) = counters.last_reload {
         single(
@@ -136,10 +134,9 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "jobs",
         "gauge",
         "Jobs in the configuration.",
-        view.config.jobs.len(),
+        view.jobs.len(),
     );
-    let paused = (0..view.config.jobs.len())
-        .filter(|&place| view.schedule.timing(place).is_some_and(|t| t.paused));
+    let paused = view.jobs.all().filter(|&job| view.jobs.timing(job).paused);
     single(
         text,
         "jobs_paused",

@@ -10,9 +10,12 @@ pub mod table;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::config::{Config, Job};
+use crate::clock::Moment;
+use crate::config::{Job, Sequencer};
+use crate::job::jobs::{Index, Jobs};
 use crate::job::record::{Last, Record};
-use crate::job::schedule::{Schedule, Timing};
+use crate::job::schedule::Timing;
+use crate::job::stuck;
 use crate::mail::queue::Queue;
 use crate::text::{brief, seconds};
 
@@ -33,41 +36,33 @@ pub struct Counters {
 /// The run under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Running<'a> {
-    /// Its job's place in the configuration, unless a reload has removed it.
-    pub place: Option<usize>,
+    /// Which job it is of, unless a reload has removed that.
+    pub index: Option<Index>,
     /// The job as the run began with it.
     pub job: &'a Job,
     /// Process id.
     pub pid: i32,
     /// When it began.
-    pub started: Instant,
-    /// When it began, by the wall clock.
-    pub wall: SystemTime,
+    pub began: Moment,
 }
 
 /// All that is to be shown, at the moment `now`.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// The moment.
-    pub now: Instant,
-    /// The same by the wall clock.
-    pub wall: SystemTime,
+    pub now: Moment,
     /// When the daemon started.
-    pub started: SystemTime,
+    pub started: Moment,
     /// When its configuration was read.
     pub configured: SystemTime,
-    /// How long it has been up.
-    pub up: Duration,
     /// `working`, `draining` or `stopping`.
     pub phase: &'static str,
     /// This machine's name.
     pub host: &'a str,
     /// The configuration.
-    pub config: &'a Config,
-    /// When each job is due.
-    pub schedule: &'a Schedule,
-    /// What is known of each job's runs.
-    pub records: &'a [Record],
+    pub config: &'a Sequencer,
+    /// The jobs: when each is due, and what is known of its runs.
+    pub jobs: &'a Jobs,
     /// The run under way.
     pub running: Option<Running<'a>>,
     /// Mail that waits.
@@ -141,31 +136,31 @@ impl Row<'_> {
 }
 
 impl<'a> View<'a> {
-    /// The job at a place of the configuration.
-    pub fn row(&self, place: usize) -> Option<Row<'a>> {
-        Some(Row {
-            job: self.config.jobs.get(place)?,
-            record: self.records.get(place)?,
-            timing: self.schedule.timing(place)?,
-            state: self.state(place),
-            now: self.now,
-        })
+    /// One job.
+    pub fn row(&self, job: Index) -> Row<'a> {
+        Row {
+            job: self.jobs.job(job),
+            record: self.jobs.record(job),
+            timing: self.jobs.timing(job),
+            state: self.state(job),
+            now: self.now.instant,
+        }
     }
 
-    fn state(&self, place: usize) -> State {
-        if self.running.is_some_and(|run| run.place == Some(place)) {
+    fn state(&self, job: Index) -> State {
+        if self.running.is_some_and(|run| run.index == Some(job)) {
             return if self.stuck() {
                 State::Stuck
             } else {
                 State::Running
             };
         }
-        if self.schedule.is_requested(place) {
+        if self.jobs.is_requested(job) {
             return State::Next;
         }
-        match self.schedule.timing(place) {
-            Some(timing) if timing.paused => State::Paused,
-            Some(timing) if timing.due < self.now && self.running.is_some() => State::Late,
+        match self.jobs.timing(job) {
+            timing if timing.paused => State::Paused,
+            timing if timing.due < self.now.instant && self.running.is_some() => State::Late,
             _ => State::Waiting,
         }
     }
@@ -173,50 +168,50 @@ impl<'a> View<'a> {
     /// All jobs: the running one, then those that were asked for, then in due order, paused ones last.
     pub fn rows(&self) -> impl Iterator<Item = Row<'a>> {
         let view = *self;
-        let running = view.running.and_then(|run| run.place);
-        let requested = view
-            .schedule
-            .requested()
-            .filter(move |place| Some(*place) != running);
-        let in_order = view
-            .schedule
-            .in_order()
-            .filter(move |place| !view.schedule.is_requested(*place));
-        let paused =
-            (0..view.config.jobs.len()).filter(move |place| view.state(*place) == State::Paused);
+        let running = view.running.and_then(|run| run.index);
+        let requested = view.jobs.requested();
+        let requested = requested.filter(move |job| Some(*job) != running);
+        let in_order = view.jobs.in_order();
+        let in_order = in_order.filter(move |job| !view.jobs.is_requested(*job));
+        let paused = view.jobs.all();
+        let paused = paused.filter(move |job| view.state(*job) == State::Paused);
         running
             .into_iter()
             .chain(requested)
             .chain(in_order)
             .chain(paused)
-            .filter_map(move |place| view.row(place))
+            .map(move |job| view.row(job))
     }
 
     /// Whether the run under way takes longer than its job's `stuckafter`.
     pub fn stuck(&self) -> bool {
         self.running.is_some_and(|run| {
-            let limit = run.job.settings.stuckafter;
-            !limit.is_zero() && self.now.saturating_duration_since(run.started) >= limit
+            let at = stuck::stuck_at(&run.job.settings, run.began.instant);
+            at.is_some_and(|at| at <= self.now.instant)
         })
+    }
+
+    /// How long the daemon has been up.
+    pub fn up(&self) -> Duration {
+        self.now.since(self.started)
     }
 
     /// How long the run under way has taken.
     pub fn running_for(&self) -> Duration {
-        self.running.map_or(Duration::ZERO, |run| {
-            self.now.saturating_duration_since(run.started)
-        })
+        self.running
+            .map_or(Duration::ZERO, |run| self.now.since(run.began))
     }
 
     /// Jobs that wait behind the run under way: how many, which longest, and how long that one.
     pub fn waiting(&self) -> Option<(usize, &'a Job, Duration)> {
         self.running?;
         let waiting = || {
-            let all = self.schedule.waiting(self.now);
+            let all = self.jobs.waiting(self.now.instant);
             all.filter(|(_, time)| !time.is_zero())
         };
         // Of those that wait equally long, the one that comes first.
-        let (place, time) = waiting().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
-        Some((waiting().count(), self.config.jobs.get(place)?, time))
+        let (job, time) = waiting().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
+        Some((waiting().count(), self.jobs.job(job), time))
     }
 
     /// The job that a late one or one that was asked for waits for.
@@ -244,23 +239,14 @@ impl<'a> View<'a> {
 
     /// An instant by the wall clock.
     pub fn wall_time(&self, at: Instant) -> SystemTime {
-        match at.checked_duration_since(self.now) {
-            Some(ahead) => self.wall.checked_add(ahead).unwrap_or(self.wall),
-            None => self
-                .wall
-                .checked_sub(self.now.saturating_duration_since(at))
-                .unwrap_or(self.wall),
-        }
+        self.now.wall_time(at).unwrap_or(self.now.wall)
     }
 
     /// What the daemon does, in one line for its supervisor. It changes only when something happens.
     pub fn headline(&self) -> String {
-        let doing = match (self.running, self.schedule.next()) {
+        let doing = match (self.running, self.jobs.next()) {
             (Some(run), _) => format!("Running {} (pid {})", run.job.name, run.pid),
-            (None, Some(next)) => match self.config.jobs.get(next.job) {
-                Some(job) => format!("Next is {}", job.name),
-                None => "Idle".to_string(),
-            },
+            (None, Some(next)) => format!("Next is {}", self.jobs.job(next.job).name),
             (None, None) => "All jobs are paused".to_string(),
         };
         let stuck = if self.stuck() { ", STUCK" } else { "" };
@@ -295,7 +281,7 @@ impl<'a> View<'a> {
         let failing = self
             .queue
             .failing_since()
-            .map(|since| self.now.saturating_duration_since(since));
+            .map(|since| self.now.instant.saturating_duration_since(since));
         if let Some(time) = failing.filter(|time| *time >= MAIL_FAILING_TOO_LONG) {
             let error = self.queue.last_error().unwrap_or_default();
             return Err(format!(
@@ -304,7 +290,7 @@ impl<'a> View<'a> {
             ));
         }
         if let Some((false, at)) = self.counters.last_reload {
-            let ago = self.wall.duration_since(at).unwrap_or_default();
+            let ago = self.now.age(at);
             return Err(format!(
                 "the last reload was refused {} ago; 'buildd-sequencer check' says why",
                 brief(ago)
@@ -341,7 +327,7 @@ mod tests {
         let calm = ["a", "b", "c", "d", "e"].map(|name| (name, "waiting"));
         assert_eq!(order(&made, s(1)), calm);
         made.begins(4, s(10));
-        made.schedule.request(0, made.t0 + s(11));
+        made.requests(0, s(11));
         made.pauses(2, s(12), 0);
         assert_eq!(
             order(&made, s(25)),
@@ -355,8 +341,8 @@ mod tests {
         );
         // Asked for, running and paused at once: shown once, as what matters most.
         made.pauses(4, s(26), 0);
-        made.schedule.request(4, made.t0 + s(26));
-        made.schedule.request(2, made.t0 + s(27));
+        made.requests(4, s(26));
+        made.requests(2, s(27));
         assert_eq!(
             order(&made, s(28)),
             [
@@ -374,22 +360,22 @@ mod tests {
         let mut made = Made::three();
         let view = made.view(s(6));
         assert_eq!(
-            view.row(0).unwrap().state,
+            view.row(made.job(0)).state,
             State::Waiting,
             "its turn is now"
         );
         made.begins(1, s(4));
         let view = made.view(s(6));
-        let row = view.row(0).unwrap();
+        let row = view.row(made.job(0));
         assert_eq!(
             (row.state, view.behind(&row)),
             (State::Late, Some("queue_builder"))
         );
-        let row = view.row(2).unwrap();
+        let row = view.row(made.job(2));
         assert_eq!((row.state, view.behind(&row)), (State::Waiting, None));
-        made.schedule.request(2, made.t0 + s(5));
+        made.requests(2, s(5));
         let view = made.view(s(6));
-        let row = view.row(2).unwrap();
+        let row = view.row(made.job(2));
         assert_eq!(
             (row.state, view.behind(&row)),
             (State::Next, Some("queue_builder"))
@@ -429,14 +415,14 @@ mod tests {
             made.view(s(30)).who_waits(),
             "2 jobs wait, b longest (20 seconds)"
         );
-        made.schedule.request(3, made.t0 + s(5));
+        made.requests(3, s(5));
         assert_eq!(
             made.view(s(30)).who_waits(),
             "3 jobs wait, d longest (25 seconds)"
         );
-        made.schedule.request(1, made.t0 + s(6));
+        made.requests(1, s(6));
         assert_eq!(made.view(s(30)).waiting().unwrap().0, 3, "once");
-        made.schedule.request(4, made.t0 + s(29));
+        made.requests(4, s(29));
         assert_eq!(
             made.view(s(30)).waiting().unwrap().0,
             4,
@@ -460,7 +446,7 @@ mod tests {
         let mail = "Next is queue_builder, 1 mail queued";
         assert_eq!(made.view(s(3608)).headline(), mail);
         for job in 0..3 {
-            made.schedule.pause(job);
+            made.pauses(job, s(0), 0);
         }
         let paused = "All jobs are paused, 1 mail queued";
         assert_eq!(made.view(s(3608)).headline(), paused);
@@ -529,12 +515,12 @@ mod tests {
         let mut view = made.view(s(100));
         assert_eq!(view.wall_time(made.t0 + s(160)), made.wall(s(160)));
         assert_eq!(view.wall_time(made.t0 + s(40)), made.wall(s(40)));
-        view.wall -= s(1_000_000);
+        view.now.wall -= s(1_000_000);
         assert_eq!(
             view.wall_time(made.t0 + s(160)),
             made.wall(s(160)) - s(1_000_000)
         );
-        view.wall = std::time::UNIX_EPOCH;
+        view.now.wall = std::time::UNIX_EPOCH;
         let _ = (
             table::table(&view),
             json::json(&view),

@@ -22,7 +22,7 @@ pub fn table(view: &View<'_>) -> String {
         env!("CARGO_PKG_VERSION"),
         view.host,
         std::process::id(),
-        brief(view.up),
+        brief(view.up()),
         brief(since(view, view.configured)),
         if view.phase == "working" {
             String::new()
@@ -88,7 +88,7 @@ fn mail(view: &View<'_>, text: &mut String) {
     }
     let _ = write!(text, "MAIL    {} queued", queue.len());
     if let (Some(error), Some(at)) = (queue.last_error(), queue.last_error_at()) {
-        let ago = view.now.saturating_duration_since(at);
+        let ago = view.now.instant.saturating_duration_since(at);
         let _ = write!(text, "; last error {} ago: {error}", brief(ago));
     }
     text.push('\n');
@@ -96,17 +96,17 @@ fn mail(view: &View<'_>, text: &mut String) {
 
 fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
     let none = || "-".to_string();
-    let due = row
-        .due()
-        .map_or_else(none, |due| match due.checked_duration_since(view.now) {
+    let due = row.due().map_or_else(none, |due| {
+        match due.checked_duration_since(view.now.instant) {
             Some(ahead) => brief(ahead),
-            None => match view.now.saturating_duration_since(due) {
+            None => match view.now.instant.saturating_duration_since(due) {
                 late if row.state != State::Waiting && late.as_secs() > 0 => {
                     format!("-{}", brief(late))
                 }
                 _ => brief(Duration::ZERO),
             },
-        });
+        }
+    });
     let state = match (view.behind(row), row.record.paused_by()) {
         (Some(job), _) => format!("{} behind {job}", row.state.word()),
         (None, Some((at, uid))) if row.state == State::Paused => {
@@ -117,7 +117,7 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
     let ended = row
         .timing
         .ran
-        .then(|| brief(view.now.saturating_duration_since(row.timing.since)));
+        .then(|| brief(view.now.instant.saturating_duration_since(row.timing.since)));
     [
         row.job.name.to_string(),
         state,
@@ -132,7 +132,7 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
 
 /// How long ago that was; nothing for a moment that a step of the clock has put ahead.
 fn since(view: &View<'_>, at: SystemTime) -> Duration {
-    view.wall.duration_since(at).unwrap_or_default()
+    view.now.wall.duration_since(at).unwrap_or_default()
 }
 
 /// `ok`, `exit 3 x12`
@@ -243,7 +243,7 @@ cleanup        waiting                     43m20s       -     -  -        0     
 "
         );
         made.set(1, |settings| settings.timeout = s(7200));
-        made.schedule.request(2, made.t0 + s(1000));
+        made.requests(2, s(1000));
         assert_eq!(
             rest(&made, s(5000), "up 1h23m, configuration of 1h23m ago"),
             "\
@@ -333,7 +333,7 @@ slave_scanner  paused 1h01m by uid 1000    -      -     -  -        0       0
         made.runs(0, s(5), s(6), 0);
         made.pauses(1, s(10), 0);
         let mut view = made.view(s(20));
-        view.wall -= s(86_400);
+        view.now.wall -= s(86_400);
         let text = table(&view);
         assert!(text.contains("configuration of 0s ago"), "{text}");
         assert!(text.contains("paused 0s by uid 0"), "{text}");

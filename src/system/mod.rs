@@ -11,3 +11,15 @@ pub mod privileges;
 pub mod process;
 pub mod signals;
 pub mod users;
+
+use std::time::{Instant, SystemTime};
+
+use crate::clock::Moment;
+
+/// Reads both clocks.
+pub fn now() -> Moment {
+    Moment {
+        instant: Instant::now(),
+        wall: SystemTime::now(),
+    }
+}

@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     }
     for job in &config.jobs {
         assert!(!job.argv().is_empty(), "{job:?}");
-        for to in config.recipients(job) {
+        for to in config.sequencer.recipients(job) {
             assert!(&**to == "-" || !to.starts_with('-'), "{to}");
             assert!(
                 !to.contains(|c: char| c.is_control() || c.is_whitespace()),

@@ -1,0 +1,283 @@
+//! The jobs of a running daemon: the one owner of what each is, when it is due, and what is known of its runs. A
+//! reload replaces them all in one step and says which has moved where. Pure.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::clock::Moment;
+use crate::config::Job;
+use crate::job::outcome::{Cause, Outcome, Verdict};
+use crate::job::record::Record;
+use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::state::State;
+use crate::job::throttle::Throttle;
+
+/// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
+const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
+
+/// Which job: its place in the order of the configuration. It is good until the next reload, which says where the
+/// job is from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Index(usize);
+
+/// The choice: which job, and when it may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Which.
+    pub job: Index,
+    /// When it is due; for a requested job the due time of the schedule, which does not matter then.
+    pub due: Instant,
+    /// Whether an operator asked for it, so that it goes before all others, at once.
+    pub requested: bool,
+}
+
+impl Next {
+    /// When it may start, as seen at `now`: a requested job at once.
+    pub fn start(&self, now: Instant) -> Instant {
+        if self.requested { now } else { self.due }
+    }
+}
+
+/// How a run ended, as far as it is remembered.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'a> {
+    /// How.
+    pub outcome: &'a Outcome,
+    /// How long it took.
+    pub took: Duration,
+    /// Output bytes that were not kept.
+    pub left_out: u64,
+}
+
+/// All jobs, in the order of the configuration.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    defined: Vec<Rc<Job>>,
+    schedule: Schedule,
+    records: Vec<Record>,
+}
+
+impl Jobs {
+    /// The jobs of a configuration, with what a state file knows of them.
+    pub fn restored(defined: Vec<Rc<Job>>, state: &State, now: Moment) -> Jobs {
+        let known = defined
+            .iter()
+            .map(|job| state.restore(&job.name, &delays(job), now));
+        let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        Jobs {
+            schedule: Schedule::new(timings),
+            defined,
+            records,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.defined.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.defined.is_empty()
+    }
+
+    /// All of them, in the order of the configuration.
+    pub fn all(&self) -> impl Iterator<Item = Index> + use<> {
+        (0..self.defined.len()).map(Index)
+    }
+
+    /// Their names, in the order of the configuration.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.defined.iter().map(|job| &*job.name)
+    }
+
+    /// Their definitions, in the order of the configuration.
+    pub fn definitions(&self) -> &[Rc<Job>] {
+        &self.defined
+    }
+
+    /// The job of this name.
+    pub fn find(&self, name: &str) -> Option<Index> {
+        self.names().position(|known| known == name).map(Index)
+    }
+
+    /// What a job is told to do.
+    pub fn job(&self, index: Index) -> &Rc<Job> {
+        &self.defined[index.0]
+    }
+
+    /// When it is due.
+    pub fn timing(&self, index: Index) -> &Timing {
+        self.schedule.timing(index.0)
+    }
+
+    /// What is known of its runs.
+    pub fn record(&self, index: Index) -> &Record {
+        &self.records[index.0]
+    }
+
+    /// What `mailinterval` remembers of it.
+    pub fn throttle(&mut self, index: Index) -> &mut Throttle {
+        &mut self.records[index.0].throttle
+    }
+
+    /// Name, time and past of each, as the state file keeps them.
+    pub fn kept(&self) -> impl Iterator<Item = (&str, &Timing, &Record)> {
+        self.names()
+            .zip(self.schedule.timings())
+            .zip(&self.records)
+            .map(|((name, timing), record)| (name, timing, record))
+    }
+
+    /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
+    pub fn next(&self) -> Option<Next> {
+        self.schedule.next().map(|next| Next {
+            job: Index(next.job),
+            due: next.due,
+            requested: next.requested,
+        })
+    }
+
+    /// A run begins: takes its job out of the order.
+    pub fn begin(&mut self, index: Index, now: Moment) {
+        let late = self.schedule.begin(index.0, now.instant);
+        self.records[index.0].began(now.wall, late);
+    }
+
+    /// A run has ended: puts its job back into the order, with the delay that it has now.
+    pub fn end(&mut self, index: Index, end: End<'_>, now: Moment) {
+        self.records[index.0].ended(now.wall, end.took, end.outcome, end.left_out);
+        let failed = match end.outcome.verdict() {
+            Verdict::Success => Some(false),
+            Verdict::Failure => Some(true),
+            Verdict::Neither => None,
+        };
+        let mut delays = delays(self.job(index));
+        if matches!(end.outcome.cause, Cause::NotStarted(_)) {
+            delays.min = delays.min.max(LEAST_DELAY_AFTER_FAILED_START);
+        }
+        self.schedule.end(index.0, now.instant, failed, &delays);
+    }
+
+    /// Makes a job next, before all others and paused or not; asking twice is asking once.
+    pub fn request(&mut self, index: Index, now: Instant) {
+        self.schedule.request(index.0, now);
+    }
+
+    /// Whether a job waits at an operator's request.
+    pub fn is_requested(&self, index: Index) -> bool {
+        self.schedule.is_requested(index.0)
+    }
+
+    /// Jobs that wait at an operator's request, the first one first.
+    pub fn requested(&self) -> impl Iterator<Item = Index> + '_ {
+        self.schedule.requested().map(Index)
+    }
+
+    /// Jobs that are neither held nor running, in due order.
+    pub fn in_order(&self) -> impl Iterator<Item = Index> + '_ {
+        self.schedule.in_order().map(Index)
+    }
+
+    /// Jobs whose turn it would be and how long they wait: those that are due, the one that waits longest first,
+    /// then those that are not due but asked for.
+    pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (Index, Duration)> + '_ {
+        let waiting = self.schedule.waiting(now);
+        waiting.map(|(job, time)| (Index(job), time))
+    }
+
+    /// Holds a job for the operator with this user id. False if it was held already.
+    pub fn pause(&mut self, index: Index, at: SystemTime, uid: u32) -> bool {
+        let is_news = self.schedule.pause(index.0);
+        if is_news {
+            self.records[index.0].set_paused(Some((at, uid)));
+        }
+        is_news
+    }
+
+    /// Lets a held job go on, at its own due time. False if it was not held.
+    pub fn resume(&mut self, index: Index) -> bool {
+        let is_news = self.schedule.resume(index.0);
+        if is_news {
+            self.records[index.0].set_paused(None);
+        }
+        is_news
+    }
+
+    /// Reports of these failures (job and `Outcome::word`) were lost: the next ones like them are mailed at once. One
+    /// pass over the jobs for any number of reports.
+    pub fn reports_lost<'a>(&mut self, reports: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        let mut lost: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (job, word) in reports {
+            lost.entry(job).or_default().push(word);
+        }
+        if lost.is_empty() {
+            return;
+        }
+        for (job, record) in self.defined.iter().zip(&mut self.records) {
+            for word in lost.get(&*job.name).into_iter().flatten() {
+                record.throttle.lost(word);
+            }
+        }
+    }
+
+    /// Takes over the jobs of another configuration: a job of the same name keeps its past, its pause and, if its
+    /// delays are what they were, its due time.
+    pub fn reload(&mut self, mut defined: Vec<Rc<Job>>, now: Instant) -> Moves {
+        let places: HashMap<&str, usize> =
+            (0..).zip(self.names()).map(|(i, name)| (name, i)).collect();
+        let from: Vec<Option<usize>> = defined
+            .iter()
+            .map(|job| places.get(&*job.name).copied())
+            .collect();
+        for (job, from) in defined.iter_mut().zip(&from) {
+            let was = from.map(|from| &self.defined[from]);
+            if let Some(was) = was.filter(|was| *was == job) {
+                // The old one stays, so that the new ones' memory is given back in one piece.
+                *job = Rc::clone(was);
+            }
+        }
+        let delays = defined.iter().zip(&from).map(|(job, from)| {
+            let was = from.map(|from| (from, delays(&self.defined[from])));
+            (was, delays(job))
+        });
+        self.schedule = self.schedule.reloaded(delays, now);
+        let mut records: Vec<Option<Record>> = std::mem::take(&mut self.records)
+            .into_iter()
+            .map(Some)
+            .collect();
+        let record = |from: &Option<usize>| from.and_then(|from| records[from].take());
+        self.records = from
+            .iter()
+            .map(record)
+            .map(Option::unwrap_or_default)
+            .collect();
+        self.defined = defined;
+        Moves { from }
+    }
+}
+
+/// Where a reload has moved jobs.
+#[derive(Debug)]
+pub struct Moves {
+    /// For each place now, the place before.
+    from: Vec<Option<usize>>,
+}
+
+impl Moves {
+    /// Where a job is now; `None` if it is in the configuration no more.
+    pub fn to(&self, was: Index) -> Option<Index> {
+        let is = self.from.iter().position(|&from| from == Some(was.0));
+        is.map(Index)
+    }
+}
+
+/// The delays of a job as the schedule wants them.
+fn delays(job: &Job) -> Delays {
+    Delays {
+        start: job.start_delay(),
+        min: job.settings.mindelay,
+        max: job.settings.maxdelay,
+    }
+}
