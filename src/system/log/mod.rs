@@ -1,28 +1,32 @@
 //! The log: twistd's line format, its file or standard output, rotation, and a bounded wait when nobody takes
 //! the lines. It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
-//! How not to block on standard output, which is shared with others and so never gets O_NONBLOCK, and when lines
-//! carry the journal's priorities, is its business as well.
+//! This file holds the lines until they are written; `sink` knows the kinds of places that take them, `file` opens and
+//! rotates a file, `journal` knows when lines carry priorities.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+mod file;
+mod journal;
+mod sink;
+
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, send};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::{Gid, Uid};
 
 use crate::system::errors::error_text;
 use crate::text::{Utc, unix_seconds};
 
+pub use file::Rotation;
+
+use file::{appending, open_append, shift};
+use sink::{Sink, reopen_stdout};
+
 /// How many bytes wait for a log that cannot be written before lines are dropped.
 const MOST_WAITING: usize = 1 << 20;
-/// What a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
-const PIPE_BUF: usize = 4096;
 /// How long after an error the log is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that are gathered within a turn before they are written.
@@ -39,45 +43,6 @@ pub enum Level {
     Warning,
     /// `<3>`: lost mail, a stuck job, a refused reload.
     Error,
-}
-
-impl Level {
-    fn prefix(self) -> &'static str {
-        match self {
-            Level::Info => "<6>",
-            Level::Warning => "<4>",
-            Level::Error => "<3>",
-        }
-    }
-}
-
-/// Where lines go.
-#[derive(Debug)]
-enum Sink {
-    /// A file opened by name, which can be rotated.
-    File {
-        path: PathBuf,
-        file: File,
-        size: u64,
-        rotate_at: u64,
-    },
-    /// Standard output through a file description of our own that does not block.
-    Own(File),
-    /// Standard output as it was inherited: a regular file, which never blocks.
-    Inherited,
-    /// Standard output as it was inherited, which could block: written only as far as poll(2) allows.
-    Polled,
-    /// Standard output is a socket, which can be asked per call not to block.
-    Socket,
-}
-
-/// When a file is rotated, and how many old ones stay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
-    /// Bytes a log file may have; zero: any number.
-    pub size: u64,
-    /// Rotated files that stay; zero: all.
-    pub keep: u32,
 }
 
 /// The log.
@@ -122,10 +87,7 @@ impl Log {
             Some(t) if t.is_socket() => Sink::Socket,
             _ => reopen_stdout().map_or(Sink::Polled, Sink::Own),
         };
-        let journal = metadata.is_some_and(|m| {
-            std::env::var("JOURNAL_STREAM")
-                .is_ok_and(|stream| stream == format!("{}:{}", m.dev(), m.ino()))
-        });
+        let journal = metadata.is_some_and(|m| journal::names(&m));
         Log::new(sink, journal)
     }
 
@@ -493,321 +455,11 @@ impl Log {
     }
 }
 
-impl Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Sink::File { file, size, .. } => {
-                let n = file.write(bytes)?;
-                *size += n as u64;
-                Ok(n)
-            }
-            Sink::Own(file) => file.write(bytes),
-            Sink::Inherited => Ok(nix::unistd::write(io::stdout(), bytes)?),
-            Sink::Polled => {
-                let stdout = io::stdout();
-                let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut ready, PollTimeout::ZERO)? == 0 {
-                    return Err(Errno::EAGAIN.into());
-                }
-                Ok(nix::unistd::write(
-                    &stdout,
-                    &bytes[..bytes.len().min(PIPE_BUF)],
-                )?)
-            }
-            Sink::Socket => {
-                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                Ok(send(io::stdout().as_raw_fd(), bytes, flags)?)
-            }
-        }
-    }
-}
-
 fn line_feeds(parts: &[&[u8]]) -> usize {
     let in_part = |part: &&[u8]| part.iter().filter(|&&byte| byte == b'\n').count();
     parts.iter().map(in_part).sum()
 }
 
-fn reopen_stdout() -> Option<File> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    OpenOptions::new()
-        .write(true)
-        .custom_flags(flags.bits())
-        .open("/proc/self/fd/1")
-        .ok()
-}
-
-/// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
-fn appending() -> OpenOptions {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let mut options = OpenOptions::new();
-    options.append(true).mode(0o666).custom_flags(flags.bits());
-    options
-}
-
-/// Opens the file that is there, or makes one. Not both in one call: a sticky directory may refuse that for
-/// another user's file (proc_sys_fs(5), protected_regular).
-fn open_append(path: &Path) -> io::Result<(File, u64)> {
-    let file = match appending().open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            appending().create(true).open(path)?
-        }
-        opened => opened?,
-    };
-    let size = file.metadata()?.len();
-    Ok((file, size))
-}
-
-/// Renames `LOG.1` to `LOG.2` and so on, highest first, then `LOG` to `LOG.1`; what is beyond `keep` goes.
-fn shift(path: &Path, keep: u32) -> Result<(), String> {
-    let mut numbers = rotated(path).map_err(|e| {
-        format!(
-            "cannot list the directory of log '{}': {}; writing on to the same file",
-            path.display(),
-            error_text(&e)
-        )
-    })?;
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let name = |number: u32| {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
-    for number in numbers {
-        if keep > 0 && number >= keep {
-            let _ = fs::remove_file(name(number));
-        } else if number < u32::MAX {
-            rename(&name(number), &name(number + 1))?;
-        }
-    }
-    rename(path, &name(1))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), String> {
-    fs::rename(from, to).map_err(|e| {
-        format!(
-            "cannot rename log '{}' to '{}': {}; writing on to the same file",
-            from.display(),
-            to.display(),
-            error_text(&e)
-        )
-    })
-}
-
-/// The numbers of the rotated files that are there.
-fn rotated(path: &Path) -> io::Result<Vec<u32>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
-    prefix.push(".");
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name
-            .as_encoded_bytes()
-            .strip_prefix(prefix.as_encoded_bytes());
-        let number = number.and_then(|digits| std::str::from_utf8(digits).ok());
-        // No leading zero or sign: only names that this module would have given.
-        if let Some(number) = number.and_then(|text| {
-            text.parse::<u32>()
-                .ok()
-                .filter(|n| n.to_string() == text && *n > 0)
-        }) {
-            numbers.push(number);
-        }
-    }
-    Ok(numbers)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
-mod tests {
-    use super::*;
-    use std::time::UNIX_EPOCH;
-
-    const STAMP: &str = "2026-11-23T23:36:37+0000 [-] ";
-
-    fn wall() -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_795_476_997)
-    }
-
-    fn log_in(directory: &Path, size: u64, keep: u32) -> Log {
-        Log::to_file(&directory.join("log"), Rotation { size, keep }, None).unwrap()
-    }
-
-    fn write(log: &mut Log, message: &str) {
-        log.add(wall(), Level::Info, message.as_bytes());
-        log.flush(Instant::now(), wall());
-    }
-
-    fn text(path: impl AsRef<Path>) -> String {
-        fs::read_to_string(path).unwrap()
-    }
-
-    // As original/two-jobs.log has it for `Job output was:\n<output>\n`.
-    #[test]
-    fn further_lines_of_a_message_begin_with_a_tab() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut log = log_in(directory.path(), 0, 0);
-        write(&mut log, "Job output was:\nscanned\n\n1 idle\n\n");
-        assert_eq!(
-            text(directory.path().join("log")),
-            format!("{STAMP}Job output was:\n\tscanned\n\t\n\t1 idle\n\t\n\t\n")
-        );
-    }
-
-    #[test]
-    fn a_file_past_its_size_is_rotated_and_only_so_many_stay() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut log = log_in(directory.path(), 10, 2);
-        for message in ["one", "two", "three", "four"] {
-            write(&mut log, message);
-        }
-        let path = directory.path().join("log");
-        assert_eq!(text(&path), format!("{STAMP}four\n"));
-        assert_eq!(text(path.with_extension("1")), format!("{STAMP}three\n"));
-        assert_eq!(text(path.with_extension("2")), format!("{STAMP}two\n"));
-        assert!(!path.with_extension("3").exists());
-    }
-
-    #[test]
-    fn with_nothing_set_all_rotated_files_stay_and_strangers_are_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        for stranger in ["log.gz", "log.01", "log.1.gz", "log.-3"] {
-            fs::write(directory.path().join(stranger), stranger).unwrap();
-        }
-        let mut log = log_in(directory.path(), 0, 0);
-        for message in ["one", "two", "three"] {
-            write(&mut log, message);
-            assert_eq!(log.rotate_or_reopen(), Ok(true));
-        }
-        assert_eq!(text(path.with_extension("3")), format!("{STAMP}one\n"));
-        assert_eq!(text(path.with_extension("1")), format!("{STAMP}three\n"));
-        assert_eq!(text(directory.path().join("log.01")), "log.01");
-        assert_eq!(text(directory.path().join("log.1.gz")), "log.1.gz");
-    }
-
-    #[test]
-    fn a_log_that_somebody_moved_is_only_opened_anew() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = log_in(directory.path(), 0, 0);
-        write(&mut log, "one");
-        fs::rename(&path, directory.path().join("moved")).unwrap();
-        write(&mut log, "two");
-        assert_eq!(log.rotate_or_reopen(), Ok(true));
-        write(&mut log, "three");
-        assert_eq!(
-            text(directory.path().join("moved")),
-            format!("{STAMP}one\n{STAMP}two\n")
-        );
-        assert_eq!(text(&path), format!("{STAMP}three\n"));
-        assert!(!path.with_extension("1").exists());
-    }
-
-    #[test]
-    fn a_file_that_was_cut_is_not_rotated_before_it_has_grown_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let line = STAMP.len() as u64 + 4;
-        let mut log = log_in(directory.path(), 2 * line, 0);
-        write(&mut log, "one");
-        write(&mut log, "two");
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
-        for message in ["3rd", "4th", "5th"] {
-            write(&mut log, message);
-        }
-        assert_eq!(text(&path), format!("{STAMP}5th\n"));
-        assert_eq!(
-            text(path.with_extension("1")),
-            format!("{STAMP}3rd\n{STAMP}4th\n")
-        );
-    }
-
-    #[test]
-    fn a_grown_file_that_somebody_moved_is_only_opened_anew() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = log_in(directory.path(), 10, 0);
-        write(&mut log, "one");
-        fs::rename(&path, directory.path().join("moved")).unwrap();
-        write(&mut log, "two");
-        assert_eq!(text(&path), format!("{STAMP}two\n"));
-        assert!(!path.with_extension("1").exists());
-    }
-
-    #[test]
-    fn a_grown_file_that_cannot_be_rotated_says_so_once_per_size() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = log_in(directory.path(), 200, 1);
-        // A directory can be neither removed nor replaced as a file can.
-        fs::create_dir(directory.path().join("log.1")).unwrap();
-        for _ in 0..20 {
-            write(&mut log, "x");
-        }
-        let log = text(&path);
-        assert_eq!(log.matches("] x\n").count(), 20);
-        let refusals = log.matches("cannot rename log").count() as u64;
-        assert!((2..=log.len() as u64 / 200).contains(&refusals), "{log}");
-        assert!(log.contains("; writing on to the same file\n"), "{log}");
-    }
-
-    #[test]
-    fn a_directory_that_is_gone_is_reported_and_the_old_file_goes_on() {
-        let directory = tempfile::tempdir().unwrap();
-        let inner = directory.path().join("inner");
-        fs::create_dir(&inner).unwrap();
-        let mut log = log_in(&inner, 0, 0);
-        fs::remove_dir_all(&inner).unwrap();
-        let error = log.rotate_or_reopen().unwrap_err();
-        assert!(
-            error.contains("No such file or directory; writing on to the old file"),
-            "{error}"
-        );
-        write(&mut log, "still alive");
-        assert_eq!(log.stuck_since(), None);
-    }
-
-    #[test]
-    fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
-        let rotation = Rotation { size: 0, keep: 0 };
-        let Ok(mut log) = Log::to_file(Path::new("/dev/full"), rotation, None) else {
-            return;
-        };
-        let line = "x".repeat(1000);
-        let t0 = Instant::now();
-        for _ in 0..2000 {
-            log.add(wall(), Level::Info, line.as_bytes());
-        }
-        log.flush(t0, wall());
-        assert_eq!(log.stuck_since(), Some(t0));
-        assert_eq!(log.deadline(), Some(t0 + RETRY));
-        let kept = MOST_WAITING.div_ceil(STAMP.len() + line.len() + 1);
-        assert_eq!(log.lines_dropped(), 2000 - kept as u64);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let (file, size) = open_append(&path).unwrap();
-        log.sink = Sink::File {
-            path: path.clone(),
-            file,
-            size,
-            rotate_at: 0,
-        };
-        log.flush(t0 + RETRY, wall());
-        assert_eq!(log.stuck_since(), None);
-        let text = text(&path);
-        assert_eq!(text.lines().count(), kept + 1);
-        assert!(text.ends_with(&format!(
-            "{STAMP}{} log lines were dropped here because the log could not be written\n",
-            2000 - kept
-        )));
-    }
-}
+mod tests;
