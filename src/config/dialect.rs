@@ -29,7 +29,7 @@ pub enum Section<'a> {
     Meta,
     /// `[buildsequencer]`
     Sequencer,
-    /// `[buildsequencer_job.template]`
+    /// `[buildsequencer_job.template]`, which lazr.config also knows as `[buildsequencer_job.master]`
     Template,
     /// `[buildsequencer_job.NAME.optional]`
     Optional(&'a str),
@@ -280,10 +280,43 @@ fn first_word(line: &[u8]) -> String {
     word.to_ascii_lowercase()
 }
 
-/// Lines with their numbers. Only LF ends a line; a byte order mark is not part of the first.
+/// Lines with their numbers. Only LF ends a line; a byte order mark is not part of the first, and what all lines are
+/// indented by not of any.
 fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    (1..).zip(text.split(|&byte| byte == b'\n'))
+    let margin = margin(text);
+    let lines = text.split(|&byte| byte == b'\n');
+    (1..).zip(lines.map(move |line| line.strip_prefix(margin).unwrap_or(line)))
+}
+
+/// The blanks and tabs that begin every line which is not blank, as Python's `textwrap.dedent` finds them:
+/// lazr.config takes them off before it reads a file.
+fn margin(text: &[u8]) -> &[u8] {
+    let mut margin: Option<&[u8]> = None;
+    for line in text.split(|&byte| byte == b'\n') {
+        if line.iter().all(is_space) {
+            continue;
+        }
+        let indented = line
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b'\t'))
+            .count();
+        let indent = &line[..indented];
+        let common = margin.map_or(indent, |margin| {
+            let same = margin
+                .iter()
+                .zip(indent)
+                .take_while(|(a, b)| a == b)
+                .count();
+            &margin[..same]
+        });
+        // Nearly every file ends here, at its first line.
+        if common.is_empty() {
+            return common;
+        }
+        margin = Some(common);
+    }
+    margin.unwrap_or_default()
 }
 
 /// White space as Python's `str.isspace` has it for bytes.
@@ -345,7 +378,7 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     let Some(rest) = header.strip_prefix(b"buildsequencer_job.") else {
         return Ok(None);
     };
-    if rest == b"template" {
+    if matches!(rest, b"template" | b"master") {
         return Ok(Some(Section::Template));
     }
     let (name, optional) = match rest.strip_suffix(b".optional") {
@@ -366,7 +399,7 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
         .ok()
         .filter(|_| valid)
         .ok_or_else(|| bad("a name is made of letters, digits, '_' and '-'"))?;
-    if name == "optional" || name == "template" {
+    if matches!(name, "optional" | "template" | "master") {
         return Err(bad("the word has another meaning here"));
     }
     Ok(Some(if optional {
@@ -591,6 +624,65 @@ mod tests {
     }
 
     #[test]
+    fn what_every_line_is_indented_by_is_taken_off() {
+        let expected = [(3, "a", "1"), (4, "b", "2\n3"), (8, "c", "4")];
+        for margin in ["", "    ", "\t", " \t ", "\t\t"] {
+            let lines = [
+                "",
+                "[buildsequencer_job.a]",
+                "a: 1",
+                "b: 2",
+                "  3",
+                "# x",
+                "\r",
+                "c: 4\r",
+            ];
+            let text: String = lines.map(|line| format!("{margin}{line}\n")).concat();
+            // Blank lines need no margin.
+            let ragged = text
+                .replace(&format!("{margin}\n"), "\n")
+                .replace(&format!("{margin}\r"), "\r");
+            for text in [&text, &ragged, &format!("\u{feff}{text}"), text.trim_end()] {
+                let (entries, faults) = read(text.as_bytes());
+                let told: Vec<_> = entries
+                    .iter()
+                    .map(|e| (e.line, &*e.key, e.value.as_deref().unwrap()))
+                    .collect();
+                assert_eq!((&*told, faults), (&expected[..], vec![]), "{text:?}");
+                assert!(between(text.as_bytes()).faults.is_empty(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_some_lines_are_indented_by_stays() {
+        for (text, margin) in [
+            ("  a\n\tb", ""),
+            ("  a\n \tb", " "),
+            ("\t a\n\t  b\n\tc", "\t"),
+            ("  # x\n  a\n\x0bb", ""),
+            ("  a\n# x", ""),
+            ("  a\n; x", ""),
+            ("  a\nrem", ""),
+            ("\x0ca", ""),
+            (" a\n  \x0c\x0b\n \r", " "),
+            (" \n\t\n", ""),
+            ("", ""),
+        ] {
+            let found = super::margin(text.as_bytes());
+            assert_eq!(found, margin.as_bytes(), "{text:?}");
+        }
+        faults(
+            b"  [buildsequencer_job.a]\n a: 1\n",
+            &[(1, "before any [section]")],
+        );
+        faults(
+            b"  [buildsequencer_job.a]\n\n  a: 1\n  b\n",
+            &[(4, "neither 'key: value'")],
+        );
+    }
+
+    #[test]
     fn a_header_begins_in_the_first_column_and_the_first_bracket_ends_it() {
         let (entries, _) = read(b"[buildsequencer_job.a]x: 1 [b]\nc: 2\n[buildsequencer_job.a]]\nd: 3\n[ buildsequencer_job.a]\ne: 4\n");
         let keys: Vec<_> = entries.iter().map(|e| &*e.key).collect();
@@ -656,7 +748,7 @@ mod tests {
 
     #[test]
     fn a_job_has_a_plain_name() {
-        for name in ["a", "A-b_9", "0", "-", "templates", "optionals"] {
+        for name in ["a", "A-b_9", "0", "-", "templates", "optionals", "Master"] {
             let header = format!("buildsequencer_job.{name}");
             assert_eq!(section(header.as_bytes()), Ok(Some(Section::Job(name))));
             let header = header + ".optional";
@@ -680,10 +772,19 @@ mod tests {
             let error = section(header.as_bytes()).unwrap_err();
             assert!(error.contains("letters, digits"), "{name}: {error}");
         }
-        for name in ["optional", "template.optional", "optional.optional"] {
+        for name in [
+            "optional",
+            "template.optional",
+            "master.optional",
+            "optional.optional",
+        ] {
             let header = format!("buildsequencer_job.{name}");
             let error = section(header.as_bytes()).unwrap_err();
             assert!(error.contains("another meaning"), "{name}: {error}");
+        }
+        for name in ["template", "master"] {
+            let header = format!("buildsequencer_job.{name}");
+            assert_eq!(section(header.as_bytes()), Ok(Some(Section::Template)));
         }
         for other in [
             "buildsequencer_job",

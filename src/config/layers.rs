@@ -114,6 +114,7 @@ impl<'a> Layers<'a> {
                     self.sequencer(number, entry)
                 } else {
                     self.note_cut(number, entry);
+                    self.note_shared_command(number, entry);
                     self.template.apply(number, entry)
                 };
                 if let Err(message) = result {
@@ -193,6 +194,18 @@ impl<'a> Layers<'a> {
         if entry.cut && entry.key == "command" {
             let message = "the ';' after white space begins a comment, so the command ends before it; \
                            to pass a ';', leave out the white space before it or write it on an indented line of its own"
+                .to_string();
+            let line = entry.line;
+            self.warnings.push((file, dialect::Fault { line, message }));
+        }
+    }
+
+    /// Of the `entry` of a template.
+    fn note_shared_command(&mut self, file: usize, entry: &Entry) {
+        let said = entry.value.as_deref();
+        if entry.key == "command" && said.is_some_and(|value| !value.eq_ignore_ascii_case("none")) {
+            let message = "a command here is run by every job that has none of its own; \
+                           write it in the section of the job that is to run it"
                 .to_string();
             let line = entry.line;
             self.warnings.push((file, dialect::Fault { line, message }));
@@ -701,10 +714,71 @@ mod tests {
         let text = "[buildsequencer]\nlogfile: x ; y\n[buildsequencer_job.template]\ncommand: a ; b\n\
                     [buildsequencer_job.b]\ncommand: sh -c 'a; b'\n[buildsequencer_job.c]\ncommand: \n  a ; b\n\
                     [buildsequencer_job.d]\ncommand: a\t;b\n";
-        let warnings = warnings(&[text]);
+        let mut warnings = warnings(&[text]);
+        warnings.retain(|warning| !warning.contains("a command here"));
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("0:4: the ';' after white space begins a comment"));
         assert!(warnings[1].starts_with("0:11: the ';'"));
+    }
+
+    #[test]
+    fn a_command_of_the_template_is_a_warning() {
+        let told = warnings(&[
+            "[buildsequencer_job.template]\ncommand: a\ntimeout: 1\n[buildsequencer_job.a]\ncommand: none\ncommand: x",
+            "[buildsequencer_job.b]\n[buildsequencer_job.master]\nCommand:\n  b\n[buildsequencer_job.template]\ncommand: NONE",
+            "[buildsequencer_job.template]\ncommand: c",
+        ]);
+        let places: Vec<_> = told.iter().map(|line| &line[..4]).collect();
+        assert_eq!(places, ["0:2:", "1:3:", "2:2:"], "{told:?}");
+        let expected = "0:2: a command here is run by every job that has none of its own; \
+                        write it in the section of the job that is to run it";
+        assert_eq!(told[0], expected);
+    }
+
+    #[test]
+    fn template_and_master_are_one_section() {
+        let config = over_each_other(&[
+            "[buildsequencer_job.master]\nmindelay: 2\ntimeout: 3\n[buildsequencer_job.template]\nmindelay: 4\n\
+             [buildsequencer_job.a]\ncommand: x",
+            "[buildsequencer_job.b]\ncommand: x\ntimeout: 5\n[buildsequencer_job.master]\nkilldelay: 6",
+        ]);
+        assert_eq!(names(&config), ["a", "b"]);
+        assert_eq!(mindelays(&config), [4, 4]);
+        let others: Vec<_> = config
+            .jobs
+            .iter()
+            .map(|job| {
+                (
+                    job.settings.timeout.as_secs(),
+                    job.settings.killdelay.as_secs(),
+                )
+            })
+            .collect();
+        assert_eq!(others, [(3, 6), (5, 6)]);
+        let faults = lines(&["[buildsequencer_job.master]\ncommand: x"]);
+        assert!(faults[0].starts_with("0:1: no jobs"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_file_that_is_indented_as_a_whole_is_read_with_its_own_line_numbers() {
+        let config = over_each_other(&[
+            "    [buildsequencer_job.a]\n    command:\n        x\n          y\n\n    mindelay: 5\n",
+        ]);
+        assert_eq!(
+            (&*config.jobs[0].command, mindelays(&config)),
+            ("x\ny", vec![5])
+        );
+        assert_eq!(
+            lines(&[
+                "\t[buildsequencer_job.a]\r\n\r\n\tcommand: x\r\n\t\ty\r\n\tmindelay: soon\r\n"
+            ])
+            .len(),
+            1
+        );
+        assert!(
+            lines(&["\n  [buildsequencer_job.a]\n  command: x\n  what\n"])[0]
+                .starts_with("0:4: 'what'")
+        );
     }
 
     #[test]

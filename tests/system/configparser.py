@@ -12,6 +12,7 @@ Where our dialect differs on purpose, the file is changed before Python sees it 
   or, where there is none, refuses them too.
 - A key that begins with `[` is refused. Such files are left out, and those where chance has made a header.
 - White space around a whole value is stripped, as lazr.config does.
+- A file of which every line is indented is dedented, as lazr.config does. A line of any white space is blank then.
 
 Standard output: for each file `text LENGTH`, its bytes, then `error LINE` for each line that is refused, or
 `value LENGTHS` and section, key and value; then `end`.
@@ -21,6 +22,7 @@ import io
 import random
 import re
 import sys
+import textwrap
 
 PYTHON_2 = sys.version_info[0] == 2
 if PYTHON_2:
@@ -87,7 +89,20 @@ def text():
         if made[:1] in SPACE and header(lines[-1].split("\n")[-1]) and random.random() < 0.9:
             made = "key: x\n" + made
         lines.append(made + random.choice(["", "", "", " ", "\r", "\t", "\x0c"]))
-    return "\n".join(lines) + random.choice(["\n", ""])
+    made = "\n".join(lines) + random.choice(["\n", ""])
+    return indented(made) if random.random() < 0.2 else made
+
+
+def indented(text):
+    """Each line behind the same blanks and tabs, blank ones perhaps not."""
+    margin = random.choice([" ", "\t", "    ", " \t", "\t  "])
+    bare = random.random() < 0.5
+    return "\n".join(("" if bare and not line.strip(SPACE) else margin) + line for line in text.split("\n"))
+
+
+def dedented(text):
+    lines = text.split("\n")
+    return textwrap.dedent("\n".join(line if line.strip(SPACE) else "" for line in lines))
 
 
 def skipped(line):
@@ -178,7 +193,7 @@ def below_header(lines, at):
 
 
 def case(text):
-    lines = [ours(line) for line in text.split("\n")]
+    lines = [ours(line) for line in dedented(text).split("\n")]
     parser, refused = read(lines)
     values = [
         (section, key, parser.get(section, key).strip(SPACE))

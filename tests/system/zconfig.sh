@@ -130,10 +130,13 @@ $bad:7: \"command\" is already set in line 6" "$bad"
     job '</buildsequencer_job>
 <buildsequencer_job template>
 </buildsequencer_job>
+<buildsequencer_job master>
+</buildsequencer_job>
 <buildsequencer_job a>'
     refuses "$1: names that cannot be" 1 \
         "$bad:5: a job cannot be called \"template\": the INI form keeps that name for defaults
-$bad:7: job \"a\" is already defined in line 3" "$bad"
+$bad:7: a job cannot be called \"master\": the INI form keeps that name for defaults
+$bad:9: job \"a\" is already defined in line 3" "$bad"
     job '</librarian>'
     refuses "$1: sections that do not match" 1 "$bad:4: </librarian> does not match <buildsequencer_job> of line 3" "$bad"
     printf '<canonical>\n' >"$bad"
