@@ -23,10 +23,10 @@ pub fn missing(config: &Config) -> Vec<(About, String)> {
             lines.push((About::Command(place), format!("job {}: {why}", job.name)));
         }
     }
-    if config.mails()
-        && let Err(why) = executable(&command::first(&config.sequencer.sendmail))
-    {
-        lines.push((About::Key("sendmail"), format!("sendmail: {why}")));
+    if config.mails() {
+        let found = executable(&command::first(&config.sequencer.sendmail));
+        let line = |why| (About::Key("sendmail"), format!("sendmail: {why}"));
+        lines.extend(found.err().map(line));
     }
     let socket = match &config.sequencer.controlsocket {
         ControlSocket::At(path) => Some(path.as_path()),
@@ -75,7 +75,7 @@ fn executable(program: &str) -> Result<(), String> {
         }
     }
     Err(refused
-        .unwrap_or_else(|| format!("command '{program}' not found in PATH ({})", path.display())))
+        .unwrap_or_else(|| format!("command '{program}' not found in PATH ({})", path.to_string_lossy())))
 }
 
 fn executable_file(path: &Path) -> Result<(), String> {

@@ -104,7 +104,7 @@ fn a_gibibyte_while_nobody_reads_the_log() {
         "b",
         "command: touch {dir}/over\nmindelay: 3600\nstartdelay: 0",
     );
-    let (_theirs, ours) = std::io::pipe().unwrap();
+    let (_theirs, ours) = common::pipe();
     let daemon = place.daemon_with(&format!("{ALONE}{jobs}{after}"), |command| {
         command.stdout(ours);
     });

@@ -114,14 +114,12 @@ pub fn sections<'a>(
                 .flatten()
                 .filter(|section| wanted(*section))
                 .map(|section| (section, number, Body::new()));
-        } else if let Some((.., body)) = &mut open
-            && !is_comment_or_blank(line)
-            && let Err(message) = body.take(line, number)
-        {
-            faults.push(Fault {
+        } else if let Some((.., body)) = open.as_mut().filter(|_| !is_comment_or_blank(line)) {
+            let fault = body.take(line, number).err();
+            faults.extend(fault.map(|message| Fault {
                 line: number,
                 message,
-            });
+            }));
         }
     }
     if let Some((section, line, body)) = open {

@@ -207,9 +207,8 @@ impl Daemon {
     fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Moment) -> Reply {
         // A job that a reload has removed may still run.
         let runs = |name: &str| self.run.as_ref().is_some_and(|run| &*run.job.name == name);
-        if let Some(name) = name.filter(|name| !runs(name))
-            && let Err(refusal) = self.find_job(name)
-        {
+        let other = name.filter(|name| !runs(name));
+        if let Some(Err(refusal)) = other.map(|name| self.find_job(name)) {
             return refusal;
         }
         let Some(run) = &mut self.run else {

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use nix::unistd::Pid;
 
 use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
-use crate::config::command;
+use crate::config::{Sequencer, command};
 use crate::exit::Exit;
 use crate::mail::queue::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
 use crate::mail::report::{Message, Report};
@@ -90,8 +90,7 @@ impl Mailer {
     /// Starts the next delivery that is due; `Some` if it is over already.
     pub(super) fn start(
         &mut self,
-        sendmail: &str,
-        from: &str,
+        config: &Sequencer,
         os: &mut Os,
         log: &mut Log,
         now: Instant,
@@ -100,8 +99,8 @@ impl Mailer {
             return None;
         }
         let delivery = self.queue.start(now)?;
-        let mut argv = command::split(sendmail).unwrap_or_default();
-        argv.extend(["-f", from, "--", &delivery.to].map(str::to_string));
+        let mut argv = command::split(&config.sendmail).unwrap_or_default();
+        argv.extend(["-f", &config.fromaddress, "--", &delivery.to].map(str::to_string));
         let started = match os.spawner.filter(&argv) {
             Ok(started) => started,
             Err(error) => {

@@ -341,17 +341,12 @@ impl Daemon {
 
     /// The one place that starts anything.
     fn start_what_is_due(&mut self, now: Moment) {
-        let config = &self.config;
-        if self.phase.starts_mail()
-            && let Some(lost) = self.mailer.start(
-                &config.sendmail,
-                &config.fromaddress,
-                &mut self.os,
-                &mut self.log,
-                now.instant,
-            )
-        {
-            self.delivery_over(&lost);
+        if self.phase.starts_mail() {
+            let (config, os, log) = (&self.config, &mut self.os, &mut self.log);
+            let over = self.mailer.start(config, os, log, now.instant);
+            if let Some(lost) = over {
+                self.delivery_over(&lost);
+            }
         }
         if self.run.is_some() || !self.phase.starts_jobs() {
             return;

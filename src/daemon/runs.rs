@@ -309,9 +309,9 @@ impl Daemon {
         if self.stuck_deadline().is_some_and(|at| now.instant >= at) {
             self.report_stuck(now);
         }
-        if let Some(run) = &mut self.run
-            && let Some(pipes_kept) = run.act(&mut self.os, &mut self.log, now)
-        {
+        let run = self.run.as_mut();
+        let ended = run.and_then(|run| run.act(&mut self.os, &mut self.log, now));
+        if let Some(pipes_kept) = ended {
             self.end_run(pipes_kept, now);
         }
     }

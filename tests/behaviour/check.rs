@@ -340,7 +340,7 @@ fn a_reader_that_goes_away_does_not_matter() {
         .map(|n| format!("[buildsequencer_job.j{n}]\ncommand: true\n"))
         .collect();
     place.write("conf", &jobs);
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = crate::common::pipe();
     drop(reader);
     let mut child = place
         .command()

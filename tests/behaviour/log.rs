@@ -526,7 +526,7 @@ fn check_a_log_nobody_reads(
 
 #[test]
 fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
-    let (theirs, ours) = std::io::pipe().unwrap();
+    let (theirs, ours) = crate::common::pipe();
     check_a_log_nobody_reads(&Place::new(), "", ours.into(), theirs);
 }
 
@@ -561,7 +561,7 @@ fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
 
 #[test]
 fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
-    let (_theirs, ours) = std::io::pipe().unwrap();
+    let (_theirs, ours) = crate::common::pipe();
     let place = Place::new();
     let jobs = chatty_jobs(&place);
     let daemon = place.daemon_with(&jobs, |command| {
@@ -580,7 +580,7 @@ fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
 
 #[test]
 fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
-    let (theirs, ours) = std::io::pipe().unwrap();
+    let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
     let jobs = chatty_jobs(&place);
     let daemon = place.daemon_with(&jobs, |command| {
@@ -650,7 +650,7 @@ fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
 /// So many lines at the start that they are written in parts: each part must not wait for a reader of its own.
 #[test]
 fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
-    let (_theirs, ours) = std::io::pipe().unwrap();
+    let (_theirs, ours) = crate::common::pipe();
     let place = Place::new();
     place.script("job", "echo x >>{dir}/ran");
     let jobs: String = (0..4000).map(|n| once(&format!("j{n}"), "./job")).collect();

@@ -758,7 +758,7 @@ fn at_the_end_all_reports_reach_a_log_that_is_read() {
     let sendmail = place.sendmail("exec sleep 60");
     let large = "sh -c 'head -c 170000 /dev/zero | tr \"\\0\" x; exit 1'";
     let jobs: String = (0..JOBS).map(|n| once(&format!("j{n}"), large)).collect();
-    let (mut theirs, ours) = std::io::pipe().unwrap();
+    let (mut theirs, ours) = crate::common::pipe();
     let daemon = place.daemon_with(&format!("{}{jobs}", to_ops(&sendmail)), |command| {
         command.stdout(ours);
     });

@@ -111,7 +111,7 @@ fn a_running_twistd_holds_the_file_without_a_lock() {
     let place = Place::new();
     place.script("twistd", "read line");
     let mut command = std::process::Command::new(place.path("twistd"));
-    let (input, keeps_it_running) = std::io::pipe().unwrap();
+    let (input, keeps_it_running) = crate::common::pipe();
     command.stdin(input).stdout(Stdio::null());
     let mut twistd = crate::common::spawn(&mut command);
     let pid = twistd.id().to_string();

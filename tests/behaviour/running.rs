@@ -108,7 +108,7 @@ fn a_job_runs_in_the_daemons_directory() {
 fn a_job_reads_end_of_file_and_never_the_daemons_input() {
     let place = Place::new();
     place.script("job", "cat; echo end of file; readlink /proc/self/fd/0");
-    let (input, mut ours) = std::io::pipe().unwrap();
+    let (input, mut ours) = crate::common::pipe();
     ours.write_all(b"not for jobs\n").unwrap();
     let daemon = place.daemon_with(&format!("{ALONE}{}", once("a", "./job")), |command| {
         command.stdin(input);

@@ -51,6 +51,12 @@ pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
+/// A pipe: what comes out, and where it goes in.
+pub fn pipe() -> (File, File) {
+    let (out, into) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+    (out.into(), into.into())
+}
+
 /// The number of a process that is waited for by its number.
 fn pid_of(child: Child) -> Pid {
     Pid::from_raw(child.id().try_into().unwrap())
