@@ -74,8 +74,12 @@ fn executable(program: &str) -> Result<(), String> {
             Err(_) => {}
         }
     }
-    Err(refused
-        .unwrap_or_else(|| format!("command '{program}' not found in PATH ({})", path.to_string_lossy())))
+    Err(refused.unwrap_or_else(|| {
+        format!(
+            "command '{program}' not found in PATH ({})",
+            path.to_string_lossy()
+        )
+    }))
 }
 
 fn executable_file(path: &Path) -> Result<(), String> {

@@ -48,7 +48,7 @@ pub fn run(command: &[String]) {
         drain(stderr, &mut buffer);
         waitpid(pid, None).unwrap();
         runs += 1;
-        if runs.is_multiple_of(16) {
+        if runs % 16 == 0 {
             nix::unistd::write(std::io::stdout(), b"................").unwrap();
         }
     }

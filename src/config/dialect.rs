@@ -322,18 +322,14 @@ fn is_space(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-fn trim(mut line: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = line
-        && is_space(first)
-    {
-        line = rest;
-    }
-    while let [rest @ .., last] = line
-        && is_space(last)
-    {
-        line = rest;
-    }
-    line
+fn trim(line: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !is_space(byte);
+    let start = line.iter().position(is_text).unwrap_or(line.len());
+    let end = line
+        .iter()
+        .rposition(is_text)
+        .map_or(start, |last| last + 1);
+    &line[start..end]
 }
 
 fn trim_text(text: &str) -> &str {

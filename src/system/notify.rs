@@ -94,9 +94,7 @@ impl Supervisor {
 
     /// Sends what is due at `now`: a sign of life, the status, what could not be sent before.
     pub fn act(&mut self, now: Instant) {
-        if let Some((interval, due)) = self.watchdog
-            && now >= due
-        {
+        if let Some((interval, _)) = self.watchdog.filter(|&(_, due)| now >= due) {
             self.watchdog = Some((interval, now + interval));
             self.send("WATCHDOG=1".to_string(), now);
         }
