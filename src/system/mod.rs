@@ -6,6 +6,7 @@ pub mod errors;
 pub mod files;
 pub mod log;
 pub mod notify;
+pub mod opening;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;

@@ -1,12 +1,16 @@
-//! Becoming another user for good: looked up by name or number, supplementary groups first, then group, then
-//! user, and then the proof that there is no way back. Knows nothing of what is opened before or after.
+//! Becoming another user: for good, with the proof that there is no way back, or for one act. Users are looked up by
+//! name or number. Knows nothing of what is opened before or after.
 
+use std::fmt;
 use std::io;
 
+use nix::errno::Errno;
 use nix::unistd::{self, Gid, Uid};
 
 use crate::system::errors::{error_text, system_text};
 use crate::system::users::{self, User};
+
+const REGAINED: &str = "root's privileges could be regained after they were given up; not starting";
 
 /// Whom to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,50 @@ impl Identity {
         (self.uid, self.gid)
     }
 
+    /// Whether to become this user is to give up root.
+    pub fn leaves_root(&self) -> bool {
+        unistd::geteuid().is_root() && !self.uid.is_root()
+    }
+
+    /// Does `act` with this user's rights, supplementary groups included, and is root again when it returns. The
+    /// effective ids are the whole process's; there is but one thread to mind that.
+    pub fn act_as<T>(&self, act: impl FnOnce() -> T) -> Result<T, String> {
+        let (root, own_group) = (unistd::geteuid(), unistd::getegid());
+        let own_groups = unistd::getgroups().map_err(|error| self.not_become(error))?;
+        let groups = self.groups.as_ref().unwrap_or(&own_groups);
+        let acted = self.try_on(groups).map(|gave_up| gave_up.then(act));
+        unistd::seteuid(root)
+            .and_then(|()| unistd::setegid(own_group))
+            .and_then(|()| unistd::setgroups(&own_groups))
+            .map_err(|error| format!("cannot become root again: {}", system_text(error)))?;
+        acted
+            .map_err(|error| self.not_become(error))?
+            .ok_or_else(|| REGAINED.to_string())
+    }
+
+    /// Takes on the effective ids; the saved ones are the way back. Whether root's rights went with them: where
+    /// capabilities stay (capabilities(7), SECBIT_NO_SETUID_FIXUP), groups can still be set.
+    fn try_on(&self, groups: &[Gid]) -> nix::Result<bool> {
+        unistd::setgroups(groups)?;
+        unistd::setegid(self.gid)?;
+        unistd::seteuid(self.uid)?;
+        Ok(unistd::setgroups(groups).is_err())
+    }
+
+    fn not_become(&self, error: Errno) -> String {
+        let hint = if unistd::geteuid().is_root() {
+            ""
+        } else {
+            "; only root can"
+        };
+        format!(
+            "cannot become user {} and group {}: {}{hint}",
+            self.uid,
+            self.gid,
+            system_text(error)
+        )
+    }
+
     /// Becomes this user and group, irrevocably.
     pub fn assume(&self) -> Result<(), String> {
         let (uid, gid) = (self.uid, self.gid);
@@ -68,25 +116,12 @@ impl Identity {
         if unchanged && !uid.is_root() {
             return Ok(());
         }
-        self.change().map_err(|error| {
-            let hint = if unistd::geteuid().is_root() {
-                ""
-            } else {
-                "; only root can"
-            };
-            format!(
-                "cannot become user {uid} and group {gid}: {}{hint}",
-                system_text(error)
-            )
-        })?;
+        self.change().map_err(|error| self.not_become(error))?;
         let root = Uid::from_raw(0);
         if !uid.is_root()
             && (unistd::setresuid(root, root, root).is_ok() || unistd::setuid(root).is_ok())
         {
-            return Err(
-                "root's privileges could be regained after they were given up; not starting"
-                    .to_string(),
-            );
+            return Err(REGAINED.to_string());
         }
         Ok(())
     }
@@ -98,6 +133,12 @@ impl Identity {
         }
         unistd::setresgid(self.gid, self.gid, self.gid)?;
         unistd::setresuid(self.uid, self.uid, self.uid)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user {}", self.uid)
     }
 }
 

@@ -1,0 +1,264 @@
+//! How a file that a configuration or a command line names is opened, so that nothing an unprivileged user can put in
+//! its path makes root do something. It knows nothing of what the file is for.
+//!
+//! While root is still to be given up, a file is opened as the user that the daemon becomes; as root only where that
+//! is refused, and then only where root alone could have put everything on the way. Who stays root for good follows
+//! nobody's links but root's. Everybody else opens files as usual: the kernel protects the others.
+
+mod walk;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
+use nix::libc::{dev_t, ino_t};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid, unlinkat};
+
+use crate::system::errors::system_text;
+use crate::system::privileges::Identity;
+
+pub use walk::Danger;
+use walk::{Rule, Stop, Walk};
+
+/// How a file is opened, and made where there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    access: OFlag,
+    mode: Mode,
+    /// Whether the last part of the path may be a link.
+    follow: bool,
+    /// Whether a file that root had to make is given to the user that the daemon becomes.
+    given_away: bool,
+}
+
+/// A log: appended to. O_NONBLOCK, so that a named pipe cannot stop the daemon.
+pub const LOG: Wanted = Wanted {
+    access: OFlag::O_WRONLY.union(OFlag::O_APPEND),
+    mode: Mode::from_bits_truncate(0o666),
+    follow: true,
+    given_away: true,
+};
+
+/// A pid file: read and written, and root's where root had to make it.
+pub const PID_FILE: Wanted = Wanted {
+    access: OFlag::O_RDWR,
+    mode: Mode::from_bits_truncate(0o644),
+    follow: false,
+    given_away: false,
+};
+
+/// A file that is only there to be locked.
+pub const LOCK: Wanted = Wanted {
+    access: OFlag::O_RDWR,
+    mode: Mode::from_bits_truncate(0o600),
+    follow: false,
+    given_away: false,
+};
+
+impl Wanted {
+    fn flags(&self) -> OFlag {
+        let nofollow = if self.follow {
+            OFlag::empty()
+        } else {
+            OFlag::O_NOFOLLOW
+        };
+        self.access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow
+    }
+}
+
+/// Why a file was not opened.
+#[derive(Debug)]
+pub enum Error {
+    /// The system refused.
+    System(Errno),
+    /// The user was refused, and root opens it neither.
+    Refused {
+        /// Who that is.
+        user: String,
+        /// What the system told the user.
+        errno: Errno,
+        /// Why root does not open it.
+        danger: Danger,
+    },
+    /// Root, which stays root, does not open it.
+    Dangerous(Danger),
+    /// The user could not be become, or root not again.
+    Identity(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::System(errno) => f.write_str(&system_text(*errno)),
+            Error::Refused {
+                user,
+                errno,
+                danger,
+            } => {
+                let why = system_text(*errno);
+                write!(f, "{why} for {user}, and root does not open it: {danger}")
+            }
+            Error::Dangerous(danger) => write!(f, "root does not open it: {danger}"),
+            Error::Identity(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        Error::System(errno)
+    }
+}
+
+/// Opens the file at `path`, which is made if there is none. `user` is whom the daemon is going to become; `None`
+/// once it has, or if it does not.
+pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<File, Error> {
+    act(
+        user,
+        || open_plainly(path, wanted),
+        |rule| {
+            let walk = Walk::to(path, wanted.follow, rule)?;
+            let owner = user.filter(|_| wanted.given_away);
+            walk.open(wanted, owner.map(Identity::owner))
+        },
+    )
+}
+
+/// Whether `open` would succeed. Makes nothing.
+pub fn look(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<(), Error> {
+    act(
+        user,
+        || look_plainly(path, wanted),
+        |rule| Walk::to(path, wanted.follow, rule)?.look(wanted),
+    )
+}
+
+/// Removes the name `path` of this open file. Something else that has the name meanwhile stays.
+pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), Error> {
+    let (Some(directory), Some(name)) = (parent(path), path.file_name()) else {
+        return Err(Error::System(Errno::EISDIR));
+    };
+    let open = identity(&fstat(file)?);
+    let unlink = |directory: &dyn Fn() -> Result<OwnedFd, Stop>| -> Result<(), Stop> {
+        let directory = directory()?;
+        let named = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if identity(&named) != open {
+            return Err(Stop::System(Errno::ENOENT));
+        }
+        Ok(unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir)?)
+    };
+    act(
+        user,
+        || {
+            unlink(&|| Ok(open_path(directory, directory_flags(), Mode::empty())?)).map_err(
+                |stop| match stop {
+                    Stop::System(errno) => errno,
+                    Stop::Danger(_) => Errno::EPERM,
+                },
+            )
+        },
+        |rule| unlink(&|| Ok(Walk::to(path, false, rule)?.directory)),
+    )
+}
+
+/// Acts in the way that is safe for who we are: `plainly` as the user or whoever has no power over others' files,
+/// `walking` as root.
+fn act<T>(
+    user: Option<&Identity>,
+    plainly: impl FnOnce() -> Result<T, Errno>,
+    walking: impl FnOnce(Rule) -> Result<T, Stop>,
+) -> Result<T, Error> {
+    let Some(user) = user.filter(|user| user.leaves_root()) else {
+        if !geteuid().is_root() {
+            return Ok(plainly()?);
+        }
+        return walking(Rule::LinksOfRoot).map_err(|stop| match stop {
+            Stop::System(errno) => Error::System(errno),
+            Stop::Danger(danger) => Error::Dangerous(danger),
+        });
+    };
+    match user.act_as(plainly).map_err(Error::Identity)? {
+        Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
+            walking(Rule::RootAlone).map_err(|stop| match stop {
+                Stop::System(errno) => Error::System(errno),
+                Stop::Danger(danger) => Error::Refused {
+                    user: user.to_string(),
+                    errno,
+                    danger,
+                },
+            })
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Opens a file as any program does. Not with O_CREAT at once: a sticky directory may refuse that for another user's
+/// file (proc_sys_fs(5), protected_regular).
+fn open_plainly(path: &Path, wanted: &Wanted) -> Result<File, Errno> {
+    let opened = match open_path(path, wanted.flags(), wanted.mode) {
+        Err(Errno::ENOENT) => open_path(path, wanted.flags() | OFlag::O_CREAT, wanted.mode),
+        opened => opened,
+    };
+    Ok(File::from(opened?))
+}
+
+fn look_plainly(path: &Path, wanted: &Wanted) -> Result<(), Errno> {
+    let named = match wanted.follow {
+        true => fstatat(AT_FDCWD, path, AtFlags::empty()),
+        false => fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW),
+    };
+    match named.map(|named| kind(&named)) {
+        // To open it, if only for a moment, would tell its reader that all writers have gone.
+        Ok(SFlag::S_IFIFO) => Err(Errno::ENXIO),
+        Ok(_) => open_path(path, wanted.flags(), Mode::empty()).map(drop),
+        Err(Errno::ENOENT) => {
+            let directory = parent(path).ok_or(Errno::EISDIR)?;
+            let enter = AccessFlags::W_OK | AccessFlags::X_OK;
+            faccessat(AT_FDCWD, directory, enter, AtFlags::AT_EACCESS)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn directory_flags() -> OFlag {
+    OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
+}
+
+fn kind(found: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
+}
+
+fn identity(found: &FileStat) -> (dev_t, ino_t) {
+    (found.st_dev, found.st_ino)
+}
+
+/// The directory that `path` names a file in.
+fn parent(path: &Path) -> Option<&Path> {
+    path.parent().map(|parent| match parent.as_os_str() {
+        empty if empty.is_empty() => Path::new("."),
+        _ => parent,
+    })
+}
+
+/// Whether `path` still names the open file.
+pub fn names(path: &Path, file: &File) -> bool {
+    match (std::fs::symlink_metadata(path), file.metadata()) {
+        (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
+        _ => false,
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        match error {
+            Error::System(errno) => errno.into(),
+            other => io::Error::other(other.to_string()),
+        }
+    }
+}

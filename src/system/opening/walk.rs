@@ -1,0 +1,303 @@
+//! Root's way to a file: part by part, each one looked at before the next is taken, and none that somebody else than
+//! root decides about, as far as the rule asks. What has been looked at is held open, so it cannot be exchanged.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::fchown;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open as open_path, openat, readlinkat};
+use nix::libc::nlink_t;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat};
+
+use super::{Wanted, directory_flags, identity, kind};
+
+/// The kernel's own limit of links on one path (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+/// How often a name may change between looking and opening before that is an error.
+const MOST_TRIES: u32 = 16;
+/// What may be written by others than its owner.
+const OTHERS_MAY_WRITE: u32 = 0o022;
+/// The descriptors that this process has inherited or opened; their links lead where no path does.
+const OWN_DESCRIPTORS: &str = "/proc/self/fd";
+
+/// Something on a path that somebody else than root decides about.
+#[derive(Debug)]
+pub struct Danger {
+    at: PathBuf,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Directory,
+    LinkOf(u32),
+    Names(nlink_t),
+    NotRegular,
+}
+
+impl fmt::Display for Danger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.display();
+        match self.what {
+            What::Directory => write!(f, "others than root may write in directory '{at}'"),
+            What::LinkOf(uid) => write!(f, "'{at}' is a symbolic link of user {uid}"),
+            What::Names(count) => write!(f, "'{at}' is one of {count} hard links to its file"),
+            What::NotRegular => write!(f, "'{at}' is not a regular file"),
+        }
+    }
+}
+
+/// Who may have put what is on the way to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Root alone: every directory is one that only root may write, and the file has but one name.
+    RootAlone,
+    /// Anybody, as long as the way does not lead out of what is theirs: no link of others', and no hard link
+    /// where others may make one.
+    LinksOfRoot,
+}
+
+/// Why a walk ended.
+#[derive(Debug)]
+pub(super) enum Stop {
+    System(Errno),
+    Danger(Danger),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::System(errno)
+    }
+}
+
+/// The end of a path that has been gone part by part: an open directory and a name in it.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) directory: OwnedFd,
+    /// Where that is, for messages.
+    shown: PathBuf,
+    /// Whether only root may write in it.
+    is_roots: bool,
+    name: OsString,
+    /// What has the name: nothing, or no link unless it is one of our own descriptors.
+    named: Option<FileStat>,
+    is_own_descriptor: bool,
+    rule: Rule,
+}
+
+impl Walk {
+    /// Goes to the last part of `path`; with `follow` beyond the links that it may be.
+    pub(super) fn to(path: &Path, follow: bool, rule: Rule) -> Result<Walk, Stop> {
+        let mut rest = parts(path);
+        let mut walk = Walk::start(path, rule)?;
+        let mut links = 0;
+        loop {
+            let Some(part) = rest.pop_front() else {
+                return Err(Stop::System(Errno::EISDIR));
+            };
+            let entry = openat(&walk.directory, &*part, entry_flags(), Mode::empty());
+            let entry = match entry {
+                Err(Errno::ENOENT) if rest.is_empty() => return Ok(walk.arrived(part, None)),
+                entry => entry?,
+            };
+            let named = fstat(&entry)?;
+            if kind(&named) != SFlag::S_IFLNK {
+                if rest.is_empty() {
+                    return Ok(walk.arrived(part, Some(named)));
+                }
+                walk.enter(&part, entry, &named)?;
+                continue;
+            }
+            if rest.is_empty() && !follow {
+                return Err(Stop::System(Errno::ELOOP));
+            }
+            if named.st_uid != 0 {
+                return Err(walk.danger(&part, What::LinkOf(named.st_uid)));
+            }
+            if rest.is_empty() && walk.is_at_own_descriptors() {
+                walk.is_own_descriptor = true;
+                return Ok(walk.arrived(part, Some(named)));
+            }
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Stop::System(Errno::ELOOP));
+            }
+            let target = PathBuf::from(readlinkat(&entry, "")?);
+            let mut longer = parts(&target);
+            longer.append(&mut rest);
+            rest = longer;
+            if target.is_absolute() {
+                walk = Walk::start(&target, rule)?;
+            }
+        }
+    }
+
+    fn start(path: &Path, rule: Rule) -> Result<Walk, Stop> {
+        let shown = Path::new(if path.is_absolute() { "/" } else { "." });
+        let directory = open_path(shown, directory_flags(), Mode::empty())?;
+        let found = fstat(&directory)?;
+        let mut walk = Walk {
+            directory,
+            shown: shown.to_path_buf(),
+            is_roots: false,
+            name: OsString::new(),
+            named: None,
+            is_own_descriptor: false,
+            rule,
+        };
+        walk.judge(&found)?;
+        Ok(walk)
+    }
+
+    fn enter(&mut self, part: &OsStr, entry: OwnedFd, found: &FileStat) -> Result<(), Stop> {
+        if kind(found) != SFlag::S_IFDIR {
+            return Err(Stop::System(Errno::ENOTDIR));
+        }
+        self.directory = entry;
+        self.shown.push(part);
+        self.judge(found)
+    }
+
+    /// Whether others may write in the directory that has been reached, and whether that is borne.
+    fn judge(&mut self, found: &FileStat) -> Result<(), Stop> {
+        self.is_roots = found.st_uid == 0 && found.st_mode & OTHERS_MAY_WRITE == 0;
+        if self.rule == Rule::RootAlone && !self.is_roots {
+            return Err(Stop::Danger(Danger {
+                at: self.shown.clone(),
+                what: What::Directory,
+            }));
+        }
+        Ok(())
+    }
+
+    fn arrived(mut self, name: OsString, named: Option<FileStat>) -> Walk {
+        (self.name, self.named) = (name, named);
+        self
+    }
+
+    fn is_at_own_descriptors(&self) -> bool {
+        match (fstat(&self.directory), stat(OWN_DESCRIPTORS)) {
+            (Ok(here), Ok(own)) => identity(&here) == identity(&own),
+            _ => false,
+        }
+    }
+
+    fn danger(&self, part: &OsStr, what: What) -> Stop {
+        Stop::Danger(Danger {
+            at: self.shown.join(part),
+            what,
+        })
+    }
+
+    /// Whether the file, as it was looked at or as it is open, may be opened.
+    fn examine(&self, file: &FileStat) -> Result<(), Stop> {
+        if kind(file) == SFlag::S_IFDIR {
+            return Err(Stop::System(Errno::EISDIR));
+        }
+        let regular = kind(file) == SFlag::S_IFREG;
+        match self.rule {
+            Rule::RootAlone if !regular => Err(self.danger(&self.name, What::NotRegular)),
+            _ if !regular || file.st_nlink == 1 => Ok(()),
+            Rule::LinksOfRoot if self.is_roots => Ok(()),
+            // Of a file without a name nobody else can make one.
+            _ if file.st_nlink == 0 => Ok(()),
+            _ => Err(self.danger(&self.name, What::Names(file.st_nlink))),
+        }
+    }
+
+    /// Opens what is there or makes it; a new file is given to `owner`.
+    pub(super) fn open(mut self, wanted: &Wanted, owner: Option<(Uid, Gid)>) -> Result<File, Stop> {
+        let flags = wanted.flags();
+        if self.is_own_descriptor {
+            return Ok(File::from(openat(
+                &self.directory,
+                &*self.name,
+                flags,
+                Mode::empty(),
+            )?));
+        }
+        let flags = flags | OFlag::O_NOFOLLOW;
+        for _ in 0..MOST_TRIES {
+            let Some(named) = &self.named else {
+                let exclusively = flags | OFlag::O_CREAT | OFlag::O_EXCL;
+                match openat(&self.directory, &*self.name, exclusively, wanted.mode) {
+                    Err(Errno::EEXIST) => self.look_again()?,
+                    new => {
+                        let new = File::from(new?);
+                        if let Some((uid, gid)) = owner {
+                            // Failure is not fatal: the file is open already.
+                            let _ = fchown(&new, Some(uid.as_raw()), Some(gid.as_raw()));
+                        }
+                        return Ok(new);
+                    }
+                }
+                continue;
+            };
+            // Before it is opened, because opening a device can do something.
+            self.examine(named)?;
+            match openat(&self.directory, &*self.name, flags, Mode::empty()) {
+                Err(Errno::ENOENT) => self.named = None,
+                opened => {
+                    let opened = File::from(opened?);
+                    self.examine(&fstat(&opened)?)?;
+                    return Ok(opened);
+                }
+            }
+        }
+        Err(Stop::System(Errno::EAGAIN))
+    }
+
+    /// Somebody has just taken the name.
+    fn look_again(&mut self) -> Result<(), Stop> {
+        self.named = match fstatat(&self.directory, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(named) if kind(&named) == SFlag::S_IFLNK => return Err(Stop::System(Errno::ELOOP)),
+            Ok(named) => Some(named),
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(Stop::System(errno)),
+        };
+        Ok(())
+    }
+
+    pub(super) fn look(self, wanted: &Wanted) -> Result<(), Stop> {
+        let Some(named) = &self.named else {
+            let flags = AtFlags::AT_EACCESS;
+            return Ok(faccessat(&self.directory, ".", AccessFlags::W_OK, flags)?);
+        };
+        if self.is_own_descriptor {
+            return Ok(());
+        }
+        self.examine(named)?;
+        if kind(named) == SFlag::S_IFIFO {
+            return Err(Stop::System(Errno::ENXIO));
+        }
+        let flags = wanted.flags() | OFlag::O_NOFOLLOW;
+        openat(&self.directory, &*self.name, flags, Mode::empty())?;
+        Ok(())
+    }
+}
+
+/// A link itself, not what it leads to.
+fn entry_flags() -> OFlag {
+    OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+/// The parts of a path below where it starts. One that says it is a directory's (`x/`) ends in `.`.
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let mut parts: VecDeque<OsString> = path
+        .components()
+        .filter(|part| !matches!(part, Component::RootDir | Component::Prefix(_)))
+        .map(|part| part.as_os_str().to_os_string())
+        .collect();
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.ends_with(b"/") || bytes.ends_with(b"/.") {
+        parts.push_back(OsString::from("."));
+    }
+    parts
+}
