@@ -4,6 +4,7 @@ pub mod control;
 pub mod detach;
 pub mod errors;
 pub mod files;
+pub mod inherited;
 pub mod log;
 pub mod notify;
 pub mod opening;

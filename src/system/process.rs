@@ -1,6 +1,6 @@
 //! Starts, signals and reaps processes; a job and a sendmail are both one. Knows nothing of either.
 //! The only owner of `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan.
-//! What a process finds at its start is decided here too: standard input, descriptors, group, signal dispositions
+//! What a process finds at its start is decided here too: standard input, descriptors, session, signal dispositions
 //! and mask, environment; and which exit code stands for one that could not be started (127 or 126).
 
 use std::ffi::{CString, OsString};
@@ -19,6 +19,7 @@ use nix::unistd::{self, Pid};
 
 use crate::exit::{Exit, NOT_FOUND, NOT_STARTED};
 use crate::system::errors::system_text;
+use crate::system::inherited;
 
 /// Tells the second run of `--daemon` that it is one, by its parent's process id.
 pub const DETACHING: &str = "BUILDD_SEQUENCER_DETACHING";
@@ -68,7 +69,7 @@ impl From<Errno> for SpawnError {
 /// A job's process that has just been started, with our ends of its pipes: close-on-exec and non-blocking.
 #[derive(Debug)]
 pub struct StartedJob {
-    /// Its id, which is its process group's as well.
+    /// Its id, which is its session's and its process group's as well.
     pub pid: Pid,
     /// Where its standard output arrives.
     pub stdout: OwnedFd,
@@ -79,7 +80,7 @@ pub struct StartedJob {
 /// A process that is fed, with our ends of its pipes: close-on-exec and non-blocking.
 #[derive(Debug)]
 pub struct StartedFilter {
-    /// Its id, which is its process group's as well.
+    /// Its id, which is its session's and its process group's as well.
     pub pid: Pid,
     /// Where its standard input is fed.
     pub stdin: OwnedFd,
@@ -87,11 +88,18 @@ pub struct StartedFilter {
     pub output: OwnedFd,
 }
 
+/// A process starts as the leader of a new session. So it has no controlling terminal to read from or to type into,
+/// and it cannot leave its process group, which bears its number (setsid(2), setpgid(2)).
+const OWN_SESSION: PosixSpawnFlags =
+    PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID as nix::libc::c_int);
+
 /// Everything that is the same for each process started.
 pub struct Spawner {
     null: OwnedFd,
     environment: Vec<CString>,
     attributes: PosixSpawnAttr,
+    /// What the daemon's own parent left open, which is for nobody else.
+    inherited: Vec<RawFd>,
     /// What was last done to the descriptors of a process, for the next one with the same numbers: glibc asks the
     /// kernel for its limit twice for each number that it is given.
     actions: Option<([RawFd; 3], PosixSpawnFileActions)>,
@@ -110,11 +118,10 @@ impl Spawner {
     pub fn new() -> Result<Spawner, Errno> {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_flags(
-            PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            OWN_SESSION
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
         )?;
-        attributes.set_pgroup(Pid::from_raw(0))?;
         attributes.set_sigmask(&SigSet::empty())?;
         // Exec resets handlers but leaves ignored signals ignored (signal(7)), and the daemon's own parent may have
         // ignored any. Naming all is no dearer: glibc asks for the disposition of each one that is not named.
@@ -123,6 +130,7 @@ impl Spawner {
             null: null_input()?,
             environment: environment_for_jobs(),
             attributes,
+            inherited: inherited::to_close()?,
             actions: None,
         })
     }
@@ -160,7 +168,9 @@ impl Spawner {
         let program = words.first().ok_or(Errno::ENOENT)?;
         let (_, actions) = match self.actions.take() {
             Some(known) if known.0 == streams => self.actions.insert(known),
-            _ => self.actions.insert((streams, onto_standard(streams)?)),
+            _ => self
+                .actions
+                .insert((streams, only_standard(streams, &self.inherited)?)),
         };
         Ok(posix_spawnp(
             program,
@@ -172,11 +182,14 @@ impl Spawner {
     }
 }
 
-/// Has these descriptors become 0, 1 and 2.
-fn onto_standard(streams: [RawFd; 3]) -> Result<PosixSpawnFileActions, Errno> {
+/// Has these descriptors become 0, 1 and 2, and closes the inherited ones. All others are close-on-exec.
+fn only_standard(streams: [RawFd; 3], inherited: &[RawFd]) -> Result<PosixSpawnFileActions, Errno> {
     let mut actions = PosixSpawnFileActions::init()?;
     for (number, fd) in (0..).zip(streams) {
         actions.add_dup2(fd, number)?;
+    }
+    for &fd in inherited {
+        actions.add_close(fd)?;
     }
     Ok(actions)
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use crate::common::{Place, Signal, stderr, stdout, wait_for};
+use crate::common::{PROGRAM, Place, Signal, finish, stderr, stdout, wait_for};
 use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
@@ -134,6 +134,29 @@ fn standard_descriptors_lead_nowhere_and_nothing_of_the_parents_stays_open() {
         let link = fs::read_link(entry.unwrap().path()).unwrap();
         assert!(!link.to_string_lossy().contains("(deleted)"), "{link:?}");
     }
+    daemon.stop();
+}
+
+#[test]
+fn what_the_parent_inherited_stays_open_in_the_daemon_and_reaches_no_job() {
+    let place = Place::new();
+    place.write(
+        "conf",
+        &QUIET.replace("true", "ls /proc/self/fd\nalwayslog: true\nstartdelay: 0"),
+    );
+    let mut command = place.command_after("exec 9>>lock");
+    command.args([PROGRAM, "--daemon", "-c", "conf"]);
+    let output = finish(command);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let daemon = Detached::named_by(&place.path("twistd.pid"));
+    wait_for_text(&place, "twistd.log", "Job error output was:");
+    let log = place.read("twistd.log");
+    assert!(
+        log.contains("Job output was:\n\t0\n\t1\n\t2\n\t3\n"),
+        "{log}"
+    );
+    let kept = fs::read_link(daemon.proc("fd/9")).unwrap();
+    assert_eq!(kept, fs::canonicalize(place.path("lock")).unwrap());
     daemon.stop();
 }
 

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::{
@@ -117,37 +116,36 @@ fn a_job_reads_end_of_file_and_never_the_daemons_input() {
 }
 
 #[test]
-fn a_job_leads_a_process_group_of_its_own() {
+fn a_job_leads_a_session_and_a_process_group_of_its_own() {
     let place = Place::new();
-    // Its own number and its group's (proc(5)).
+    // Its own number, its group's and its session's (proc(5)).
     let daemon = place.daemon(&format!(
         "{ALONE}{}",
-        once("a", "cut -d ' ' -f 1,5 /proc/self/stat")
+        once("a", "cut -d ' ' -f 1,5,6 /proc/self/stat")
     ));
     let output = output_of(&daemon);
-    let (pid, group) = output[0].split_once(' ').unwrap();
-    assert_eq!(pid, group);
-    assert_ne!(group, daemon.pid().to_string());
-}
-
-/// What a listing of its own descriptors shows to a child that was given none but 0 to 2: the listing's own, and
-/// whatever the tests' own parent left open.
-fn inherited_descriptors(place: &Place) -> Vec<String> {
-    let mut command = place.command_after("");
-    command.args(["ls", "/proc/self/fd"]).stdin(Stdio::null());
-    let output = crate::common::stdout(&crate::common::finish(command));
-    output.lines().map(str::to_string).collect()
+    let numbers: Vec<&str> = output[0].split(' ').collect();
+    assert_eq!(numbers, [numbers[0]; 3]);
+    assert_ne!(numbers[0], daemon.pid().to_string());
 }
 
 #[test]
-fn a_job_gets_three_descriptors_and_none_of_the_daemons_own() {
+fn neither_a_job_nor_sendmail_gets_a_descriptor_that_the_daemon_opened_or_inherited() {
     let place = Place::new();
-    let sendmail = place.sendmail("sleep 60");
-    let daemon = place.daemon_with(
+    let sendmail = place.sendmail(
+        "ls /proc/self/fd >{dir}/sendmails\nsleep 60"
+            .replace("{dir}", place.dir())
+            .as_str(),
+    );
+    let daemon = place.daemon_after(
+        // A start script's lock, say, and what it forgot.
+        "exec 4<conf 7>>{dir}/lock 9>&7"
+            .replace("{dir}", place.dir())
+            .as_str(),
         &format!(
             "{ALONE}mailproblemsto: ops@example.com\n{sendmail}\n{}{}",
             job("failure", "command: false\nmindelay: 3600\nstartdelay: 0"),
-            // Listing a directory takes a descriptor as well. By now the log, a pid file and a delivery are open.
+            // By now the log, a pid file and a delivery are open.
             job(
                 "a",
                 "command: ls /proc/self/fd\nmindelay: 3600\nstartdelay: 0.1\nalwayslog: yes"
@@ -157,7 +155,13 @@ fn a_job_gets_three_descriptors_and_none_of_the_daemons_own() {
             command.args(["-l", "log", "--pidfile", "pid"]);
         },
     );
-    assert_eq!(output_of(&daemon), inherited_descriptors(&place));
+    // Listing a directory takes a descriptor as well.
+    assert_eq!(output_of(&daemon), ["0", "1", "2", "3"]);
+    assert_eq!(place.wait_for_lines("sendmails", 4), ["0", "1", "2", "3"]);
+    let numbers = daemon.descriptor_numbers();
+    for inherited in [4, 7, 9] {
+        assert!(numbers.contains(&inherited), "{inherited} of {numbers:?}");
+    }
 }
 
 /// The lines of `/proc/self/status` on signals, as numbers. glibc keeps 32 and 33 to itself.

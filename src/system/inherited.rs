@@ -1,0 +1,103 @@
+//! The descriptors that whoever started the daemon left open, a start script's lock for example. They stay open in
+//! the daemon as long as it lives, and are closed in everything that it starts.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::spawn::PosixSpawnFileActions;
+use nix::sys::socket::{SockaddrStorage, getsockname};
+use nix::unistd;
+
+/// The first number behind the standard streams, which a process gets from the daemon.
+const FIRST: RawFd = 3;
+
+/// Where the search ends if there is no `/proc` to ask. select(2) knows no higher number, and shells and start
+/// scripts use the lowest.
+const END_OF_SEARCH: RawFd = 1024;
+
+/// The numbers that a process which is started has to close: what is open now and not close-on-exec.
+pub fn to_close() -> Result<Vec<RawFd>, Errno> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    let mut numbers = listed().unwrap_or_else(open_numbers);
+    numbers.retain(|&fd| {
+        let accepted = actions.add_close(fd).is_ok();
+        // The C library refuses numbers from RLIMIT_NOFILE on, which has been lowered since they were opened. No
+        // job may have these either, so the daemon does without them.
+        if !accepted {
+            let _ = unistd::close(fd);
+        }
+        accepted
+    });
+    Ok(numbers)
+}
+
+/// What `/proc` says (proc_pid_fd(5), proc_pid_fdinfo(5)).
+fn listed() -> Option<Vec<RawFd>> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    let numbers = entries.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut numbers: Vec<RawFd> = numbers.collect::<Option<_>>()?;
+    numbers.retain(|&fd| fd >= FIRST && reaches_children(fd));
+    numbers.sort_unstable();
+    Some(numbers)
+}
+
+/// Whether a process that is started would get this descriptor, as far as is known.
+fn reaches_children(fd: RawFd) -> bool {
+    match fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) {
+        Ok(info) => !info.lines().any(closes_on_exec),
+        // The listing's own descriptor is closed by now.
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
+/// `flags:` and the octal flags of open(2).
+fn closes_on_exec(line: &str) -> bool {
+    let flags = line.strip_prefix("flags:").map(str::trim);
+    let flags = flags.and_then(|octal| i32::from_str_radix(octal, 8).ok());
+    flags.is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_CLOEXEC))
+}
+
+/// All that is open, for want of a safe call that tells which of it is close-on-exec; closing that too does no harm.
+fn open_numbers() -> Vec<RawFd> {
+    (FIRST..END_OF_SEARCH).filter(|&fd| is_open(fd)).collect()
+}
+
+/// Any answer but EBADF comes from an open descriptor.
+fn is_open(fd: RawFd) -> bool {
+    getsockname::<SockaddrStorage>(fd) != Err(Errno::EBADF)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_is_close_on_exec_needs_no_closing_and_what_is_not_does() {
+        let ours = File::open("/dev/null").unwrap();
+        let (inherited, _) = unistd::pipe().unwrap();
+        let numbers = to_close().unwrap();
+        assert!(!numbers.contains(&ours.as_raw_fd()));
+        assert!(numbers.contains(&inherited.as_raw_fd()));
+    }
+
+    #[test]
+    fn without_proc_open_descriptors_of_any_kind_are_told_from_closed_ones() {
+        let file = File::open("/dev/null").unwrap();
+        let (pipe, _) = unistd::pipe().unwrap();
+        let (socket, _) = UnixStream::pair().unwrap();
+        let open = open_numbers();
+        for fd in [file.as_raw_fd(), pipe.as_raw_fd(), socket.as_raw_fd()] {
+            assert!(open.contains(&fd));
+        }
+        // Far from what other tests open meanwhile.
+        assert!(!open.contains(&(END_OF_SEARCH - 1)));
+    }
+}
