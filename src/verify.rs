@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::config::command;
 use crate::config::{About, Config, ControlSocket};
 use crate::system::errors::system_text;
+use crate::system::files;
 
 /// Everything that is missing, a line each.
 pub fn missing(config: &Config) -> Vec<(About, String)> {
@@ -39,13 +40,10 @@ pub fn missing(config: &Config) -> Vec<(About, String)> {
             log.map(|path| appended(path, config.sequencer.logsize)),
         ),
         ("controlsocket", socket.map(replaced)),
-        (
-            "statefile",
-            config.sequencer.statefile.as_deref().map(replaced),
-        ),
+        ("statefile", config.sequencer.statefile.as_deref().map(kept)),
         (
             "metricsfile",
-            config.sequencer.metricsfile.as_deref().map(replaced),
+            config.sequencer.metricsfile.as_deref().map(kept),
         ),
     ];
     for (key, found) in files {
@@ -111,6 +109,12 @@ fn replaced(path: &Path) -> Result<(), String> {
     if path.is_dir() {
         return Err(is_a_directory(path));
     }
+    directory_of(path)
+}
+
+/// A file that is replaced each time it is written, if it is one.
+fn kept(path: &Path) -> Result<(), String> {
+    files::fit(path).map_err(|unfit| format!("'{}' {unfit}", path.display()))?;
     directory_of(path)
 }
 

@@ -264,8 +264,7 @@ impl Daemon {
                 peer,
             );
         }
-        // Also where nothing changes now: the last time it may not have come to the disk.
-        if let Err(why) = self.keep_state_now() {
+        if let Err(why) = self.keep_state_now(changed > 0) {
             let line = format!("{done}, but a restart will not know: {why}");
             return (exit::FAILURE, line);
         }

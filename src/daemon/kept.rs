@@ -1,6 +1,5 @@
 //! The files that are kept up to date beside the log: the state across restarts, and the metrics.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -13,7 +12,7 @@ use crate::job::stuck;
 use crate::status::metrics;
 use crate::system;
 use crate::system::errors::error_text;
-use crate::system::files::{self, Kept, NotWritten};
+use crate::system::files::{self, Kept, NotWritten, Upcoming};
 use crate::system::log::Level;
 
 const STATE_MODE: u32 = 0o600;
@@ -27,6 +26,9 @@ pub struct Files {
     /// The beginning of the run that they show as stuck.
     stuck: Option<Instant>,
 }
+
+/// `Kept::write` or `Kept::write_through`.
+type Write = fn(&mut Kept, &[u8], Instant) -> Result<(), NotWritten>;
 
 /// What the configured state file holds, and why it is not used where that is so.
 pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
@@ -53,12 +55,17 @@ impl Daemon {
         };
         match &self.config.statefile {
             Some(path) if kept_at(&self.files.state, path) => {}
-            other => self.files.state = other.clone().map(|path| Kept::new(path, STATE_MODE)),
+            other => {
+                let new = other.clone().map(|path| Kept::new(path, STATE_MODE, true));
+                self.files.state = new;
+            }
         }
         match &self.config.metricsfile {
             Some(path) if kept_at(&self.files.metrics, path) => {}
             other => {
-                let new = other.clone().map(|path| Kept::new(path, METRICS_MODE));
+                let new = other
+                    .clone()
+                    .map(|path| Kept::new(path, METRICS_MODE, false));
                 self.remove_metrics();
                 self.files.metrics = new;
             }
@@ -81,11 +88,36 @@ impl Daemon {
     }
 
     pub(super) fn files_deadline(&self, now: Moment) -> Option<Instant> {
-        let kept = [&self.files.state, &self.files.metrics]
+        let files = [self.state_deadline(now), self.metrics_deadline(now)];
+        files
             .into_iter()
-            .flatten();
-        let files = kept.filter_map(|kept| kept.deadline(now.instant));
-        files.chain(self.becomes_stuck()).min()
+            .chain([self.becomes_stuck()])
+            .flatten()
+            .min()
+    }
+
+    fn state_deadline(&self, now: Moment) -> Option<Instant> {
+        let state = self.files.state.as_ref()?;
+        state.deadline(now.instant, &self.upcoming(now))
+    }
+
+    /// It is not synced, so that it is written in no time.
+    fn metrics_deadline(&self, now: Moment) -> Option<Instant> {
+        let metrics = self.files.metrics.as_ref()?;
+        metrics.deadline(now.instant, &Upcoming::default())
+    }
+
+    /// The starts that a slow disk would delay.
+    fn upcoming(&self, now: Moment) -> Upcoming {
+        if !self.phase.starts_jobs() {
+            return Upcoming::default();
+        }
+        let running = self.run.as_ref().and_then(|run| run.index);
+        let comes_again = running.filter(|&job| !self.jobs.timing(job).paused);
+        Upcoming {
+            next: self.jobs.next().map(|next| next.start(now.instant)),
+            after_end: comes_again.map(|job| self.jobs.job(job).settings.mindelay),
+        }
     }
 
     /// When the run under way will have taken longer than its `stuckafter`: nothing else happens then that would
@@ -97,36 +129,52 @@ impl Daemon {
         stuck::stuck_at(&run.job.settings, began).filter(|_| is_news)
     }
 
+    /// Comes after the start of what is due: a run that has just begun is what a slow disk delays least.
     pub(super) fn act_on_files(&mut self, now: Moment) {
-        if self.becomes_stuck().is_some_and(|at| at <= now.instant) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
+        if is_due(self.becomes_stuck()) {
             self.files.stuck = self.run.as_ref().map(|run| run.began.instant);
             self.changed();
         }
-        let due = |kept: &Option<Kept>| {
-            kept.as_ref()
-                .and_then(|kept| kept.deadline(now.instant))
-                .is_some_and(|at| at <= now.instant)
-        };
-        if due(&self.files.state) {
-            let _ = self.write_state(false);
+        let has_started = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.began.instant >= now.instant);
+        let may_write = self
+            .files
+            .state
+            .as_ref()
+            .is_some_and(|state| state.allows(now.instant));
+        if has_started && may_write {
+            // Nor does the disk delay the news of it.
+            self.log.flush(now.instant, now.wall);
         }
-        if due(&self.files.metrics) {
+        if has_started && may_write || is_due(self.state_deadline(now)) {
+            let _ = self.write_state(Kept::write);
+        }
+        if is_due(self.metrics_deadline(now)) {
             self.write_metrics();
         }
     }
 
-    /// Has the state on the disk when it returns.
-    pub(super) fn keep_state_now(&mut self) -> Result<(), String> {
-        self.write_state(true)
+    /// Has what an operator changed on the disk when it returns. Where nothing `has_changed` there is nothing to do,
+    /// unless an earlier change did not come to the disk.
+    pub(super) fn keep_state_now(&mut self, has_changed: bool) -> Result<(), String> {
+        let is_owed = self.files.state.as_ref().is_some_and(Kept::is_owed);
+        if has_changed || is_owed {
+            self.write_state(Kept::write_through)
+        } else {
+            Ok(())
+        }
     }
 
-    fn write_state(&mut self, sync: bool) -> Result<(), String> {
+    fn write_state(&mut self, write: Write) -> Result<(), String> {
         let Some(mut kept) = self.files.state.take() else {
             return Ok(());
         };
         let now = system::now();
         let text = state::write(self.jobs.kept(), now);
-        let result = kept.write(text.as_bytes(), sync, now.instant);
+        let result = write(&mut kept, text.as_bytes(), now.instant);
         let why = self.tell_failure("state file", &kept, result);
         self.files.state = Some(kept);
         why
@@ -138,7 +186,7 @@ impl Daemon {
         };
         let now = system::now();
         let text = metrics::metrics(&self.view(now));
-        let result = kept.write(text.as_bytes(), false, now.instant);
+        let result = kept.write(text.as_bytes(), now.instant);
         let _ = self.tell_failure("metrics file", &kept, result);
         self.files.metrics = Some(kept);
     }
@@ -153,7 +201,7 @@ impl Daemon {
             return Ok(());
         };
         let shown = kept.path().display();
-        let why = format!("cannot write {what} '{shown}': {}", error_text(&error));
+        let why = format!("cannot write {what} '{shown}': {error}");
         if is_news {
             self.log
                 .say(Level::Error, &format!("{why}; trying again every second."));
@@ -163,13 +211,13 @@ impl Daemon {
 
     /// The last acts: the state as it is at the end, and no metrics that nobody keeps up to date.
     pub(super) fn close_files(&mut self) {
-        let _ = self.write_state(true);
+        let _ = self.write_state(Kept::write_through);
         self.remove_metrics();
     }
 
     fn remove_metrics(&mut self) {
-        if let Some(kept) = self.files.metrics.take() {
-            let _ = fs::remove_file(kept.path());
+        if let Some(mut kept) = self.files.metrics.take() {
+            kept.remove();
         }
     }
 }

@@ -230,6 +230,7 @@ impl Daemon {
                 break;
             }
             self.start_what_is_due(now);
+            self.act_on_files(now);
             self.log.flush(now.instant, now.wall);
             let timeout = self
                 .deadline(now)
@@ -420,7 +421,6 @@ impl Daemon {
         self.act_on_run(now);
         self.mailer.act(&mut self.os, now.instant);
         self.act_on_phase(now);
-        self.act_on_files(now);
         self.supervisor.act(now.instant);
         self.control.act(self.os.poll.registry(), now.instant);
     }

@@ -6,6 +6,7 @@ pub mod errors;
 pub mod files;
 pub mod inherited;
 pub mod log;
+pub mod mounts;
 pub mod notify;
 pub mod opening;
 pub mod pidfile;

@@ -252,6 +252,35 @@ fn directories_of_what_is_written_have_to_be_there() {
 }
 
 #[test]
+fn a_file_that_is_kept_can_only_take_the_place_of_a_regular_one() {
+    let place = Place::new();
+    place.write("file", "");
+    let mode = nix::sys::stat::Mode::S_IRUSR;
+    nix::unistd::mkfifo(&place.path("fifo"), mode).unwrap();
+    std::os::unix::fs::symlink("file", place.path("link")).unwrap();
+    let config = |path: &str| {
+        format!(
+            "[buildsequencer]\ncontrolsocket: none\nstatefile: {path}\nmetricsfile: {path}\n{JOB}"
+        )
+    };
+    for (path, why) in [
+        ("fifo", "is not a regular file"),
+        ("/dev/null", "is not a regular file"),
+        (
+            "link",
+            "is a symbolic link, which is not followed (name the file that is meant)",
+        ),
+    ] {
+        let expected = [(3, "statefile"), (4, "metricsfile")]
+            .map(|(line, key)| format!("conf:{line}: {key}: '{path}' {why}"));
+        // The first line is about the name of the metrics file.
+        assert_eq!(said(&place, &config(path), 78)[1..], expected);
+    }
+    // That it is not named .prom is a warning alone.
+    assert_eq!(said(&place, &config("file"), 0).len(), 1);
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
     let place = Place::new();
     place.write("shut/log", "");

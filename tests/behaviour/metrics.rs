@@ -274,6 +274,65 @@ fn a_reload_moves_the_file_and_a_clean_stop_removes_it() {
 }
 
 #[test]
+fn what_somebody_else_put_in_its_place_is_neither_replaced_nor_removed() {
+    type Prepare = fn(&Place);
+    let cases: [(&str, Prepare); 4] = [
+        ("it is a directory", |place| {
+            fs::create_dir(place.path("m.prom")).unwrap();
+        }),
+        ("it is not a regular file", |place| {
+            let mode = nix::sys::stat::Mode::S_IRUSR;
+            nix::unistd::mkfifo(&place.path("m.prom"), mode).unwrap();
+        }),
+        (
+            "it is a symbolic link, which is not followed (name the file that is meant)",
+            |place| {
+                std::os::unix::fs::symlink("target", place.path("m.prom")).unwrap();
+            },
+        ),
+        (
+            "it is a symbolic link, which is not followed (name the file that is meant)",
+            |place| {
+                std::os::unix::fs::symlink("/dev/null", place.path("m.prom")).unwrap();
+            },
+        ),
+    ];
+    for (why, prepare) in cases {
+        let place = Place::new();
+        place.write("target", "precious");
+        prepare(&place);
+        let before = fs::symlink_metadata(place.path("m.prom")).unwrap();
+        let daemon = place.listening(&format!("{CONFIG}{}", idle_job("a", "true")));
+        daemon.wait_for_log(&format!("cannot write metrics file 'm.prom': {why};"));
+        assert_eq!(place.told("pause a"), "paused a\n");
+        daemon.stop();
+        let after = fs::symlink_metadata(place.path("m.prom")).unwrap();
+        assert_eq!(after.ino(), before.ino(), "{why}");
+        assert_eq!(place.read("target"), "precious");
+        assert!(!place.path(".m.prom.new").exists());
+    }
+}
+
+#[test]
+fn a_file_that_somebody_put_in_the_place_of_ours_outlives_the_stop() {
+    let place = Place::new();
+    let config = format!("{CONFIG}{}", idle_job("a", "true"));
+    let daemon = place.listening(&config);
+    place.told("pause a");
+    // The last state is there: nothing more is written.
+    wait_for_value(&place, "job_paused{job=\"a\"}", 1.0);
+    fs::remove_file(place.path("m.prom")).unwrap();
+    fs::write(place.path("m.prom"), "theirs").unwrap();
+    daemon.stop();
+    assert_eq!(place.read("m.prom"), "theirs");
+    // One that is there at the start is replaced, and so is ours to remove.
+    let daemon = place.listening(&config);
+    wait_for_value(&place, "job_paused{job=\"a\"}", 0.0);
+    daemon.stop();
+    assert!(!place.path("m.prom").exists());
+}
+
+#[test]
 fn after_a_crash_the_file_stays_and_the_next_daemon_takes_it_over() {
     let place = Place::new();
     let config = format!("{CONFIG}{}", idle_job("a", "true"));

@@ -218,6 +218,68 @@ fn a_pause_is_in_the_file_before_it_is_answered() {
 }
 
 #[test]
+fn a_pause_or_resume_that_changes_nothing_writes_nothing() {
+    let place = Place::new();
+    let config = format!("{CONFIG}{}{}", idle_job("a", "true"), idle_job("b", "true"));
+    let daemon = place.listening(&config);
+    let version = || {
+        let there = fs::metadata(place.path("state")).unwrap();
+        (there.ino(), there.ctime(), there.ctime_nsec())
+    };
+    place.told("pause a");
+    let before = version();
+    assert_eq!(place.told("pause a"), "a was paused already\n");
+    assert_eq!(place.told("resume b"), "b was not paused\n");
+    assert_eq!(version(), before);
+    place.told("pause");
+    assert_ne!(version(), before, "b is paused now");
+    let before = version();
+    assert_eq!(place.told("pause"), "paused 0 jobs\n");
+    assert_eq!(version(), before);
+    place.told("resume");
+    assert_ne!(version(), before);
+    let before = version();
+    assert_eq!(place.told("resume"), "resumed 0 jobs\n");
+    assert_eq!(version(), before);
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_to_another_file_has_the_pauses_there_before_the_next_is_answered() {
+    let place = Place::new();
+    let a = idle_job("a", "true");
+    let daemon = place.listening(&format!("{CONFIG}{a}"));
+    place.told("pause a");
+    place.write("conf", &format!("{SOCKET}statefile: other\n{a}"));
+    place.told("reload");
+    assert_eq!(place.told("pause a"), "a was paused already\n");
+    assert!(place.read("other").contains("\tpaused="));
+    daemon.stop();
+}
+
+#[test]
+fn a_link_in_its_place_is_read_but_never_replaced() {
+    let place = Place::new();
+    let config = format!("{CONFIG}{}", idle_job("a", "true"));
+    let daemon = place.listening(&config);
+    place.told("pause a");
+    daemon.stop();
+    fs::rename(place.path("state"), place.path("target")).unwrap();
+    std::os::unix::fs::symlink("target", place.path("state")).unwrap();
+    let before = place.read("target");
+    let daemon = place.listening(&config);
+    let why = "cannot write state file 'state': it is a symbolic link, which is not followed (name the file that is meant)";
+    daemon.wait_for_log(why);
+    assert!(place.told("status").contains(" paused "));
+    let line = format!("resumed, but a restart will not know: {why}\n");
+    assert_eq!(place.refused("resume a"), (1, line));
+    daemon.stop();
+    let there = fs::symlink_metadata(place.path("state")).unwrap();
+    assert!(there.is_symlink());
+    assert_eq!(place.read("target"), before);
+}
+
+#[test]
 fn a_pause_that_cannot_be_kept_is_in_force_but_says_so_until_it_can() {
     let place = Place::new();
     let config = format!("{SOCKET}statefile: later/state\n{}", idle_job("a", "true"));

@@ -1,0 +1,364 @@
+//! A file that always holds a whole state: written beside its place and renamed into it, at most so often. Nothing that
+//! this program did not put there is written to, replaced or removed, but for a regular file at the place itself.
+//! Knows nothing of what the file holds.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::ErrorKind::{
+    AlreadyExists, InvalidInput, PermissionDenied, ResourceBusy, Unsupported,
+};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+
+use super::pace::{Pace, Upcoming};
+use crate::system::errors::error_text;
+use crate::system::mounts::{directory_of, is_mount_point};
+
+/// Names that a temporary file may take, in turn, where something that is not ours has those before.
+const TEMPORARY_NAMES: u32 = 10;
+
+/// How surely what has been written is there after a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// Not at all: what was there may be lost as well.
+    No,
+    /// A whole file is there, the old or the new one.
+    Data,
+    /// The new one is there.
+    DataAndName,
+}
+
+/// How something is brought to the disk.
+#[derive(Debug, Clone, Copy)]
+struct Disk {
+    sync_data: fn(&File) -> io::Result<()>,
+    sync_directory: fn(&Path) -> io::Result<()>,
+}
+
+const DISK: Disk = Disk {
+    sync_data: File::sync_data,
+    sync_directory,
+};
+
+/// A file that is kept up to date.
+#[derive(Debug)]
+pub struct Kept {
+    path: PathBuf,
+    mode: u32,
+    /// What each write has to see to, at least.
+    sync: Sync,
+    pace: Pace,
+    /// What was put in place last.
+    ours: Option<Identity>,
+    /// A write that was to be on the disk when it returned was not made yet, or failed.
+    owed: bool,
+    /// Whether the last write failed, so that the failure is told once.
+    failed: bool,
+}
+
+/// Why no file can be kept at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// A directory is there.
+    Directory,
+    /// A symbolic link is there. rename(2) would put the file in the link's own place, and to follow it would let
+    /// whoever made it choose which file is replaced.
+    Link,
+    /// A device, FIFO or socket is there.
+    NotRegular,
+    /// A file is mounted there.
+    MountPoint,
+}
+
+/// Goes on after the file's name, or `it`.
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unfit::Directory => "is a directory",
+            Unfit::Link => {
+                "is a symbolic link, which is not followed (name the file that is meant)"
+            }
+            Unfit::NotRegular => "is not a regular file",
+            Unfit::MountPoint => {
+                "is a mount point, which cannot be replaced (mount its directory instead)"
+            }
+        })
+    }
+}
+
+/// Why a write failed.
+#[derive(Debug)]
+pub enum Error {
+    /// What is there must not be replaced.
+    Unfit(Unfit),
+    /// Each name for the temporary file is taken; this is the first.
+    Taken(PathBuf),
+    /// The system refused.
+    System(io::Error),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::System(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unfit(unfit) => write!(f, "it {unfit}"),
+            Error::Taken(path) => {
+                let shown = path.display();
+                write!(f, "what is at '{shown}' is in the way (remove it)")
+            }
+            Error::System(error) => f.write_str(&error_text(error)),
+        }
+    }
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub struct NotWritten {
+    /// Why.
+    pub error: Error,
+    /// Whether the one before it did not fail.
+    pub is_news: bool,
+}
+
+/// One file, whatever its names. The number of a file that is gone is given to a new one, so the time at which it was
+/// made belongs to it, where the file system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    made: Option<SystemTime>,
+}
+
+impl From<&Metadata> for Identity {
+    fn from(metadata: &Metadata) -> Identity {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            made: metadata.created().ok(),
+        }
+    }
+}
+
+impl Kept {
+    /// A file at `path` with this mode, to be written at once. With `durable` a power cut leaves the old or the new
+    /// one, whole.
+    pub fn new(path: PathBuf, mode: u32, durable: bool) -> Kept {
+        let mut kept = Kept {
+            path,
+            mode,
+            sync: if durable { Sync::Data } else { Sync::No },
+            pace: Pace::default(),
+            ours: None,
+            owed: durable,
+            failed: false,
+        };
+        kept.touch();
+        kept
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds is out of date.
+    pub fn touch(&mut self) {
+        if !self.pace.is_behind() {
+            self.pace.touch(Instant::now());
+        }
+    }
+
+    /// When it is to be written, if it is out of date.
+    pub fn deadline(&self, now: Instant, upcoming: &Upcoming) -> Option<Instant> {
+        self.pace.deadline(now, upcoming)
+    }
+
+    /// Whether it is out of date and may be written now that a slow write delays nothing.
+    pub fn allows(&self, now: Instant) -> bool {
+        self.pace.allows(now)
+    }
+
+    /// Whether a write that was to be on the disk when it returned is still to be made.
+    pub fn is_owed(&self) -> bool {
+        self.owed
+    }
+
+    /// Writes `text` in place of what is there. `began` is when the work on it did.
+    pub fn write(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
+        self.write_to(&DISK, text, began)
+    }
+
+    /// The same, and it is on the disk when this returns.
+    pub fn write_through(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
+        self.owed = true;
+        self.write(text, began)
+    }
+
+    /// Removes the file, if what is there is what was put there.
+    pub fn remove(&mut self) {
+        if let Some(ours) = self.ours.take() {
+            remove_only(&self.path, ours);
+        }
+    }
+
+    fn write_to(&mut self, disk: &Disk, text: &[u8], began: Instant) -> Result<(), NotWritten> {
+        let sync = if self.owed {
+            Sync::DataAndName
+        } else {
+            self.sync
+        };
+        let result = self.replace(disk, text, sync);
+        self.pace.wrote(began, Instant::now(), result.is_ok());
+        let failed_before = std::mem::replace(&mut self.failed, result.is_err());
+        self.owed &= self.failed;
+        result.map_err(|error| NotWritten {
+            error,
+            is_news: !failed_before,
+        })
+    }
+
+    /// Whoever reads the file sees the old or the new one, whole.
+    fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<(), Error> {
+        let fit = if self.failed {
+            // Not to find it out each time by a write that is in vain.
+            fit(&self.path)
+        } else {
+            replaceable(&self.path)
+        };
+        fit.map_err(Error::Unfit)?;
+        let (temporary, file) = create_beside(&self.path, self.mode)?;
+        let renamed = fill(&file, text, self.mode)
+            .and_then(|()| match sync {
+                Sync::No => Ok(()),
+                // Before the rename: file systems bring a new name to the disk long before what is in the file.
+                Sync::Data | Sync::DataAndName => (disk.sync_data)(&file),
+            })
+            .and_then(|()| fs::rename(&temporary, &self.path));
+        let identity = file.metadata().map(|metadata| Identity::from(&metadata));
+        if let Err(error) = renamed {
+            remove_only(&temporary, identity?);
+            let is_mounted =
+                error.kind() == ResourceBusy && is_mount_point(&self.path).unwrap_or(false);
+            return Err(if is_mounted {
+                Error::Unfit(Unfit::MountPoint)
+            } else {
+                error.into()
+            });
+        }
+        self.ours = Some(identity?);
+        if sync == Sync::DataAndName {
+            (disk.sync_directory)(directory_of(&self.path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file can be kept at `path`, as far as what is there now tells.
+pub fn fit(path: &Path) -> Result<(), Unfit> {
+    replaceable(path)?;
+    match is_mount_point(path) {
+        Ok(true) => Err(Unfit::MountPoint),
+        _ => Ok(()),
+    }
+}
+
+/// rename(2) would put a file in the place of anything but a directory.
+fn replaceable(path: &Path) -> Result<(), Unfit> {
+    // What cannot be looked at will not be renamed to either, with the system's own error.
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let kind = there.file_type();
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_dir() {
+        Err(Unfit::Directory)
+    } else if kind.is_symlink() {
+        Err(Unfit::Link)
+    } else {
+        Err(Unfit::NotRegular)
+    }
+}
+
+/// A new file beside `path`, and its name. What a crash left there goes; what somebody else put there stays, and
+/// another name is taken.
+fn create_beside(path: &Path, mode: u32) -> Result<(PathBuf, File), Error> {
+    for number in 0..TEMPORARY_NAMES {
+        let temporary = beside(path, number);
+        if is_left_over(&temporary) {
+            let _ = fs::remove_file(&temporary);
+        }
+        let created = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
+            .open(&temporary);
+        match created {
+            Err(error) if error.kind() == AlreadyExists => {}
+            other => return Ok((temporary, other?)),
+        }
+    }
+    Err(Error::Taken(beside(path, 0)))
+}
+
+/// `.NAME.new`, `.NAME.1.new`: hidden, and with an ending that no collector reads.
+fn beside(path: &Path, number: u32) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    if number > 0 {
+        name.push(format!(".{number}"));
+    }
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Whether this is a regular file of ours. To remove one takes nothing but this name of it, should it have others.
+fn is_left_over(path: &Path) -> bool {
+    fs::symlink_metadata(path)
+        .is_ok_and(|there| there.is_file() && there.uid() == geteuid().as_raw())
+}
+
+fn fill(mut file: &File, text: &[u8], mode: u32) -> io::Result<()> {
+    // The mask does not decide who may read this file.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text)
+}
+
+/// A new name is on the disk once its directory is.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    tolerable(File::open(directory).and_then(|directory| directory.sync_all()))
+}
+
+/// Directories that may be searched but not read, and file systems on which they cannot be synced, are no failure.
+fn tolerable(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Removes what is at `path` if it is this file.
+fn remove_only(path: &Path, identity: Identity) {
+    let is_it = |there: Metadata| there.is_file() && Identity::from(&there) == identity;
+    if fs::symlink_metadata(path).is_ok_and(is_it) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests;

@@ -1,0 +1,125 @@
+//! Whole files: read, and kept up to date.
+
+mod kept;
+mod pace;
+
+pub use kept::{Kept, NotWritten, Unfit, fit};
+pub use pace::Upcoming;
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use crate::config::chain::Source;
+use crate::system::errors::error_text;
+
+/// No file that is read is larger, in bytes.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// Reads a regular file whole; a FIFO or device is refused, because opening or reading it could block.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_regular(path, MAX_SIZE).map(|source| source.text)
+}
+
+/// A configuration file; the error is in the system's own words.
+pub fn source(path: &Path) -> Result<Source, String> {
+    read_regular(path, MAX_SIZE).map_err(|error| error_text(&error))
+}
+
+fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    let refused = |why: &str| Err(io::Error::other(why.to_string()));
+    if metadata.is_dir() {
+        return refused("it is a directory");
+    }
+    if !metadata.is_file() {
+        return refused("it is not a regular file");
+    }
+    let mut text = Vec::new();
+    // Files of /proc have no size before they are read, and others may grow meanwhile.
+    if metadata.len() <= most {
+        file.take(most + 1).read_to_end(&mut text)?;
+    }
+    if metadata.len().max(text.len() as u64) > most {
+        return refused("it is larger than 1 GiB");
+    }
+    let identity = (metadata.dev(), metadata.ino());
+    Ok(Source { identity, text })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A file with this text, in a directory that lives as long as the first of the two.
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, text).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_file_of_the_greatest_size_is_read_and_a_greater_one_is_not() {
+        let (_directory, path) = file("12345678");
+        assert_eq!(read_regular(&path, 8).unwrap().text, b"12345678");
+        let error = read_regular(&path, 7).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 1 GiB");
+    }
+
+    #[test]
+    fn a_file_of_more_than_a_gibibyte_is_refused_before_it_is_read() {
+        let (_directory, path) = file("");
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len((1 << 30) + 1)
+            .unwrap();
+        let error = read(&path).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 1 GiB");
+        assert_eq!(source(&path).unwrap_err(), "it is larger than 1 GiB");
+    }
+
+    /// It says that it is empty.
+    #[test]
+    fn a_file_that_turns_out_to_be_too_large_is_refused_too() {
+        let path = Path::new("/proc/self/status");
+        if path.exists() {
+            assert_eq!(fs::metadata(path).unwrap().len(), 0);
+            read_regular(path, 1 << 20).unwrap();
+            read_regular(path, 16).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let (directory, _) = file("");
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for (path, why) in [
+            (directory.path(), "it is a directory"),
+            (&fifo, "it is not a regular file"),
+            (Path::new("/dev/zero"), "it is not a regular file"),
+        ] {
+            assert_eq!(read(path).unwrap_err().to_string(), why, "{path:?}");
+        }
+        let nowhere = directory.path().join("nowhere");
+        assert_eq!(
+            read(&nowhere).unwrap_err().kind(),
+            io::ErrorKind::NotFound,
+            "a file that is missing is told from one that cannot be read"
+        );
+    }
+}
