@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use crate::common::{Place, stderr, stdout};
 
@@ -104,7 +103,8 @@ fn options_win_over_the_file() {
     let place = Place::new();
     place.write("conf", &format!("[buildsequencer]\nlogfile: x\n{JOB}"));
     let output = place.run(&["check", "-c", "conf", "-l", "y/z", "--spew"]);
-    assert!(stdout(&output).contains(&format!("logfile: {}/y/z\n", place.dir())));
+    let logfile = format!("logfile: {}/y/z\n", place.working_directory());
+    assert!(stdout(&output).contains(&logfile), "{}", stdout(&output));
     assert!(stdout(&output).contains("spew: true\n"));
     assert_eq!(output.status.code(), Some(78), "its directory is missing");
     let output = place.run(&["check", "-c", "conf", "-l", "-"]);
@@ -282,7 +282,7 @@ fn a_file_that_is_kept_can_only_take_the_place_of_a_regular_one() {
 
 #[test]
 fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
-    let place = Place::new();
+    let place = Place::public();
     place.write("shut/log", "");
     place.write(
         "conf",
@@ -292,26 +292,11 @@ fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
         "unrotated.conf",
         "[meta]\nextends: conf\n[buildsequencer]\nlogsize: 0\nstatefile: none\n",
     );
-    // Of the program a copy that anybody may run, wherever the tests are; by another process, so that no child of
-    // this one can hold it open for writing.
-    let mut copy = Command::new("cp");
-    copy.arg(crate::common::PROGRAM).arg(place.path("program"));
-    assert!(crate::common::finish(copy).status.success());
-    let modes = [
-        ("", 0o755),
-        ("program", 0o755),
-        ("shut", 0o555),
-        ("shut/log", 0o666),
-    ];
-    for (path, mode) in modes {
+    for (path, mode) in [("shut", 0o555), ("shut/log", 0o666)] {
         fs::set_permissions(place.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
     let as_nobody = |file: &str| {
-        let mut command = Command::new(place.path("program"));
-        command.current_dir(place.path(""));
-        if nix::unistd::geteuid().is_root() {
-            command.uid(65_534);
-        }
+        let mut command = place.command_without_rights();
         command.args(["check", "-c", file]);
         crate::common::finish(command)
     };

@@ -559,11 +559,10 @@ fn a_reader_that_has_gone_is_no_error_but_a_full_disk_is() {
         .map(|n| idle_job(&format!("job{n}"), "true"))
         .collect();
     let _daemon = place.listening(&format!("{SOCKET}{jobs}"));
-    let script = format!(
-        "{PROGRAM} -c conf status | head -n 1; {PROGRAM} -c conf status >/dev/full; echo $?"
-    );
+    let script = "\"$0\" -c conf status | head -n 1; \"$0\" -c conf status >/dev/full; echo $?";
     let mut command = Command::new("sh");
-    command.args(["-c", &script]).current_dir(place.dir());
+    command.args(["-c", script, PROGRAM]);
+    command.current_dir(place.dir());
     let output = crate::common::finish(command);
     let full = "buildd-sequencer: cannot write to standard output: No space left on device\n";
     assert_eq!(stderr(&output), full);

@@ -662,22 +662,20 @@ fn by_default_a_socket_that_cannot_be_is_worth_one_line() {
     let place = Place::new();
     place.write("conf", &idle_job("a", "true"));
     // A /run of its own, as root of a user namespace; where that is not allowed, the machine's own will do.
-    let script = format!(
-        "mount -t tmpfs none /run 2>/dev/null || exit 77
-         {PROGRAM} -c conf >first & first=$!
+    let script = "mount -t tmpfs none /run 2>/dev/null || exit 77
+         \"$0\" -c conf >first & first=$!
          until grep -q Scheduling first; do sleep 0.02; done
          mkdir /run/buildd-sequencer
-         {PROGRAM} -c conf >second & second=$!
-         until {PROGRAM} status; do sleep 0.02; done
-         {PROGRAM} -c conf >third & third=$!
+         \"$0\" -c conf >second & second=$!
+         until \"$0\" status; do sleep 0.02; done
+         \"$0\" -c conf >third & third=$!
          until grep -q Scheduling third; do sleep 0.02; done
-         {PROGRAM} healthcheck >health
+         \"$0\" healthcheck >health
          kill $first $second $third
-         wait $first && wait $second && wait $third && ! test -e /run/buildd-sequencer/control.sock"
-    );
+         wait $first && wait $second && wait $third && ! test -e /run/buildd-sequencer/control.sock";
     let mut command = std::process::Command::new("unshare");
     command
-        .args(["-rm", "timeout", "60", "sh", "-c", &script])
+        .args(["-rm", "timeout", "60", "sh", "-c", script, PROGRAM])
         .current_dir(place.dir());
     let output = crate::common::finish(command);
     if matches!(output.status.code(), Some(1 | 77)) && !place.path("first").exists() {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use nix::sys::stat::Mode;
 
 /// A stamp as `date` gives it, by a clock and calendar that are not ours.
 fn utc_now() -> String {
-    let mut command = std::process::Command::new("date");
+    let mut command = Command::new("date");
     command.args(["-u", "+%Y-%m-%dT%H:%M:%S+0000"]);
     let output = crate::common::finish(command);
     crate::common::stdout(&output).trim().to_string()
@@ -411,8 +411,11 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
 
 /// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
 fn chatty_jobs(place: &Place) -> String {
-    place.script("job", "yes 0123456789 | head -n 8000; echo ran >>{dir}/ran");
-    let jobs = (1..=30).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "./job")));
+    place.write(
+        "job",
+        "yes 0123456789 | head -n 8000; echo ran >>{dir}/ran\n",
+    );
+    let jobs = (1..=30).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "sh job")));
     ALONE.to_string() + &jobs.collect::<String>()
 }
 
@@ -491,16 +494,15 @@ impl Late {
 }
 
 /// Has jobs fill a log that nobody reads, looks that they go on and that the description of `ours`, which others
-/// share, stays as it was; then reads `theirs` and counts what came and what is said to be missing. `shell` is done
-/// before the daemon starts.
+/// share, stays as it was; then reads `theirs` and counts what came and what is said to be missing.
 fn check_a_log_nobody_reads(
     place: &Place,
-    shell: &str,
+    command: Command,
     ours: OwnedFd,
     theirs: impl Read + Send + 'static,
 ) {
     let stdout = ours.try_clone().unwrap();
-    let daemon = place.daemon_after(shell, &chatty_jobs(place), |command| {
+    let daemon = place.daemon_by(command, &chatty_jobs(place), |command| {
         command.stdout(stdout);
     });
     wait_for_chatty_jobs(place, &daemon);
@@ -527,19 +529,21 @@ fn check_a_log_nobody_reads(
 #[test]
 fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
     let (theirs, ours) = crate::common::pipe();
-    check_a_log_nobody_reads(&Place::new(), "", ours.into(), theirs);
+    let place = Place::new();
+    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
 }
 
 #[test]
 fn a_socket_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
     let (theirs, ours) = UnixStream::pair().unwrap();
-    check_a_log_nobody_reads(&Place::new(), "", ours.into(), theirs);
+    let place = Place::new();
+    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
 }
 
-/// What a permission refuses cannot be opened anew. Root needs none, so it has to start the daemon as somebody else.
+/// What a permission refuses cannot be opened anew.
 #[test]
 fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
-    let place = Place::new();
+    let place = Place::public();
     let fifo = place.path("fifo");
     nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     let flags = OFlag::O_NONBLOCK.bits();
@@ -548,15 +552,9 @@ fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
     fcntl(&theirs, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     let ours = File::options().write(true).open(&fifo).unwrap();
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o000)).unwrap();
-    let mut shell = String::new();
-    if nix::unistd::geteuid().is_root() {
-        let directory = place.dir();
-        place.copy_program("program");
-        nix::unistd::chown(Path::new(directory), Some(65534.into()), None).unwrap();
-        let start = format!("cd {directory} && exec ./program -c conf");
-        shell = format!("set -- chroot --userspec=65534:65534 / sh -c '{start}'");
-    }
-    check_a_log_nobody_reads(&place, &shell, ours.into(), theirs);
+    place.give_away("");
+    let command = place.command_without_rights();
+    check_a_log_nobody_reads(&place, command, ours.into(), theirs);
 }
 
 #[test]

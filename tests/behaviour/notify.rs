@@ -47,8 +47,14 @@ impl Supervisor {
     #[track_caller]
     fn hears_anything(&self) -> String {
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).expect("a message in time");
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(length) => return String::from_utf8(buffer[..length].to_vec()).unwrap(),
+                // A wait with a limit is not taken up again by the system (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no message in time: {error}"),
+            }
+        }
     }
 
     /// The next datagram that is not about status.
@@ -199,9 +205,10 @@ fn a_watchdog_for_another_process_is_not_ours() {
         ("WATCHDOG_USEC=", false),
     ] {
         let supervisor = Supervisor::at_path(&place);
-        let script = place.script("start", &format!("{prefix} exec {PROGRAM} -c conf"));
+        let script = format!("{prefix} exec \"$0\" -c conf");
         let daemon = place.daemon_with(BUSY, |command| {
-            *command = Command::new(script);
+            *command = Command::new("sh");
+            command.args(["-c", &script, PROGRAM]);
             command.current_dir(place.dir()).stdout(Stdio::null());
             supervisor.tell(command);
         });

@@ -14,7 +14,7 @@ pub mod socket;
 use std::cell::Cell;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -26,13 +26,16 @@ pub use nix::sys::signal::Signal;
 use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub use nix::unistd::Pid;
-use tempfile::TempDir;
+use tempfile::{TempDir, TempPath};
 
 /// How long anything may take before a test fails.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildd-sequencer");
+
+/// Whom root becomes to be without rights; nobody has to know the number.
+const NOBODY: u32 = 65_534;
 
 /// A daemon's section without control socket, so that tests running side by side do not meet there.
 pub const ALONE: &str = "[buildsequencer]\ncontrolsocket: none\n";
@@ -78,25 +81,87 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A directory for one test, removed at its end.
+/// What a name may have that stands unquoted in shell text, and is the beginning of a socket's (unix(7): at most 107
+/// bytes in all).
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    bytes.len() <= 64 && bytes.iter().all(plain)
+}
+
+/// Directories for what needs a short name, or one that every user may reach; the first that will do is taken.
+fn temporary_directories() -> [PathBuf; 4] {
+    let others = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
+    let [a, b, c] = others;
+    [std::env::temp_dir(), a, b, c]
+}
+
+/// A directory for one test. At the test's end it is removed, and whatever still runs in it is killed.
 pub struct Place {
     directory: TempDir,
+    /// The directory's second name, if its own is not plain.
+    link: Option<TempPath>,
 }
 
 impl Place {
+    /// Below the directory that the build is in: programs can be run from there, while /tmp may be mounted noexec.
     pub fn new() -> Place {
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(parent).unwrap();
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        let link_in = |parent: &Path| {
+            let mut name = tempfile::Builder::new();
+            let name = name.prefix("buildd-sequencer-");
+            let link = name.make_in(parent, |path| symlink(directory.path(), path));
+            Some(link.ok()?.into_temp_path())
+        };
+        let link = (!is_plain(directory.path())).then(|| {
+            let parents = temporary_directories();
+            let mut parents = parents.iter().filter(|parent| is_plain(parent));
+            parents
+                .find_map(|parent| link_in(parent))
+                .expect("a directory with a short name, such as /tmp, that can be written")
+        });
+        Place { directory, link }
+    }
+
+    /// One that every user may enter. No program can be run from there where /tmp is mounted noexec.
+    pub fn public() -> Place {
+        let parents = temporary_directories();
+        let entered_by_all = |parent: &&PathBuf| {
+            let mut ancestors = parent.ancestors();
+            let all_may = |metadata: fs::Metadata| metadata.permissions().mode() & 0o001 != 0;
+            is_plain(parent) && ancestors.all(|path| fs::metadata(path).is_ok_and(all_may))
+        };
+        let directory = parents
+            .iter()
+            .filter(entered_by_all)
+            .find_map(|parent| tempfile::tempdir_in(parent).ok())
+            .expect("a directory for everybody, such as /tmp");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         Place {
-            directory: tempfile::tempdir().unwrap(),
+            directory,
+            link: None,
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    fn name(&self) -> &Path {
+        self.link.as_deref().unwrap_or(self.directory.path())
     }
 
-    /// The directory's own path, as text.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.name().join(name)
+    }
+
+    /// The directory's path, as text without blanks.
     pub fn dir(&self) -> &str {
-        self.directory.path().to_str().unwrap()
+        self.name().to_str().unwrap()
+    }
+
+    /// The path that a program finds whose working directory this is (getcwd(3)).
+    pub fn working_directory(&self) -> String {
+        let path = fs::canonicalize(self.name()).unwrap();
+        path.into_os_string().into_string().unwrap()
     }
 
     /// Writes a file; `{dir}` in it stands for the directory.
@@ -116,12 +181,6 @@ impl Place {
         let path = self.write(name, &format!("#!/bin/sh\n{body}\n"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
-    }
-
-    /// A copy of the program under test, for users who cannot reach the original.
-    pub fn copy_program(&self, name: &str) {
-        let _starting = starting();
-        fs::copy(PROGRAM, self.path(name)).unwrap();
     }
 
     /// A script that tells of its begin, waits for `let_go`, and then does `body`.
@@ -165,9 +224,32 @@ impl Place {
     /// A command of this program with a clean environment, in this directory.
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.current_dir(self.directory.path()).env_clear();
+        command.current_dir(self.name()).env_clear();
         command.env("PATH", path_variable());
+        command.stdin(Stdio::null());
         command
+    }
+
+    /// The same as somebody without rights: root becomes nobody, who may not even reach the program where it is, and
+    /// so gets it as an open file. The directory is a public one.
+    pub fn command_without_rights(&self) -> Command {
+        let mut command = self.command();
+        if nix::unistd::geteuid().is_root() {
+            command = Command::new("/proc/self/fd/0");
+            command.current_dir(self.name()).env_clear();
+            command.env("PATH", path_variable());
+            command.stdin(File::open(PROGRAM).unwrap());
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    /// Gives a file to the user of `command_without_rights`.
+    pub fn give_away(&self, name: &str) {
+        if nix::unistd::geteuid().is_root() {
+            let nobody = (Some(NOBODY), Some(NOBODY));
+            std::os::unix::fs::chown(self.path(name), nobody.0, nobody.1).unwrap();
+        }
     }
 
     /// Runs the program with `arguments` to its end.
@@ -187,8 +269,19 @@ impl Place {
     /// The same, with more arguments or another environment.
     #[track_caller]
     pub fn daemon_with(&self, config: &str, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
+        self.daemon_by(self.command(), config, prepare)
+    }
+
+    /// The same by one of the commands above.
+    #[track_caller]
+    pub fn daemon_by(
+        &self,
+        command: Command,
+        config: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Daemon<'_> {
         self.write("conf", config);
-        self.start(self.command(), prepare)
+        self.start(command, prepare)
     }
 
     /// The same, started by a shell that first does `shell` and then becomes the daemon.
@@ -217,9 +310,10 @@ impl Place {
     /// A shell that first does `shell` and then becomes the command that its arguments give.
     pub fn command_after(&self, shell: &str) -> Command {
         let mut command = Command::new("sh");
-        command.current_dir(self.directory.path()).env_clear();
+        command.current_dir(self.name()).env_clear();
         command.env("PATH", path_variable());
         command.args(["-c", &format!("{shell}\nexec \"$@\""), "sh"]);
+        command.stdin(Stdio::null());
         command
     }
 
@@ -227,7 +321,6 @@ impl Place {
     fn start(&self, mut command: Command, prepare: impl FnOnce(&mut Command)) -> Daemon<'_> {
         command
             .args(["-c", "conf"])
-            .stdin(Stdio::null())
             .stdout(self.append_to("log"))
             .stderr(self.append_to("stderr"))
             .process_group(0);
@@ -297,6 +390,43 @@ impl Place {
         wait_for(&format!("{count} mails"), || {
             Some(self.mails()).filter(|mails| mails.len() >= count)
         })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Ok(directory) = fs::canonicalize(self.directory.path()) {
+            kill_all_in(&directory);
+        }
+        // A directory that its owner may not write can only be removed empty.
+        open_directories(self.directory.path());
+    }
+}
+
+/// Kills what works in a directory or below it: what a job has left behind, or a test that failed half-way.
+fn kill_all_in(directory: &Path) {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return;
+    };
+    for process in processes.flatten() {
+        let works_here = fs::read_link(process.path().join("cwd"))
+            .is_ok_and(|working_directory| working_directory.starts_with(directory));
+        let pid = process
+            .file_name()
+            .to_str()
+            .and_then(|pid| pid.parse().ok());
+        if let Some(pid) = pid.filter(|_| works_here) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+fn open_directories(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_directories(&entry.path());
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub fn answer(stream: &mut UnixStream) -> String {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+            // A wait with a limit is not taken up again by the system (signal(7)).
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // The daemon closed while something of ours was unread.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
             Err(error) => panic!("no end of the answer: {error}"),
