@@ -1,9 +1,52 @@
-//! The parts of `buildd-sequencer`, lowest first. Imports run one way, up this list: values that decide
-//! (no descriptor, no clock, no process; time is an argument), then thin wrappers around the operating
-//! system (which know nothing of jobs), then `daemon`, which owns all state and the only loop.
+//! # A tour of `buildd-sequencer`
 //!
-//! The program is `main.rs`; this library exists so that tests, benchmarks and fuzz targets can drive the
-//! pure parts directly. It promises no stable interface.
+//! The program runs configured jobs one after the other, for ever, each a delay after its last end. It is `main.rs`;
+//! this library exists so that tests, the benchmark and fuzz targets can drive its parts, and promises no stable
+//! interface. Values decide and one loop acts: what decides is told the time and what happened, and answers what to do.
+//!
+//! ## The folders
+//!
+//! Each file's own header is its line in this list. Imports run one way: no circle goes through any two folders, and
+//! a test of the source (`tests/laws.rs`) holds that and the rules below.
+//!
+//! - `config`: what a configuration says, from bytes to values; every key, fault and warning. Pure.
+//! - `job`: what a job is told, when it is due, how a run of it goes and ends, what is remembered of it. Pure.
+//! - `mail`: reports, their encoding, and the queue that sends them until they are taken. Pure.
+//! - `status`: the state as it is shown: table, JSON, metrics, health, picture. Pure.
+//! - `system`: everything that touches the operating system; it knows no jobs.
+//! - `daemon`: the loop that owns all state, and what it owns: the run, the mailer, the waiters, the kept files.
+//!
+//! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks for),
+//! `client` (the commands that ask a daemon), `cli` (the command line), `exit` (how processes end), `clock` (a moment
+//! by both clocks), `text` (times, durations and foreign words as text).
+//!
+//! ## How a byte of output travels
+//!
+//! `system::process` starts the job with a pipe for each of its outputs. The loop (`daemon`) waits for them, among
+//! all else, and hands what is ready to `daemon::runs`, which reads within bounds, so that a chatty job starves
+//! nobody. The bytes go into `job::output`, which keeps the first and the last of them, and with `livelog` line by line
+//! to `system::log`. When `job::lifecycle` says that the run has ended, its `job::outcome` is logged and remembered in
+//! `job::jobs`. If it failed, `daemon::reports` makes a `mail::report` of it, unless `job::throttle` holds it back;
+//! `daemon::mailer` puts that into the `mail::queue` and feeds it to a sendmail, or into the log.
+//!
+//! ## How a key travels
+//!
+//! `config::chain` has the files read, `config::dialect` cuts them into entries, `config::layers` lays them over each
+//! other and gives each entry to the key that `config::keys` declares, in one line, with its type. The value stands in
+//! `config::Sequencer` or `config::Settings` under the key's own name, where whoever needs it reads it. `check`, `reload`
+//! and the manual page's test know the key from the same line.
+//!
+//! ## How a SIGHUP travels
+//!
+//! `system::signals` turns it into a readable pipe, from the first moment of `main` on. The loop reads it and calls
+//! `daemon::reload`: the whole configuration is read before anything changes. `config::diff` says what is different,
+//! `job::jobs` moves what it knows of each job to its new place, and a run under way ends under its old definition.
+//!
+//! ## How a due time travels
+//!
+//! `job::schedule` orders jobs by it; `job::jobs` says which is next. The loop sleeps until the earliest of all deadlines
+//! and starts what is due in one place, at the top of a turn. The end of the run and the job's delay make the next due
+//! time, which `job::state` writes by the wall clock into the state file, and reads back at the next start.
 
 pub mod cli;
 pub mod client;
