@@ -3,20 +3,23 @@
 //! Whatever is wrong ends the start with one clear line and an exit status; nothing is retried.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 
-use crate::cli::{self, Options};
+use crate::cli::{self, Action, Options};
 use crate::config::{self, Loaded, Sequencer};
 use crate::daemon::{Daemon, Source};
 use crate::exit;
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
 use crate::system::files;
+use crate::system::lock::Patience;
 use crate::system::log::{Log, Rotation};
-use crate::system::pidfile::PidFile;
+use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
 use crate::system::signals::{Hangup, Signals};
 use crate::verify;
@@ -25,6 +28,9 @@ use crate::verify;
 const TWISTD_PID: &str = "twistd.pid";
 /// The umask of a detached daemon, as with twistd.
 const TWISTD_UMASK: u32 = 0o077;
+
+/// How long another daemon's end is waited for in silence.
+const QUIET_WAIT: Duration = Duration::from_secs(6);
 
 /// Why the program ends before its work has begun.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ impl Failed {
 #[derive(Debug)]
 pub struct Places {
     start: PathBuf,
+    /// The file creation mask that was inherited, where another one has been set.
+    inherited_mask: Option<Mode>,
 }
 
 impl Places {
@@ -64,10 +72,19 @@ impl Places {
                 ))
             })?;
         }
-        if let Some(mask) = options.umask.or(options.daemon.then_some(TWISTD_UMASK)) {
-            umask(Mode::from_bits_truncate(mask));
-        }
-        Ok(Places { start })
+        let mask = options.umask.or(options.daemon.then_some(TWISTD_UMASK));
+        Ok(Places {
+            start,
+            inherited_mask: mask.map(|mask| umask(Mode::from_bits_truncate(mask))),
+        })
+    }
+
+    /// Does `act` under the mask that was inherited.
+    fn under_inherited_mask<T>(&self, act: impl FnOnce() -> T) -> T {
+        let set = self.inherited_mask.map(umask);
+        let result = act();
+        set.map(umask);
+        result
     }
 
     fn on_command_line(&self, path: &Path) -> PathBuf {
@@ -115,15 +132,26 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     let source = source(options, &places, path);
     source.overrule(&mut config.sequencer);
     // What root may open is opened before root is given up, and given to whom the daemon becomes.
-    let _pidfile = take_pidfile(options, &places)?;
-    let log = open_log(&config.sequencer, identity.as_ref())?;
+    let mut waiting = Waiting::new(&signals);
+    let taker = Taker {
+        pid: std::process::id(),
+        starter: detaching.as_ref().map(|_| parent_id()),
+        user: identity.as_ref(),
+        is_daemon: |arguments| matches!(cli::parse(arguments.to_vec()), Ok((Action::Daemon, _))),
+    };
+    let pidfile = match pidfile_path(options, &places) {
+        Some(path) => Some(PidFile::take(&path, taker, &mut waiting).map_err(not_taken)?),
+        None => None,
+    };
+    let log = places.under_inherited_mask(|| open_log(&config.sequencer, identity.as_ref()))?;
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
     // Whoever else reaps what a job leaves behind may be slow, and until then a process group that has ended looks
     // alive. Where it cannot be, it is as before.
     let _ = nix::sys::prctl::set_child_subreaper(true);
-    let mut daemon = Daemon::new(source, config, log, signals).map_err(Failed::at_run_time)?;
+    let mut daemon =
+        Daemon::new(source, config, log, pidfile, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
@@ -132,15 +160,55 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     Ok(())
 }
 
-fn take_pidfile(options: &Options, places: &Places) -> Result<Option<PidFile>, Failed> {
-    let path = match &options.pidfile {
-        Some(path) => places.on_command_line(path),
-        None if options.daemon => PathBuf::from(TWISTD_PID),
-        None => return Ok(None),
+fn pidfile_path(options: &Options, places: &Places) -> Option<PathBuf> {
+    match &options.pidfile {
+        Some(path) => Some(places.on_command_line(path)),
+        None => options.daemon.then(|| PathBuf::from(TWISTD_PID)),
+    }
+}
+
+/// To be told to stop while another daemon is waited for is a clean end.
+fn not_taken(error: pidfile::Error) -> Failed {
+    let status = match error {
+        pidfile::Error::Ended => exit::OK,
+        _ => exit::FAILURE,
     };
-    PidFile::take(&path, std::process::id())
-        .map(Some)
-        .map_err(Failed::at_run_time)
+    Failed {
+        status,
+        ..Failed::at_run_time(error)
+    }
+}
+
+/// The wait for another daemon's end, which a signal ends, and about which a line is said if it takes time.
+struct Waiting<'a> {
+    signals: &'a Signals,
+    has_told: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(signals: &'a Signals) -> Self {
+        Waiting {
+            signals,
+            has_told: false,
+        }
+    }
+}
+
+impl Patience for Waiting<'_> {
+    fn pause(&mut self, time: Duration) -> bool {
+        self.signals.pause(time)
+    }
+
+    fn waits_for(&mut self, path: &Path, waited: Duration) {
+        if waited >= QUIET_WAIT && !self.has_told {
+            self.has_told = true;
+            let path = path.display();
+            let line = format!(
+                "buildd-sequencer: waiting for the daemon that holds '{path}', which is stopping\n"
+            );
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
 }
 
 /// What the command line says that the file might say otherwise.

@@ -33,6 +33,7 @@ use crate::system::control::{MAX_CLIENTS, Server};
 use crate::system::errors;
 use crate::system::log::{BATCH, Level, Log};
 use crate::system::notify::Supervisor;
+use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
 use crate::text::six_three_g;
@@ -142,6 +143,8 @@ pub struct Daemon {
     signals: Signals,
     supervisor: Supervisor,
     os: Os,
+    /// The last of all to be let go: whoever waits for it may start when there is nothing left of this one.
+    pidfile: Option<PidFile>,
 }
 
 impl Daemon {
@@ -150,6 +153,7 @@ impl Daemon {
         source: Source,
         config: Config,
         log: Log,
+        pidfile: Option<PidFile>,
         mut signals: Signals,
     ) -> Result<Daemon, String> {
         let refused =
@@ -188,11 +192,15 @@ impl Daemon {
                 spawner,
                 buffer: vec![0; READ_SIZE],
             },
+            pidfile,
         };
         daemon.log.spew = daemon.config.spew;
         daemon.watch_log();
         let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
         daemon.notices.extend(state_warning);
+        let unlocked = daemon.pidfile.as_ref().and_then(PidFile::warning);
+        let unlocked = unlocked.into_iter().map(|line| (Level::Warning, line));
+        daemon.notices.extend(unlocked);
         if let Some(line) = daemon.open_control()? {
             daemon.notices.push((Level::Info, format!("{line}.")));
         }

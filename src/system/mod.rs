@@ -5,6 +5,7 @@ pub mod detach;
 pub mod errors;
 pub mod files;
 pub mod inherited;
+pub mod lock;
 pub mod log;
 pub mod mounts;
 pub mod notify;

@@ -1,80 +1,120 @@
-//! The pid file: taken with a lock, told from a stale one, removed at exit. It says who is in the way.
+//! The pid file: held by locks, told from a stale one, removed at exit. It says who is in the way.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use crate::system::errors::system_text;
+use crate::system::lock::{self, LOOK_AGAIN, Lock, Patience};
+use crate::system::opening::{self, PID_FILE};
+use crate::system::privileges::Identity;
 
-use crate::system::errors::error_text;
+/// How long a twistd may take to end, which locks nothing and so cannot say that it is stopping.
+const TWISTD_TIME: Duration = Duration::from_secs(5);
 
 /// A pid file that is ours while this value lives.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    file: Flock<File>,
+    lock: Lock,
 }
 
 /// Why a pid file could not be taken.
 #[derive(Debug)]
 pub enum Error {
-    /// Another daemon has it, with this process id if the file tells.
+    /// A daemon has it, with this process id if the file tells.
     Held(PathBuf, Option<u32>),
-    /// The system refused.
-    System(PathBuf, io::Error),
+    /// A daemon has it that has been stopping, but has not ended in the time it was given.
+    Stopping(PathBuf, Option<u32>),
+    /// A signal ended the wait for a daemon that is stopping.
+    Ended,
+    /// It could not be opened or written.
+    System(PathBuf, opening::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Held(path, pid) => {
-                write!(f, "another instance holds pid file '{}'", path.display())?;
-                pid.map_or(Ok(()), |pid| write!(f, " (process {pid})"))
-            }
+        let (path, pid, rest) = match self {
+            Error::Held(path, pid) => (path, pid, ""),
+            Error::Stopping(path, pid) => (path, pid, ", and is still stopping"),
+            Error::Ended => return f.write_str("not started: told to stop"),
             Error::System(path, error) => {
-                write!(
-                    f,
-                    "cannot write pid file '{}': {}",
-                    path.display(),
-                    error_text(error)
-                )
+                return write!(f, "cannot write pid file '{}': {error}", path.display());
             }
-        }
+        };
+        write!(f, "another instance holds pid file '{}'", path.display())?;
+        pid.map_or(Ok(()), |pid| write!(f, " (process {pid})"))?;
+        f.write_str(rest)
     }
 }
 
+/// Who takes a pid file.
+#[derive(Debug, Clone, Copy)]
+pub struct Taker<'a> {
+    /// Its process id.
+    pub pid: u32,
+    /// The process that has started it and waits for it, which is no daemon although it is called like one.
+    pub starter: Option<u32>,
+    /// Whom it is going to become.
+    pub user: Option<&'a Identity>,
+    /// Whether this program, called with these arguments, runs as the daemon.
+    pub is_daemon: fn(&[OsString]) -> bool,
+}
+
 impl PidFile {
-    /// Takes the file and writes `pid` to it. A number in it whose process is a running twistd or
-    /// buildd-sequencer holds it as well as a lock does; anything else in it is stale.
-    pub fn take(path: &Path, pid: u32) -> Result<PidFile, Error> {
-        let system = |error: io::Error| Error::System(path.to_path_buf(), error);
+    /// Takes the file and writes the taker's process id to it. A number in it whose process is a running twistd
+    /// or buildd-sequencer holds it as well as a lock does; anything else in it is stale.
+    pub fn take(
+        path: &Path,
+        taker: Taker<'_>,
+        patience: &mut impl Patience,
+    ) -> Result<PidFile, Error> {
+        let shown = || path.to_path_buf();
+        let since = patience.now();
         loop {
-            let file = open(path).map_err(system)?;
-            let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(locked) => locked,
-                Err((mut file, Errno::EWOULDBLOCK)) => {
-                    return Err(Error::Held(path.to_path_buf(), number(&mut file)));
+            let lock = Lock::take(path, &PID_FILE, taker.user, patience).map_err(|e| match e {
+                lock::Error::Held(file) => Error::Held(shown(), number(&file)),
+                lock::Error::Stopping(file) => Error::Stopping(shown(), number(&file)),
+                lock::Error::Ended => Error::Ended,
+                lock::Error::Opening(error) => Error::System(shown(), error),
+            })?;
+            let own = [Some(taker.pid), taker.starter];
+            let named = number(lock.file()).filter(|&pid| !own.contains(&Some(pid)));
+            if let Some((pid, daemon)) = named.and_then(|pid| Some((pid, daemon(pid, taker)?))) {
+                let waited = patience.now().saturating_duration_since(since);
+                if daemon == Program::Sequencer || waited >= TWISTD_TIME {
+                    return Err(Error::Held(shown(), Some(pid)));
                 }
-                Err((_, errno)) => return Err(system(errno.into())),
-            };
-            // The last holder may have removed the file between our opening and locking it.
-            if !names(path, &file) {
+                patience.waits_for(path, waited);
+                if !patience.pause(LOOK_AGAIN) {
+                    return Err(Error::Ended);
+                }
                 continue;
             }
-            if let Some(holder) =
-                number(&mut file).filter(|&holder| holder != pid && is_sequencer(holder))
-            {
-                return Err(Error::Held(path.to_path_buf(), Some(holder)));
-            }
-            write(&mut file, pid).map_err(system)?;
+            write(lock.file(), taker.pid).map_err(|e| Error::System(shown(), e.into()))?;
             return Ok(PidFile {
                 path: path.to_path_buf(),
-                file,
+                lock,
             });
         }
+    }
+
+    /// Lets a daemon that is started now wait for the end of this one.
+    pub fn begin_to_stop(&self) {
+        self.lock.begin_to_stop();
+    }
+
+    /// Why it keeps nobody out, where locks are not supported.
+    pub fn warning(&self) -> Option<String> {
+        let why = system_text(self.lock.unsupported()?);
+        let path = self.path.display();
+        Some(format!(
+            "Pid file '{path}' cannot be locked ({why}); only the number in it keeps a second daemon out."
+        ))
     }
 }
 
@@ -82,56 +122,86 @@ impl Drop for PidFile {
     /// Removes the file; where its directory refuses, empties it, so that the number cannot be taken for a
     /// process that has it later.
     fn drop(&mut self) {
-        if names(&self.path, &self.file) && fs::remove_file(&self.path).is_err() {
-            let _ = self.file.set_len(0);
+        let file = self.lock.file();
+        if opening::names(&self.path, file) && opening::remove(&self.path, file, None).is_err() {
+            let _ = file.set_len(0);
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: a named pipe in the file's place must not stop the start. O_NOFOLLOW: root writes here, perhaps in
-    // the directory of the user that it becomes, and a link could lead anywhere.
-    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW).bits();
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .custom_flags(flags)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(Errno::EINVAL.into())
-    }
-}
-
-/// Whether `path` still names the open file.
-fn names(path: &Path, file: &File) -> bool {
-    match (fs::metadata(path), file.metadata()) {
-        (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
-        _ => false,
-    }
-}
-
 /// The process id in the file, if there is one.
-fn number(file: &mut File) -> Option<u32> {
+fn number(mut file: &File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
-/// Whether the process is one of ours or the original: `buildd-sequencer ...` or `[python [-u]] twistd ...`.
-fn is_sequencer(pid: u32) -> bool {
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut programs = command
-        .split(|&byte| byte == 0)
-        .take(3)
-        .filter_map(|word| word.rsplit(|&byte| byte == b'/').next());
-    programs.clone().next() == Some(b"buildd-sequencer") || programs.any(is_twistd)
+fn write(mut file: &File, pid: u32) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{pid}")
+}
+
+/// A daemon that may be named in a pid file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Twistd,
+    Sequencer,
+}
+
+/// What the process is, if it is a daemon that this file could be for.
+fn daemon(pid: u32, taker: Taker<'_>) -> Option<Program> {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let command = command.strip_suffix(b"\0").unwrap_or(&command);
+    let words: Vec<&[u8]> = command.split(|&byte| byte == 0).collect();
+    program(&words, taker.is_daemon)
+}
+
+/// Which daemon this command line is: `buildd-sequencer ...`, `twistd ...` or `python [-u] twistd ...`; not a pager or a
+/// `grep` that has the word as its argument.
+fn program(words: &[&[u8]], is_daemon: fn(&[OsString]) -> bool) -> Option<Program> {
+    let (first, arguments) = words.split_first()?;
+    let name = base_name(first);
+    if name == b"buildd-sequencer" {
+        let arguments: Vec<OsString> = arguments
+            .iter()
+            .map(|word| OsString::from_vec(word.to_vec()))
+            .collect();
+        return is_daemon(&arguments).then_some(Program::Sequencer);
+    }
+    let script = if is_interpreter(name) {
+        base_name(script(arguments)?)
+    } else {
+        name
+    };
+    is_twistd(script).then_some(Program::Twistd)
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+fn is_interpreter(name: &[u8]) -> bool {
+    let shells: [&[u8]; 4] = [b"sh", b"bash", b"dash", b"ash"];
+    name.starts_with(b"python") || name.starts_with(b"pypy") || shells.contains(&name)
+}
+
+/// The script that an interpreter was given; none after `-c` and `-m`.
+fn script<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
+    let mut words = arguments.iter();
+    loop {
+        let word = words.next()?;
+        let Some(options) = word.strip_prefix(b"-").filter(|rest| !rest.is_empty()) else {
+            return Some(word);
+        };
+        match options.iter().position(|letter| b"cmWXQo".contains(letter)) {
+            Some(at) if b"cm".contains(&options[at]) && options[0] != b'-' => return None,
+            // Its value is the next word.
+            Some(at) if at + 1 == options.len() && options[0] != b'-' => words.next(),
+            _ => None,
+        };
+    }
 }
 
 /// `twistd`, `twistd3`, `twistd-2.7`, `twistd.py`; not `twistd.log`, which somebody may look at.
@@ -140,57 +210,5 @@ fn is_twistd(name: &[u8]) -> bool {
     suffix.is_some_and(|suffix| suffix.iter().all(|byte| b"0123456789.-py".contains(byte)))
 }
 
-fn write(file: &mut File, pid: u32) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{pid}")
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_held_file_is_refused_and_a_stale_one_taken_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("pid");
-        for stale in [
-            "",
-            "nonsense",
-            "1 2",
-            "4000000000",
-            "-1",
-            "99999999999999999999",
-        ] {
-            fs::write(&path, stale).unwrap();
-            let held = PidFile::take(&path, 4_000_000).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), "4000000\n");
-            let error = PidFile::take(&path, 4_000_001).unwrap_err().to_string();
-            assert!(
-                error.starts_with("another instance holds pid file"),
-                "{error}"
-            );
-            assert!(error.ends_with("(process 4000000)"), "{error}");
-            drop(held);
-            assert!(!path.exists());
-        }
-    }
-
-    #[test]
-    fn a_program_that_looks_at_twistds_log_is_no_twistd() {
-        for name in ["twistd", "twistd3", "twistd-2.7", "twistd.py"] {
-            assert!(is_twistd(name.as_bytes()), "{name}");
-        }
-        for name in ["twistd.log", "twistd.pid", "twistd.log.1", "mytwistd", ""] {
-            assert!(!is_twistd(name.as_bytes()), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_directory_in_its_place_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = PidFile::take(directory.path(), 1).unwrap_err().to_string();
-        assert!(error.ends_with("Is a directory"), "{error}");
-    }
-}
+mod tests;

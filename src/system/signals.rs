@@ -3,11 +3,14 @@
 //! mask the parent has left, and with them SIGXFSZ, so that a log at its size limit is an error and not a death.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Registry, Token};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 
@@ -93,6 +96,20 @@ impl Signals {
             registry.register(pipe, Token(first.0 + index), Interest::READABLE)?;
         }
         Ok(())
+    }
+
+    /// Waits at most this long for a signal that ends the program, and leaves it to be taken; false once there is one.
+    pub fn pause(&self, time: Duration) -> bool {
+        let ends = |signal| matches!(signal, Signal::Terminate | Signal::Interrupt | Signal::Quit);
+        let mut pipes: Vec<_> = self
+            .pipes
+            .iter()
+            .filter(|(signal, _)| ends(*signal))
+            .map(|(_, pipe)| PollFd::new(pipe.as_fd(), PollFlags::POLLIN))
+            .collect();
+        let at_most = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        let came = poll(&mut pipes, at_most);
+        !came.is_ok_and(|count| count > 0)
     }
 
     /// The signal behind the token `first` + `index`, if it did come; any number of the same is one.

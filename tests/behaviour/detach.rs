@@ -175,18 +175,39 @@ fn names_and_mask_are_twistds_in_the_run_directory() {
     let output = format!("\t0077\n\t{}\n\tend\n", run.display());
     let log = place.read("run/twistd.log");
     assert!(log.contains(&output), "{log}");
-    assert_eq!(mode(place.path("run/twistd.log")), 0o600);
+    // twistd opens its log before it sets the mask.
+    assert_eq!(mode(place.path("run/twistd.log")), mode(place.path("conf")));
     assert!(!place.path("run/twistd.pid").exists());
     assert!(!place.path("twistd.log").exists());
 }
 
 #[test]
-fn another_mask_wins() {
+fn another_mask_wins_over_twistds() {
     let place = Place::new();
     let daemon = detached(&place, QUIET, &["--umask", "027"], "twistd.pid");
-    assert_eq!(mode(place.path("twistd.log")), 0o640);
     assert_eq!(mode(place.path("twistd.pid")), 0o640);
     daemon.stop();
+}
+
+/// A collector of logs may depend on it, and a private one is to stay private.
+#[test]
+fn a_new_log_has_the_mode_of_the_mask_that_was_inherited() {
+    for (inherited, expected) in [("022", 0o644), ("027", 0o640), ("002", 0o664)] {
+        for options in [&["--daemon"][..], &["--daemon", "--umask", "077"]] {
+            let place = Place::new();
+            place.write("conf", QUIET);
+            let mut command = place.command_after(&format!("umask {inherited}"));
+            command
+                .args([crate::common::PROGRAM, "-c", "conf"])
+                .args(options);
+            let output = crate::common::finish(command);
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            let daemon = Detached::named_by(&place.path("twistd.pid"));
+            assert_eq!(mode(place.path("twistd.log")), expected, "{options:?}");
+            assert_eq!(mode(place.path("twistd.pid")), 0o600, "{options:?}");
+            daemon.stop();
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,16 @@
-//! The pid file: who holds it, what is stale, and what is left of it.
+//! The pid file: who holds it, what is stale, who waits for it, and what is left of it.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
-use crate::common::{ALONE, Daemon, Place, Signal, job, stderr, wait_for};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc;
+
+use crate::common::{ALONE, Daemon, Place, Signal, exists, job, spawn, stderr, wait_for};
 
 fn config() -> String {
     format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05"))
@@ -236,4 +242,166 @@ fn a_file_that_is_no_longer_ours_stays() {
     first.stop();
     assert_eq!(place.read("pid"), format!("{}\n", second.pid()));
     second.stop();
+}
+
+/// A daemon with the pid file `pid` whose only job lets nothing but SIGKILL end it before it is let go.
+#[track_caller]
+fn stubborn(place: &Place) -> Daemon<'_> {
+    place.script(
+        "stubborn",
+        "trap '' TERM; echo >{dir}/begun; until test -e {dir}/go; do sleep 0.02; done",
+    );
+    let stubborn = job(
+        "stubborn",
+        "command: ./stubborn\nstartdelay: 0\nmindelay: 0\nkilldelay: 1h",
+    );
+    let daemon = place.daemon_with(&format!("{ALONE}{stubborn}"), |command| {
+        command.args(["--pidfile", "pid"]);
+    });
+    place.wait_for_begin();
+    daemon
+}
+
+/// A start that finds another daemon stopping, and waits.
+#[track_caller]
+fn waiting(place: &Place) -> Daemon<'_> {
+    let daemon = place.daemon_with(&config(), |command| {
+        let next = place.append_to("next");
+        command.args(["--pidfile", "pid"]).stdout(next);
+    });
+    let pidfile = fs::canonicalize(place.path("pid")).unwrap();
+    wait_for("it to look at the pid file", || {
+        let ended = daemon.ended();
+        assert_eq!(ended, None, "{}", place.read("stderr"));
+        let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        open.map(|entry| fs::read_link(entry.unwrap().path()))
+            .any(|link| link.is_ok_and(|path| path == pidfile))
+            .then_some(())
+    });
+    daemon
+}
+
+/// What scripts do to restart: SIGTERM, a moment, and the next start, however long the job takes to end.
+#[test]
+fn a_start_waits_for_the_daemon_that_stops() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let place = Place::new();
+        let first = stubborn(&place);
+        first.signal(signal);
+        first.wait_for_log("Received SIG");
+        let second = waiting(&place);
+        assert!(exists(first.pid()));
+        assert_eq!(place.read("next"), "", "{signal}: it has not begun");
+        assert_eq!(place.read("pid"), format!("{}\n", first.pid()));
+        place.let_go();
+        assert_eq!(first.wait().code(), Some(0));
+        wait_for("the second daemon's first run", || {
+            place.read("next").contains("Running a").then_some(())
+        });
+        assert_eq!(place.read("pid"), format!("{}\n", second.pid()));
+        assert_refused(&place, &second.pid().to_string());
+        second.signal(Signal::SIGTERM);
+        second.wait();
+        assert!(!place.path("pid").exists());
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let place = Place::new();
+        let first = stubborn(&place);
+        first.signal(Signal::SIGTERM);
+        first.wait_for_log("Received SIGTERM");
+        let second = waiting(&place);
+        // Kept for later, as at any time before the start is complete.
+        second.signal(Signal::SIGHUP);
+        second.signal(signal);
+        assert_eq!(second.wait().code(), Some(0), "{signal}");
+        assert_eq!(place.read("next"), "", "{signal}: it has not begun");
+        assert_eq!(place.read("pid"), format!("{}\n", first.pid()));
+        place.let_go();
+        first.wait();
+    }
+}
+
+#[track_caller]
+fn lock(file: &File, kind: i32) {
+    let wanted = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&wanted)).unwrap();
+}
+
+/// Anybody who may read the file can have such a lock, and would keep every daemon from starting.
+#[test]
+fn the_locks_of_somebody_who_may_read_the_file_are_no_hindrance() {
+    let place = Place::new();
+    for kind in ["read lock", "flock"] {
+        place.write("pid", "");
+        let file = File::open(place.path("pid")).unwrap();
+        let inode = file.metadata().unwrap().ino();
+        let _locked = if kind == "flock" {
+            Some(Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap())
+        } else {
+            lock(&file, libc::F_RDLCK);
+            let daemon = holder(&place);
+            assert_ne!(fs::metadata(place.path("pid")).unwrap().ino(), inode);
+            daemon.stop();
+            None
+        };
+        holder(&place).stop();
+    }
+}
+
+#[test]
+fn another_programs_write_lock_holds_the_file() {
+    let place = Place::new();
+    place.write("pid", "77\n");
+    let file = File::options().write(true).open(place.path("pid")).unwrap();
+    lock(&file, libc::F_WRLCK);
+    assert_refused(&place, "(process 77)");
+    assert_eq!(place.read("pid"), "77\n");
+}
+
+#[test]
+fn a_program_that_only_names_a_daemon_does_not_hold_the_file() {
+    let place = Place::new();
+    for words in [
+        ["grep", "twistd"],
+        ["less", "twistd"],
+        ["vi", "buildd-sequencer"],
+    ] {
+        place.script(words[1], "read line");
+        let mut command = Command::new("sh");
+        command.arg0(words[0]).arg(words[1]);
+        command.current_dir(place.path(""));
+        let (input, keeps_it_running) = crate::common::pipe();
+        let mut named = spawn(command.stdin(input));
+        fs::write(place.path("pid"), named.id().to_string()).unwrap();
+        holder(&place).stop();
+        drop(keeps_it_running);
+        named.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_command_of_ours_does_not_hold_the_file() {
+    let place = Place::new();
+    // It connects, and nobody answers.
+    let _silent = UnixListener::bind(place.path("socket")).unwrap();
+    let mut asking = spawn(
+        place
+            .command()
+            .args(["run", "--wait", "-s", "socket", "a"])
+            .stderr(Stdio::null()),
+    );
+    fs::write(place.path("pid"), asking.id().to_string()).unwrap();
+    holder(&place).stop();
+    asking.kill().unwrap();
+    asking.wait().unwrap();
 }

@@ -254,6 +254,12 @@ pub fn names(path: &Path, file: &File) -> bool {
     }
 }
 
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::System(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    }
+}
+
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         match error {

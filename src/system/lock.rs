@@ -1,0 +1,221 @@
+//! A file that one daemon at a time holds, by write locks on two bytes of it: byte 0 until its end, byte 1 until it
+//! begins to stop. Who finds only the first one locked waits for that end. It knows nothing of what the file holds.
+//!
+//! The locks are open file description locks (fcntl(2), F_OFD_SETLK): they go with the last descriptor, however the
+//! process ends, and only who may write the file can have one.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{self, off_t};
+
+use crate::system::opening::{self, Wanted};
+use crate::system::privileges::Identity;
+
+/// Held from beginning to end.
+const WHOLE_LIFE: off_t = 0;
+/// Held until the holder begins to stop.
+const WORKING: off_t = 1;
+
+/// How long a daemon that is stopping is waited for.
+const STOP_TIME: Duration = Duration::from_secs(30);
+/// How often it is looked whether it has ended; no lock can be waited for with a limit.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often a file that has lost its name, or is under a read lock, is opened anew.
+const MOST_TRIES: u32 = 100;
+
+/// How to wait, and when to stop waiting.
+pub trait Patience {
+    /// The time by which the wait is measured.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Waits this long; false if the wait is to end now.
+    fn pause(&mut self, time: Duration) -> bool;
+
+    /// The daemon that is waited for holds the file at `path`.
+    fn waits_for(&mut self, path: &Path, waited: Duration);
+}
+
+/// None at all, for when there are jobs to run.
+#[derive(Debug)]
+pub struct NoPatience;
+
+impl Patience for NoPatience {
+    fn pause(&mut self, _: Duration) -> bool {
+        false
+    }
+
+    fn waits_for(&mut self, _: &Path, _: Duration) {}
+}
+
+/// A file that is ours while this value lives.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    /// Why it is not locked, where that cannot be.
+    unsupported: Option<Errno>,
+}
+
+/// Why a file could not be had.
+#[derive(Debug)]
+pub enum Error {
+    /// A daemon holds it that runs on.
+    Held(File),
+    /// A daemon holds it that has been stopping all the time.
+    Stopping(File),
+    /// The wait was ended from outside.
+    Ended,
+    /// It could not be opened.
+    Opening(opening::Error),
+}
+
+impl From<opening::Error> for Error {
+    fn from(error: opening::Error) -> Error {
+        Error::Opening(error)
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        Error::Opening(errno.into())
+    }
+}
+
+impl Lock {
+    /// Holds the file at `path`, which is made if there is none. `user` is whom the daemon is going to become.
+    pub fn take(
+        path: &Path,
+        wanted: &Wanted,
+        user: Option<&Identity>,
+        patience: &mut impl Patience,
+    ) -> Result<Lock, Error> {
+        let since = patience.now();
+        let mut tries = 0;
+        while tries < MOST_TRIES {
+            let file = opening::open(path, wanted, user)?;
+            if !file.metadata().is_ok_and(|found| found.is_file()) {
+                return Err(Errno::EINVAL.into());
+            }
+            let unsupported = match try_lock(&file)? {
+                Attempt::Done => None,
+                Attempt::Unsupported(errno) => Some(errno),
+                Attempt::HeldByWorking => return Err(Error::Held(file)),
+                Attempt::HeldByStopping => {
+                    let waited = patience.now().saturating_duration_since(since);
+                    if waited >= STOP_TIME {
+                        return Err(Error::Stopping(file));
+                    }
+                    patience.waits_for(path, waited);
+                    if !patience.pause(LOOK_AGAIN) {
+                        return Err(Error::Ended);
+                    }
+                    continue;
+                }
+                // Whoever may read a file may put a read lock on it, so that says nothing; but it would be in the way.
+                Attempt::UnderReadLock => {
+                    opening::remove(path, &file, user)?;
+                    tries += 1;
+                    continue;
+                }
+            };
+            // The last holder may have removed the file between our opening and locking it.
+            if opening::names(path, &file) {
+                return Ok(Lock { file, unsupported });
+            }
+            tries += 1;
+        }
+        Err(Errno::EAGAIN.into())
+    }
+
+    /// Lets those know who want the file that they need not wait long.
+    pub fn begin_to_stop(&self) {
+        // What is not locked need not be unlocked.
+        let _ = set(&self.file, libc::F_UNLCK, WORKING, 1);
+    }
+
+    /// Why nobody is kept out, where locks are not supported.
+    pub fn unsupported(&self) -> Option<Errno> {
+        self.unsupported
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// What became of a lock that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Attempt {
+    Done,
+    HeldByWorking,
+    HeldByStopping,
+    UnderReadLock,
+    Unsupported(Errno),
+}
+
+/// Both bytes at once, so that nobody sees a daemon that starts as one that stops.
+fn try_lock(file: &File) -> Result<Attempt, Errno> {
+    for _ in 0..MOST_TRIES {
+        match set(file, libc::F_WRLCK, WHOLE_LIFE, 2) {
+            Ok(()) => return Ok(Attempt::Done),
+            Err(Errno::EAGAIN | Errno::EACCES) => {}
+            Err(Errno::EINTR) => continue,
+            Err(errno @ (Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS)) => {
+                return Ok(Attempt::Unsupported(errno));
+            }
+            Err(errno) => return Err(errno),
+        }
+        let bytes = (in_the_way(file, WHOLE_LIFE)?, in_the_way(file, WORKING)?);
+        return Ok(match bytes {
+            // It has been let go meanwhile.
+            (None, None) => continue,
+            (Some(Kind::Write), None | Some(Kind::Read)) => Attempt::HeldByStopping,
+            (Some(Kind::Write), _) | (_, Some(Kind::Write)) => Attempt::HeldByWorking,
+            _ => Attempt::UnderReadLock,
+        });
+    }
+    Err(Errno::EAGAIN)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// The kind of lock that keeps us from a write lock on this byte.
+fn in_the_way(file: &File, byte: off_t) -> Result<Option<Kind>, Errno> {
+    let mut found = request(libc::F_WRLCK, byte, 1);
+    fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut found))?;
+    Ok(match i32::from(found.l_type) {
+        libc::F_UNLCK => None,
+        libc::F_RDLCK => Some(Kind::Read),
+        _ => Some(Kind::Write),
+    })
+}
+
+fn set(file: &File, kind: i32, first: off_t, length: off_t) -> Result<(), Errno> {
+    let wanted = request(kind, first, length);
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&wanted)).map(drop)
+}
+
+fn request(kind: i32, first: off_t, length: off_t) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: first,
+        l_len: length,
+        // The kernel wants this zero for these locks.
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

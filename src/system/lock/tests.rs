@@ -1,0 +1,196 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::system::opening::LOCK;
+
+/// Time passes only in its pauses; in one of them something may happen.
+struct Told<F> {
+    now: Instant,
+    pauses: u32,
+    waited: Vec<Duration>,
+    happens: F,
+}
+
+impl<F: FnMut(u32) -> bool> Told<F> {
+    fn new(happens: F) -> Self {
+        Told {
+            now: Instant::now(),
+            pauses: 0,
+            waited: Vec::new(),
+            happens,
+        }
+    }
+}
+
+impl<F: FnMut(u32) -> bool> Patience for Told<F> {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn pause(&mut self, time: Duration) -> bool {
+        self.now += time;
+        self.pauses += 1;
+        (self.happens)(self.pauses)
+    }
+
+    fn waits_for(&mut self, _: &Path, waited: Duration) {
+        self.waited.push(waited);
+    }
+}
+
+fn never() -> Told<impl FnMut(u32) -> bool> {
+    Told::new(|_| panic!("nothing to wait for"))
+}
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lock");
+    (directory, path)
+}
+
+fn take(path: &Path, patience: &mut impl Patience) -> Result<Lock, Error> {
+    Lock::take(path, &LOCK, None, patience)
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+#[test]
+fn one_that_works_is_not_waited_for() {
+    let (_directory, path) = place();
+    let first = take(&path, &mut never()).unwrap();
+    assert_eq!(first.unsupported(), None);
+    assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
+    drop(first);
+    take(&path, &mut never()).unwrap();
+}
+
+#[test]
+fn one_that_stops_is_waited_for() {
+    let (_directory, path) = place();
+    let mut first = Some(take(&path, &mut never()).unwrap());
+    first.as_ref().unwrap().begin_to_stop();
+    let mut patience = Told::new(|pauses| {
+        if pauses == 3 {
+            first = None;
+        }
+        true
+    });
+    let second = take(&path, &mut patience).unwrap();
+    assert_eq!(patience.waited, [0, 50, 100].map(Duration::from_millis));
+    // It holds both bytes again.
+    assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
+    drop(second);
+}
+
+#[test]
+fn one_that_goes_on_stopping_is_waited_for_half_a_minute() {
+    let (_directory, path) = place();
+    let first = take(&path, &mut never()).unwrap();
+    first.begin_to_stop();
+    let mut patience = Told::new(|_| true);
+    let error = take(&path, &mut patience).unwrap_err();
+    assert!(matches!(error, Error::Stopping(_)), "{error:?}");
+    assert_eq!(patience.pauses, 600);
+}
+
+#[test]
+fn the_wait_can_be_ended() {
+    let (_directory, path) = place();
+    let first = take(&path, &mut never()).unwrap();
+    first.begin_to_stop();
+    let mut patience = Told::new(|pauses| pauses < 2);
+    assert!(matches!(take(&path, &mut patience), Err(Error::Ended)));
+    assert_eq!(patience.pauses, 2);
+    assert!(matches!(take(&path, &mut NoPatience), Err(Error::Ended)));
+}
+
+#[test]
+fn of_two_that_wait_the_second_is_told_of_the_first() {
+    let (_directory, path) = place();
+    let mut first = Some(take(&path, &mut never()).unwrap());
+    first.as_ref().unwrap().begin_to_stop();
+    let mut other = None;
+    let mut patience = Told::new(|_| {
+        first = None;
+        other = Some(take(&path, &mut never()).unwrap());
+        true
+    });
+    assert!(matches!(take(&path, &mut patience), Err(Error::Held(_))));
+}
+
+/// The file that was opened and locked may have no name any more.
+#[test]
+fn a_file_that_its_holder_removes_is_not_taken_over() {
+    let (_directory, path) = place();
+    let mut first = Some(take(&path, &mut never()).unwrap());
+    first.as_ref().unwrap().begin_to_stop();
+    let mut patience = Told::new(|_| {
+        fs::remove_file(&path).unwrap();
+        first = None;
+        true
+    });
+    let second = take(&path, &mut patience).unwrap();
+    assert!(opening::names(&path, second.file()));
+}
+
+/// Anybody who may read the file can have a read lock.
+#[test]
+fn a_read_lock_does_not_count() {
+    let (_directory, path) = place();
+    for (first, length) in [(0, 0), (WHOLE_LIFE, 1), (WORKING, 1)] {
+        fs::write(&path, "").unwrap();
+        let reader = File::open(&path).unwrap();
+        set(&reader, libc::F_RDLCK, first, length).unwrap();
+        let before = inode(&path);
+        let lock = take(&path, &mut never()).unwrap();
+        assert!(opening::names(&path, lock.file()));
+        assert_ne!(inode(&path), before, "it is another file");
+        drop(lock);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_read_lock_on_the_byte_that_one_who_stops_has_let_go_changes_nothing() {
+    let (_directory, path) = place();
+    let mut first = Some(take(&path, &mut never()).unwrap());
+    first.as_ref().unwrap().begin_to_stop();
+    let mut reader = Some(File::open(&path).unwrap());
+    set(reader.as_ref().unwrap(), libc::F_RDLCK, WORKING, 1).unwrap();
+    let before = inode(&path);
+    let mut patience = Told::new(|_| {
+        (first, reader) = (None, None);
+        true
+    });
+    take(&path, &mut patience).unwrap();
+    assert_eq!(patience.pauses, 1);
+    assert_eq!(inode(&path), before);
+}
+
+#[test]
+fn a_write_lock_of_any_program_counts() {
+    let (_directory, path) = place();
+    for (first, length) in [(0, 0), (WORKING, 1)] {
+        fs::write(&path, "").unwrap();
+        let other = OpenOptions::new().write(true).open(&path).unwrap();
+        set(&other, libc::F_WRLCK, first, length).unwrap();
+        assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_locked() {
+    let error = take(Path::new("/dev/full"), &mut never()).unwrap_err();
+    let Error::Opening(error) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(error.to_string(), "Invalid argument");
+}
