@@ -12,8 +12,9 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Action, Options};
 use crate::config::{self, Loaded, Sequencer};
-use crate::daemon::{Daemon, Source};
+use crate::daemon::{Daemon, Holds, Source};
 use crate::exit;
+use crate::system::claim::{self, Claim};
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
 use crate::system::files;
@@ -150,8 +151,13 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     // Whoever else reaps what a job leaves behind may be slow, and until then a process group that has ended looks
     // alive. Where it cannot be, it is as before.
     let _ = nix::sys::prctl::set_child_subreaper(true);
+    let state = match &config.sequencer.statefile {
+        Some(path) => Some(Claim::lay(path, taker.pid, &mut waiting).map_err(not_claimed)?),
+        None => None,
+    };
+    let holds = Holds { state, pidfile };
     let mut daemon =
-        Daemon::new(source, config, log, pidfile, signals).map_err(Failed::at_run_time)?;
+        Daemon::new(source, config, log, holds, signals).map_err(Failed::at_run_time)?;
     daemon.announce_start(&warnings);
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
@@ -167,11 +173,20 @@ fn pidfile_path(options: &Options, places: &Places) -> Option<PathBuf> {
     }
 }
 
-/// To be told to stop while another daemon is waited for is a clean end.
 fn not_taken(error: pidfile::Error) -> Failed {
-    let status = match error {
-        pidfile::Error::Ended => exit::OK,
-        _ => exit::FAILURE,
+    not_held(matches!(error, pidfile::Error::Ended), error)
+}
+
+fn not_claimed(error: claim::Error) -> Failed {
+    not_held(matches!(error, claim::Error::Ended), error)
+}
+
+/// To be told to stop while another daemon is waited for is a clean end.
+fn not_held(is_told_to_stop: bool, error: impl fmt::Display) -> Failed {
+    let status = if is_told_to_stop {
+        exit::OK
+    } else {
+        exit::FAILURE
     };
     Failed {
         status,

@@ -29,6 +29,7 @@ use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
 use crate::system;
+use crate::system::claim::Claim;
 use crate::system::control::{MAX_CLIENTS, Server};
 use crate::system::errors;
 use crate::system::log::{BATCH, Level, Log};
@@ -116,6 +117,34 @@ struct Os {
     buffer: Vec<u8>,
 }
 
+/// What no other daemon may have meanwhile. The pid file is let go last.
+#[derive(Debug)]
+pub struct Holds {
+    /// The state file.
+    pub state: Option<Claim>,
+    /// The pid file.
+    pub pidfile: Option<PidFile>,
+}
+
+impl Holds {
+    fn take_warnings(&mut self) -> Vec<String> {
+        let pidfile = self.pidfile.as_ref().and_then(PidFile::warning);
+        let state = self.state.as_mut().and_then(Claim::take_warning);
+        pidfile.into_iter().chain(state).collect()
+    }
+
+    /// No job is started from here on: another daemon may wait for this one's end. Also when draining, which can
+    /// take long; it is the one who waits that has a limit.
+    fn begin_to_stop(&self) {
+        if let Some(state) = &self.state {
+            state.begin_to_stop();
+        }
+        if let Some(pidfile) = &self.pidfile {
+            pidfile.begin_to_stop();
+        }
+    }
+}
+
 /// All state of a running daemon.
 #[derive(Debug)]
 pub struct Daemon {
@@ -144,7 +173,7 @@ pub struct Daemon {
     supervisor: Supervisor,
     os: Os,
     /// The last of all to be let go: whoever waits for it may start when there is nothing left of this one.
-    pidfile: Option<PidFile>,
+    holds: Holds,
 }
 
 impl Daemon {
@@ -153,7 +182,7 @@ impl Daemon {
         source: Source,
         config: Config,
         log: Log,
-        pidfile: Option<PidFile>,
+        mut holds: Holds,
         mut signals: Signals,
     ) -> Result<Daemon, String> {
         let refused =
@@ -166,6 +195,7 @@ impl Daemon {
         let now = system::now();
         let Config { sequencer, jobs } = config;
         let state = kept::read_state(&sequencer, now.wall);
+        let unlocked = holds.take_warnings();
         let mut daemon = Daemon {
             source,
             jobs: Jobs::restored(jobs, &state, now),
@@ -192,15 +222,13 @@ impl Daemon {
                 spawner,
                 buffer: vec![0; READ_SIZE],
             },
-            pidfile,
+            holds,
         };
         daemon.log.spew = daemon.config.spew;
         daemon.watch_log();
-        let state_warning = state.warning.into_iter().map(|line| (Level::Warning, line));
-        daemon.notices.extend(state_warning);
-        let unlocked = daemon.pidfile.as_ref().and_then(PidFile::warning);
-        let unlocked = unlocked.into_iter().map(|line| (Level::Warning, line));
-        daemon.notices.extend(unlocked);
+        let warnings = unlocked.into_iter().chain(state.warning);
+        let warnings = warnings.map(|line| (Level::Warning, line));
+        daemon.notices.extend(warnings);
         if let Some(line) = daemon.open_control()? {
             daemon.notices.push((Level::Info, format!("{line}.")));
         }

@@ -5,8 +5,10 @@ use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase};
 use crate::clock::Moment;
-use crate::config::{self, Config, Fault, Job, Loaded};
+use crate::config::{self, Config, Fault, Job, Loaded, Sequencer};
+use crate::system::claim::Claim;
 use crate::system::files;
+use crate::system::lock::NoPatience;
 use crate::system::log::{Level, Rotation};
 
 impl Daemon {
@@ -73,6 +75,7 @@ impl Daemon {
         }
         lines.extend(self.follow_log());
         lines.extend(self.move_control(&old.controlsocket));
+        lines.extend(self.follow_state(&old));
         self.open_files();
         self.dismiss_waiters(now);
         lines
@@ -98,6 +101,39 @@ impl Daemon {
             Err(error) => {
                 self.log.say(Level::Error, &error);
                 Some(error)
+            }
+        }
+    }
+
+    /// Claims another state file; stays with the old one if that is another daemon's, with the line that says so.
+    fn follow_state(&mut self, old: &Sequencer) -> Option<String> {
+        if self.config.statefile == old.statefile {
+            return None;
+        }
+        let Some(path) = &self.config.statefile else {
+            self.holds.state = None;
+            return None;
+        };
+        if self.holds.state.as_ref().is_some_and(|it| it.is_of(path)) {
+            return None;
+        }
+        match Claim::lay(path, std::process::id(), &mut NoPatience) {
+            Ok(mut claim) => {
+                if let Some(warning) = claim.take_warning() {
+                    self.log.say(Level::Warning, &warning);
+                }
+                self.holds.state = Some(claim);
+                None
+            }
+            Err(error) => {
+                self.config.statefile = old.statefile.clone();
+                let rest = match &old.statefile {
+                    Some(path) => format!("the state stays in '{}'", path.display()),
+                    None => "no state is kept".to_string(),
+                };
+                let line = format!("Cannot change the state file: {error}; {rest}.");
+                self.log.say(Level::Error, &line);
+                Some(line)
             }
         }
     }

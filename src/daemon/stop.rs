@@ -83,7 +83,7 @@ impl Daemon {
                 self.log
                     .say(Level::Info, &format!("Received {signal}, shutting down."));
                 self.supervisor.stopping(now.instant);
-                self.begin_to_stop();
+                self.holds.begin_to_stop();
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
                         until: Some(now.instant + MAIL_TIME),
@@ -125,17 +125,9 @@ impl Daemon {
             };
             self.log.say(Level::Info, &line);
             self.supervisor.stopping(now.instant);
-            self.begin_to_stop();
+            self.holds.begin_to_stop();
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
-        }
-    }
-
-    /// No job is started from here on: another daemon may wait for this one's end. Also when draining, which can take
-    /// long; it is the one who waits that has a limit.
-    fn begin_to_stop(&self) {
-        if let Some(pidfile) = &self.pidfile {
-            pidfile.begin_to_stop();
         }
     }
 

@@ -4,7 +4,9 @@
 //! The locks are open file description locks (fcntl(2), F_OFD_SETLK): they go with the last descriptor, however the
 //! process ends, and only who may write the file can have one.
 
+use std::fmt;
 use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,8 +30,16 @@ pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often a file that has lost its name, or is under a read lock, is opened anew.
 const MOST_TRIES: u32 = 100;
 
+/// What ends a start whose wait was ended from outside.
+pub const ENDED: &str = "told to stop while another instance was still stopping; not started";
+
 /// How to wait, and when to stop waiting.
 pub trait Patience {
+    /// How long a daemon that is stopping may take to end.
+    fn limit(&self) -> Duration {
+        STOP_TIME
+    }
+
     /// The time by which the wait is measured.
     fn now(&self) -> Instant {
         Instant::now()
@@ -47,6 +57,10 @@ pub trait Patience {
 pub struct NoPatience;
 
 impl Patience for NoPatience {
+    fn limit(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn pause(&mut self, _: Duration) -> bool {
         false
     }
@@ -62,13 +76,34 @@ pub struct Lock {
     unsupported: Option<Errno>,
 }
 
+/// The daemon that has a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id, if the file tells.
+    pub pid: Option<u32>,
+    /// Whether it is stopping, and has been all the time that it was waited for.
+    pub is_stopping: bool,
+}
+
+/// Goes on after the file's name.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pid) = self.pid {
+            write!(f, " (process {pid})")?;
+        }
+        f.write_str(if self.is_stopping {
+            ", and is still stopping"
+        } else {
+            ""
+        })
+    }
+}
+
 /// Why a file could not be had.
 #[derive(Debug)]
 pub enum Error {
-    /// A daemon holds it that runs on.
-    Held(File),
-    /// A daemon holds it that has been stopping all the time.
-    Stopping(File),
+    /// Another daemon has it.
+    Held(Holder),
     /// The wait was ended from outside.
     Ended,
     /// It could not be opened.
@@ -105,11 +140,11 @@ impl Lock {
             let unsupported = match try_lock(&file)? {
                 Attempt::Done => None,
                 Attempt::Unsupported(errno) => Some(errno),
-                Attempt::HeldByWorking => return Err(Error::Held(file)),
+                Attempt::HeldByWorking => return Err(held(&file, false)),
                 Attempt::HeldByStopping => {
                     let waited = patience.now().saturating_duration_since(since);
-                    if waited >= STOP_TIME {
-                        return Err(Error::Stopping(file));
+                    if waited >= patience.limit() {
+                        return Err(held(&file, true));
                     }
                     patience.waits_for(path, waited);
                     if !patience.pause(LOOK_AGAIN) {
@@ -148,6 +183,31 @@ impl Lock {
     pub fn file(&self) -> &File {
         &self.file
     }
+
+    /// The process id in the file, if there is one.
+    pub fn named(&self) -> Option<u32> {
+        number(&self.file)
+    }
+
+    /// Has the file say who holds it.
+    pub fn name(&self, pid: u32) -> io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{pid}")
+    }
+}
+
+fn held(file: &File, is_stopping: bool) -> Error {
+    let pid = number(file);
+    Error::Held(Holder { pid, is_stopping })
+}
+
+fn number(mut file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// What became of a lock that was asked for.

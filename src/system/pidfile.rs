@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::system::errors::system_text;
-use crate::system::lock::{self, LOOK_AGAIN, Lock, Patience};
+use crate::system::lock::{self, Holder, LOOK_AGAIN, Lock, Patience};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::privileges::Identity;
 
@@ -26,10 +25,8 @@ pub struct PidFile {
 /// Why a pid file could not be taken.
 #[derive(Debug)]
 pub enum Error {
-    /// A daemon has it, with this process id if the file tells.
-    Held(PathBuf, Option<u32>),
-    /// A daemon has it that has been stopping, but has not ended in the time it was given.
-    Stopping(PathBuf, Option<u32>),
+    /// Another daemon has it.
+    Held(PathBuf, Holder),
     /// A signal ended the wait for a daemon that is stopping.
     Ended,
     /// It could not be opened or written.
@@ -38,17 +35,16 @@ pub enum Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, pid, rest) = match self {
-            Error::Held(path, pid) => (path, pid, ""),
-            Error::Stopping(path, pid) => (path, pid, ", and is still stopping"),
-            Error::Ended => return f.write_str("not started: told to stop"),
-            Error::System(path, error) => {
-                return write!(f, "cannot write pid file '{}': {error}", path.display());
+        match self {
+            Error::Held(path, holder) => {
+                let path = path.display();
+                write!(f, "another instance holds pid file '{path}'{holder}")
             }
-        };
-        write!(f, "another instance holds pid file '{}'", path.display())?;
-        pid.map_or(Ok(()), |pid| write!(f, " (process {pid})"))?;
-        f.write_str(rest)
+            Error::Ended => f.write_str(lock::ENDED),
+            Error::System(path, error) => {
+                write!(f, "cannot write pid file '{}': {error}", path.display())
+            }
+        }
     }
 }
 
@@ -77,17 +73,20 @@ impl PidFile {
         let since = patience.now();
         loop {
             let lock = Lock::take(path, &PID_FILE, taker.user, patience).map_err(|e| match e {
-                lock::Error::Held(file) => Error::Held(shown(), number(&file)),
-                lock::Error::Stopping(file) => Error::Stopping(shown(), number(&file)),
+                lock::Error::Held(holder) => Error::Held(shown(), holder),
                 lock::Error::Ended => Error::Ended,
                 lock::Error::Opening(error) => Error::System(shown(), error),
             })?;
             let own = [Some(taker.pid), taker.starter];
-            let named = number(lock.file()).filter(|&pid| !own.contains(&Some(pid)));
+            let named = lock.named().filter(|&pid| !own.contains(&Some(pid)));
             if let Some((pid, daemon)) = named.and_then(|pid| Some((pid, daemon(pid, taker)?))) {
                 let waited = patience.now().saturating_duration_since(since);
                 if daemon == Program::Sequencer || waited >= TWISTD_TIME {
-                    return Err(Error::Held(shown(), Some(pid)));
+                    let holder = Holder {
+                        pid: Some(pid),
+                        is_stopping: false,
+                    };
+                    return Err(Error::Held(shown(), holder));
                 }
                 patience.waits_for(path, waited);
                 if !patience.pause(LOOK_AGAIN) {
@@ -95,7 +94,8 @@ impl PidFile {
                 }
                 continue;
             }
-            write(lock.file(), taker.pid).map_err(|e| Error::System(shown(), e.into()))?;
+            lock.name(taker.pid)
+                .map_err(|e| Error::System(shown(), e.into()))?;
             return Ok(PidFile {
                 path: path.to_path_buf(),
                 lock,
@@ -127,20 +127,6 @@ impl Drop for PidFile {
             let _ = file.set_len(0);
         }
     }
-}
-
-/// The process id in the file, if there is one.
-fn number(mut file: &File) -> Option<u32> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-fn write(mut file: &File, pid: u32) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{pid}")
 }
 
 /// A daemon that may be named in a pid file.

@@ -12,6 +12,7 @@
 mod common;
 
 mod check;
+mod claim;
 mod command_line;
 mod commands;
 mod configparser;

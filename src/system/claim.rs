@@ -1,0 +1,100 @@
+//! That a file which is replaced by rename is one daemon's alone: a lock on another file beside it, which stays when
+//! the daemon has gone. It knows nothing of what the file holds, and neither opens nor makes it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::system::errors::system_text;
+use crate::system::lock::{self, Holder, Lock, Patience};
+use crate::system::opening::{self, LOCK};
+
+/// A file that no other daemon may have while this value lives, as far as it could be locked.
+#[derive(Debug)]
+pub struct Claim {
+    lock: Option<Lock>,
+    warning: Option<String>,
+}
+
+/// Why a file cannot be ours.
+#[derive(Debug)]
+pub enum Error {
+    /// Another daemon has it.
+    Held(PathBuf, Holder),
+    /// A signal ended the wait for a daemon that is stopping.
+    Ended,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Held(path, holder) => {
+                let path = path.display();
+                write!(f, "another instance holds state file '{path}'{holder}")
+            }
+            Error::Ended => f.write_str(lock::ENDED),
+        }
+    }
+}
+
+impl Claim {
+    /// Claims the file at `path` for the process `pid`. Where it cannot be locked, that is only a warning.
+    pub fn lay(path: &Path, pid: u32, patience: &mut impl Patience) -> Result<Claim, Error> {
+        // Beside a device there is nothing to be made; it will not be written either.
+        if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Ok(Claim {
+                lock: None,
+                warning: None,
+            });
+        }
+        let beside = lock_beside(path);
+        let (lock, why) = match Lock::take(&beside, &LOCK, None, patience) {
+            Ok(lock) => {
+                // The mask does not decide who may lock it. Whose it is it says for people alone.
+                let _ = lock.file().set_permissions(Permissions::from_mode(0o600));
+                let _ = lock.name(pid);
+                let why = lock.unsupported().map(system_text);
+                (Some(lock), why)
+            }
+            Err(lock::Error::Held(holder)) => return Err(Error::Held(path.to_path_buf(), holder)),
+            Err(lock::Error::Ended) => return Err(Error::Ended),
+            Err(lock::Error::Opening(error)) => (None, Some(error.to_string())),
+        };
+        let warning = why.map(|why| {
+            format!(
+                "State file '{}': nothing keeps another daemon from using it, because '{}' cannot be locked: {why}.",
+                path.display(),
+                beside.display()
+            )
+        });
+        Ok(Claim { lock, warning })
+    }
+
+    /// Whether it is of the file at `path`, under whatever name that was claimed.
+    pub fn is_of(&self, path: &Path) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| opening::names(&lock_beside(path), lock.file()))
+    }
+
+    /// Lets a daemon that is started now wait for the end of this one.
+    pub fn begin_to_stop(&self) {
+        if let Some(lock) = &self.lock {
+            lock.begin_to_stop();
+        }
+    }
+
+    /// Why another daemon is not kept out, once.
+    pub fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
+    }
+}
+
+/// `.NAME.lock`
+fn lock_beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".lock");
+    path.with_file_name(name)
+}
