@@ -63,14 +63,18 @@ impl Timing {
         }
     }
 
-    /// The due time that `delays` give it.
-    fn due_by(&self, delays: &Delays) -> Instant {
-        let delay = if self.ran {
+    /// How long it waits from `since` on.
+    pub fn delay(&self, delays: &Delays) -> Duration {
+        if self.ran {
             delays.after(self.failures)
         } else {
             delays.start
-        };
-        later(self.since, delay)
+        }
+    }
+
+    /// The due time that `delays` give it.
+    pub fn due_by(&self, delays: &Delays) -> Instant {
+        later(self.since, self.delay(delays))
     }
 }
 

@@ -347,9 +347,8 @@ fn killed_at_any_moment_it_leaves_a_whole_file() {
 
 #[test]
 fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
-    let ahead = "buildd-sequencer state 1\na\tdue=4000000000.000000000\tended=4000000000.000000000\tfailures=7\tpaused=1.000000000,0\n";
     type Prepare = fn(&Place);
-    let cases: [(&str, Prepare); 7] = [
+    let cases: [(&str, Prepare); 6] = [
         ("it is not a state file of this version", |place| {
             drop(place.write("state", ""))
         }),
@@ -367,10 +366,6 @@ fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
             std::os::unix::fs::symlink("/dev/zero", place.path("state")).unwrap();
         }),
         (
-            "line 2 is from the future; what it says of its job is not used",
-            |_| {},
-        ),
-        (
             "line 2 cannot be read; what it says of its job is not used (and 2 more such lines)",
             |place| {
                 drop(place.write("state", "buildd-sequencer state 1\na\tdue=x\n\n\0\n"));
@@ -379,9 +374,6 @@ fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
     ];
     for (why, prepare) in cases {
         let place = Place::new();
-        if why.contains("future") {
-            place.write("state", ahead);
-        }
         prepare(&place);
         let daemon = place.listening(&format!(
             "{CONFIG}{}",
@@ -393,6 +385,66 @@ fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
         assert_eq!(log.matches("State file").count(), 1);
         daemon.stop();
     }
+}
+
+#[test]
+fn a_clock_that_was_set_back_costs_times_alone() {
+    let place = Place::new();
+    let sendmail = place.sendmail("");
+    let config = |bad: &str| {
+        let bad = job("bad", &format!("command: sh -c 'exit 3'\n{bad}"));
+        let held = idle_job("held", "true");
+        format!("{CONFIG}{MAIL}{sendmail}\n{bad}{held}")
+    };
+    let daemon = place.listening(&config("mindelay: 1d"));
+    for job in ["bad", "held", "bad"] {
+        place.ask(&format!("run --wait {job}"));
+    }
+    place.told("pause");
+    place.wait_for_mails(1);
+    daemon.stop();
+    // As if the clock had been years ahead until now.
+    let ahead = |field: &str| {
+        let (name, value) = field.split_once('=')?;
+        let begins = match name {
+            "due" | "ended" | "succeeded" | "paused" | "mailed" => 0,
+            "row" => value.match_indices(',').nth(1)?.0 + 1,
+            _ => return None,
+        };
+        let (before, rest) = value.split_at(begins);
+        let (seconds, rest) = rest.split_once('.')?;
+        let seconds: u64 = seconds.parse().unwrap();
+        Some(format!("{name}={before}{}.{rest}", seconds + 100_000_000))
+    };
+    let state = place.read("state");
+    assert!(
+        state.contains("\tmailed=") && state.contains("\trow="),
+        "{state}"
+    );
+    let lines = state.lines().map(|line| {
+        let fields = line.split('\t');
+        let fields: Vec<String> = fields.map(|f| ahead(f).unwrap_or(f.to_string())).collect();
+        fields.join("\t") + "\n"
+    });
+    place.write("state", &lines.collect::<String>());
+    let daemon = place.listening(&config("mindelay: 0.3"));
+    let status: serde_json::Value = serde_json::from_str(&place.told("status --json")).unwrap();
+    let jobs = status["jobs"].as_array().unwrap();
+    let find = |name| jobs.iter().find(|job| job["name"] == name).unwrap();
+    for (name, outcome, row) in [("bad", "exit 3", 2), ("held", "ok", 0)] {
+        assert_eq!(find(name)["paused"], true, "{name}");
+        assert_eq!(find(name)["outcome"], outcome);
+        assert_eq!(find(name)["in_a_row"], row);
+    }
+    let log = daemon.wait_for_log("Loaded.");
+    let line = "State file 'state': line 2 is from the future; its times are not used (and 1 more such line).";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    // It is due its delay from the start, not years from now, and has been mailed already.
+    place.told("resume bad");
+    daemon.wait_for_log_times("Job bad completed with exit code 3", 3);
+    let log = daemon.stop();
+    assert_eq!(log.matches("State file").count(), 1);
+    assert_eq!(place.mails().len(), 1);
 }
 
 #[test]
