@@ -169,6 +169,13 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageError(String);
 
+impl UsageError {
+    /// What is wrong with it.
+    pub(crate) fn new(message: String) -> UsageError {
+        UsageError(message)
+    }
+}
+
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = on_one_line(&self.0);

@@ -2,10 +2,12 @@
 //! it is a program of its own; it knows nothing of what the daemon makes of the line.
 
 use std::env;
+use std::ffi::OsString;
+use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +16,10 @@ use nix::errno::Errno;
 use crate::cli::{self, Options, Request};
 use crate::config::{self, ControlSocket};
 use crate::exit;
-use crate::system::control::{self, MAX_LINE};
+use crate::system::control::{self, MAX_LINE, who_may_connect};
 use crate::system::errors::{error_text, system_text};
 use crate::system::files;
+use crate::wire::{Asker, ConfigFile, Line};
 
 /// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
 const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
@@ -34,61 +37,192 @@ pub struct Answer {
     pub status: u8,
     /// Text, complete with its last line feed.
     pub text: Vec<u8>,
+    /// What is not part of the text but about it: how the run ended whose output that is.
+    pub about: Vec<u8>,
 }
 
-/// Asks the daemon. The error is the exit status where none answers, and why none does.
-pub fn ask(options: &Options, request: &Request) -> Result<Answer, (u8, String)> {
-    let is_healthcheck = matches!(request, Request::Healthcheck { .. });
-    let limit = match request {
-        Request::Run { wait: true, .. } => None,
-        Request::Reload => Some(RELOAD_TIME),
-        _ if is_healthcheck => Some(HEALTHCHECK_TIME),
-        _ => Some(ANSWER_TIME),
-    };
-    // To a health check a daemon that does not answer is one that is not well.
-    let status = if is_healthcheck {
-        exit::FAILURE
-    } else {
-        exit::NO_DAEMON
-    };
-    let answer = socket_path(options).and_then(|socket| exchange(&socket, request, limit));
-    answer.map_err(|why| (status, format!("no daemon answers: {why}")))
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// A configuration was named that cannot be opened.
+    Configuration(String),
+    /// Nobody is there, or nobody that understands.
+    NoDaemon(String),
+    /// This user may not ask.
+    NotPermitted(String),
 }
 
-/// The socket that is named, else that of the configuration as far as it can be read, else the default.
-fn socket_path(options: &Options) -> Result<PathBuf, String> {
-    let set = env::var_os("BUILDD_SEQUENCER_SOCKET")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
-    if let Some(path) = options.socket.clone().or(set) {
-        return Ok(path);
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unanswered::Configuration(why) => write!(f, "cannot open configuration {why}"),
+            Unanswered::NoDaemon(why) => write!(f, "no daemon answers: {why}"),
+            Unanswered::NotPermitted(why) => write!(f, "not permitted to ask the daemon: {why}"),
+        }
     }
-    let path = cli::config_path(options.config.clone(), |name| env::var_os(name));
+}
+
+impl Unanswered {
+    /// The exit status of the command.
+    pub fn status(&self, request: &Request) -> u8 {
+        match self {
+            Unanswered::Configuration(_) => exit::CONFIG,
+            // To a health check a daemon that does not answer is one that is not well.
+            Unanswered::NoDaemon(_) if !matches!(request, Request::Healthcheck { .. }) => {
+                exit::NO_DAEMON
+            }
+            Unanswered::NoDaemon(_) | Unanswered::NotPermitted(_) => exit::FAILURE,
+        }
+    }
+}
+
+/// Asks the daemon.
+pub fn ask(options: &Options, request: &Request) -> Result<Answer, Unanswered> {
+    let (limit, first_limit) = match request {
+        Request::Run { wait: true, .. } => (None, ANSWER_TIME),
+        Request::Reload => (Some(RELOAD_TIME), ANSWER_TIME),
+        Request::Healthcheck { .. } => (Some(HEALTHCHECK_TIME), HEALTHCHECK_TIME),
+        _ => (Some(ANSWER_TIME), ANSWER_TIME),
+    };
+    let found = Found::by(options)?;
+    let begun = Instant::now();
+    let until = limit.map(|limit| begun + limit);
+    let mut line = Line {
+        asker: Asker::Anybody,
+        request: request.clone(),
+    };
+    let waits = matches!(request, Request::Run { wait: true, .. });
+    if found.meant.is_some() || waits {
+        let asker = Asker::Command(found.meant.clone());
+        let first = Line {
+            asker: asker.clone(),
+            request: Request::Healthcheck { alive: true },
+        };
+        // Nothing is changed before it is known which daemon that is. One that does not tell is taken for the right
+        // one.
+        let first = exchange(&found.socket, &first, Some(begun + first_limit))?;
+        match first.status {
+            exit::OK => line.asker = asker,
+            exit::USAGE => {}
+            _ if waits => return Ok(without_output(first)),
+            _ => return Ok(first),
+        }
+    }
+    let answer = exchange(&found.socket, &line, until)?;
+    let has_outcome = waits && line.asker != Asker::Anybody;
+    Ok(if has_outcome {
+        with_outcome(answer)
+    } else {
+        answer
+    })
+}
+
+/// A refusal.
+fn without_output(answer: Answer) -> Answer {
+    Answer {
+        about: answer.text,
+        text: Vec::new(),
+        ..answer
+    }
+}
+
+/// The output of a run, before it the line that says how the run ended, or why there was none.
+fn with_outcome(mut answer: Answer) -> Answer {
+    let end = answer.text.iter().position(|&byte| byte == b'\n');
+    let output = answer.text.split_off(end.map_or(0, |end| end + 1));
+    answer.about = std::mem::replace(&mut answer.text, output);
+    answer
+}
+
+/// Whom to ask.
+struct Found {
+    socket: PathBuf,
+    /// Which daemon is meant to be there, if that was said.
+    meant: Option<ConfigFile>,
+}
+
+impl Found {
+    /// The socket that is named, else that of the configuration as far as it can be read, else the default.
+    fn by(options: &Options) -> Result<Found, Unanswered> {
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        let by_name = options.socket.clone();
+        // Who names the socket means whatever daemon is there.
+        let meant = options.config.as_deref().filter(|_| by_name.is_none());
+        let meant = meant.map(config_file).transpose()?;
+        let by_name = by_name.or_else(|| set("BUILDD_SEQUENCER_SOCKET").map(PathBuf::from));
+        let socket = match by_name {
+            Some(socket) => socket,
+            None => configured_socket(options, set)?,
+        };
+        Ok(Found { socket, meant })
+    }
+}
+
+fn configured_socket(
+    options: &Options,
+    set: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, Unanswered> {
+    let path = cli::config_path(options.config.clone(), &set);
+    if options.config.is_none() && set("BUILDD_SEQUENCER_CONFIG").is_some() {
+        config_file(&path)?;
+    }
     match config::control_socket(&path, Path::new(""), &files::source) {
         ControlSocket::At(path) => Ok(path),
         ControlSocket::Default => Ok(PathBuf::from(config::CONTROL_SOCKET)),
-        ControlSocket::Off => Err(format!(
+        ControlSocket::Off => Err(Unanswered::NoDaemon(format!(
             "configuration '{}' says 'controlsocket: none'",
             path.display()
-        )),
+        ))),
     }
 }
 
-fn exchange(socket: &Path, request: &Request, limit: Option<Duration>) -> Result<Answer, String> {
-    let until = limit.map(|limit| Instant::now() + limit);
-    let at = |why: &dyn std::fmt::Display| format!("'{}': {why}", socket.display());
+/// A configuration that was named. A slip of the finger must not lead to the daemon of another.
+fn config_file(path: &Path) -> Result<ConfigFile, Unanswered> {
+    files::can_open(path).map_err(|error| {
+        Unanswered::Configuration(format!("'{}': {}", path.display(), error_text(&error)))
+    })?;
+    Ok(ConfigFile {
+        identity: files::identity(path),
+        path: absolute(path).unwrap_or_else(|_| path.to_path_buf()),
+    })
+}
+
+/// The line as it is sent.
+fn bytes_of(line: &Line) -> Vec<u8> {
+    let mut bytes = line.to_string().into_bytes();
+    if bytes.len() >= MAX_LINE {
+        if let Asker::Command(Some(file)) = &line.asker {
+            // The file itself says it, too.
+            let file = ConfigFile {
+                path: PathBuf::new(),
+                ..file.clone()
+            };
+            bytes = Line {
+                asker: Asker::Command(Some(file)),
+                request: line.request.clone(),
+            }
+            .to_string()
+            .into_bytes();
+        }
+    }
+    // A name that is cut is no job's either, and the daemon says so.
+    bytes.truncate(MAX_LINE - 1);
+    bytes.push(b'\n');
+    bytes
+}
+
+fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer, Unanswered> {
+    let at =
+        |why: &dyn fmt::Display| Unanswered::NoDaemon(format!("'{}': {why}", socket.display()));
     // Also a command that waits for a run does not wait for ever for a daemon that is too busy to listen.
     let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
     let mut stream = connect(socket, connected_by).map_err(|errno| match errno {
         Errno::EAGAIN => at(&"it is too busy to take a connection"),
+        Errno::EACCES | Errno::EPERM => Unanswered::NotPermitted(who_may_connect(socket)),
         errno => at(&system_text(errno)),
     })?;
-    let mut line = request.to_string().into_bytes();
-    // A name that is cut is no job's either, and the daemon says so.
-    line.truncate(MAX_LINE - 1);
-    line.push(b'\n');
     stream
-        .write_all(&line)
+        .write_all(&bytes_of(line))
         .map_err(|error| at(&error_text(&error)))?;
     let mut answer = Vec::new();
     let mut buffer = [0; 8192];
@@ -119,6 +253,7 @@ fn exchange(socket: &Path, request: &Request, limit: Option<Duration>) -> Result
     Ok(Answer {
         status,
         text: answer.split_off(end + 1),
+        about: Vec::new(),
     })
 }
 

@@ -61,3 +61,4 @@ pub mod status;
 pub mod system;
 pub mod text;
 pub mod verify;
+pub mod wire;

@@ -43,9 +43,9 @@ fn main() -> ExitCode {
                 Action::Check => start::check(&options).and_then(report),
                 Action::Ask(request) => match client::ask(&options, &request) {
                     Ok(answer) => return tell(&request, &answer),
-                    Err((status, line)) => Err(Failed {
-                        status,
-                        lines: vec![format!("buildd-sequencer: {line}")],
+                    Err(why) => Err(Failed {
+                        status: why.status(&request),
+                        lines: vec![format!("buildd-sequencer: {why}")],
                     }),
                 },
                 Action::Daemon => Ok(()),
@@ -96,6 +96,7 @@ fn tell(request: &Request, answer: &Answer) -> ExitCode {
         request,
         Request::Run { wait: true, .. } | Request::Healthcheck { .. }
     );
+    let _ = std::io::stderr().write_all(&answer.about);
     if answer.status == exit::OK || says_all {
         if let Err(Failed { status, lines }) = print(&answer.text) {
             return fail(status, &lines);

@@ -230,6 +230,7 @@ impl Patience for Waiting<'_> {
 fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
     let named = |path: &Option<PathBuf>| path.as_deref().map(|path| places.on_command_line(path));
     Source {
+        identity: files::identity(&places.on_command_line(&path)),
         path,
         from: places.start.clone(),
         logfile: options

@@ -1,28 +1,26 @@
 //! What operators ask for over the control socket: each request is carried out at once and answered, and what
 //! changes anything is logged with who asked for it.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use super::showing::Form;
+use super::waiters::MAX_WAITERS;
 use super::{Daemon, Phase};
-use crate::cli::{self, Request};
+use crate::cli::Request;
 use crate::clock::Moment;
 use crate::config::{CONTROL_SOCKET, ControlSocket};
 use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
-use crate::status::{json, table};
-use crate::system::control::{Asked, MAX_CLIENTS, Peer};
+use crate::system;
+use crate::system::control::{Asked, Peer};
 use crate::system::log::Level;
-use crate::text::{brief, nearest};
+use crate::text::{brief, nearest, on_one_line};
+use crate::wire::{self, Asker};
 
-/// A client that waits for the next run of a job.
-#[derive(Debug)]
-pub struct Waiter {
-    client: u64,
-    job: Box<str>,
-    /// Whether that run is under way.
-    begun: bool,
-}
+/// For how long answers are written before other things have their turn. A job's end is seen at most that much
+/// later.
+const ANSWERING_TIME: Duration = Duration::from_micros(200);
 
 /// Exit status and text for the client.
 type Reply = (u8, String);
@@ -65,41 +63,105 @@ impl Daemon {
         Some(line)
     }
 
-    pub(super) fn client_event(&mut self, slot: usize, gone: bool, now: Moment) {
-        if let Some(asked) = self.control.client_event(slot, gone, now.instant) {
+    /// Carries out one request and, if it is time, shows the status to those who have asked for it. One a turn, so
+    /// that the next run starts, and the end of one is seen, before the next request.
+    pub(super) fn serve(&mut self, now: Moment) {
+        if let Some(asked) = self.control.next_request() {
             self.carry_out(&asked, now);
         }
+        let next_start = self.next_start(now);
+        let taken = self.showing.take(next_start, &self.control, now.instant);
+        if let Some((clients, form)) = taken {
+            self.show(&clients, form);
+        }
+    }
+
+    fn show(&mut self, clients: &[u64], form: Form) {
+        let begun = system::now();
+        let text = form.make(&self.view(begun));
+        let ended = Instant::now();
+        self.showing.made(begun.instant, ended);
+        self.control
+            .answer_all(clients, exit::OK, text.into_bytes(), ended);
+    }
+
+    /// Shows the status to all who wait for it, before the daemon ends.
+    pub(super) fn show_all(&mut self) {
+        while let Some((clients, form)) = self.showing.take_first() {
+            self.show(&clients, form);
+        }
+    }
+
+    /// Writes answers while that delays nothing: for a moment, or until a job is due.
+    pub(super) fn write_answers(&mut self, now: Moment) {
+        let enough = now.instant + ANSWERING_TIME;
+        let until = self.next_start(now).map_or(enough, |at| at.min(enough));
+        self.control
+            .write_answers(now.instant, || Instant::now() >= until);
     }
 
     fn carry_out(&mut self, asked: &Asked, now: Moment) {
-        let reply = match cli::parse_request(&asked.line) {
-            Err(error) => Some((exit::USAGE, error.to_string())),
-            Ok(Request::Status { json: false }) => Some((exit::OK, table::table(&self.view(now)))),
-            Ok(Request::Status { json: true }) => Some((exit::OK, json::json(&self.view(now)))),
-            Ok(Request::Healthcheck { alive: true }) => {
-                Some((exit::OK, "ok: the daemon answers".to_string()))
+        let line = match wire::parse(&asked.line) {
+            Ok(line) => line,
+            Err(error) => {
+                return self.reply(asked.client, (exit::USAGE, error.to_string()), now);
             }
-            Ok(Request::Healthcheck { alive: false }) => Some(match self.view(now).health() {
+        };
+        if let Err(refusal) = self.is_meant(&line.asker) {
+            return self.reply(asked.client, refusal, now);
+        }
+        let reply = match line.request {
+            Request::Status { json } => {
+                let form = if json { Form::Json } else { Form::Table };
+                return self.showing.add(asked.client, form, now);
+            }
+            Request::Run { job, wait: true } => {
+                let wants_outcome = line.asker != Asker::Anybody;
+                match self.wait_for_run(&job, wants_outcome, asked, now) {
+                    Ok(()) => return,
+                    Err(refusal) => refusal,
+                }
+            }
+            Request::Run { job, wait: false } => self.ask_for_run(&job, asked.peer, now),
+            Request::Healthcheck { alive: true } => {
+                (exit::OK, "ok: the daemon answers".to_string())
+            }
+            Request::Healthcheck { alive: false } => match self.view(now).health() {
                 Ok(line) => (exit::OK, line),
                 Err(line) => (exit::FAILURE, line),
-            }),
-            Ok(Request::Run { job, wait }) => self.ask_for_run(&job, wait, asked, now),
-            Ok(Request::Kill(job)) => Some(self.kill_run(job.as_deref(), asked.peer, now)),
-            Ok(Request::Pause(job)) => Some(self.hold(job.as_deref(), true, asked.peer)),
-            Ok(Request::Resume(job)) => Some(self.hold(job.as_deref(), false, asked.peer)),
-            Ok(Request::Reload) => Some(self.reload_for(asked.peer, now)),
+            },
+            Request::Kill(job) => self.kill_run(job.as_deref(), asked.peer, now),
+            Request::Pause(job) => self.hold(job.as_deref(), true, asked.peer),
+            Request::Resume(job) => self.hold(job.as_deref(), false, asked.peer),
+            Request::Reload => self.reload_for(asked.peer, now),
         };
-        if let Some((status, text)) = reply {
-            self.reply(asked.client, status, text, now);
-        }
+        self.reply(asked.client, reply, now);
     }
 
-    fn reply(&mut self, client: u64, status: u8, mut text: String, now: Moment) {
+    fn reply(&mut self, client: u64, (status, mut text): Reply, now: Moment) {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         self.control
-            .answer(client, status, text.as_bytes(), now.instant);
+            .answer(client, status, text.into_bytes(), now.instant);
+    }
+
+    /// Refuses what is meant for a daemon of another configuration.
+    fn is_meant(&self, asker: &Asker) -> Result<(), Reply> {
+        let Asker::Command(Some(meant)) = asker else {
+            return Ok(());
+        };
+        let own = self.source.file();
+        if own.is_same(meant) {
+            return Ok(());
+        }
+        let line = format!(
+            "this is the daemon of '{}', not of '{}': nothing was done; name its socket with -s to ask it all the \
+             same",
+            own.path.display(),
+            meant.path.display()
+        );
+        Err((exit::FAILURE, on_one_line(&line)))
     }
 
     /// The job of that name, or the refusal that offers the nearest one.
@@ -116,36 +178,9 @@ impl Daemon {
         ))
     }
 
-    /// `None`: the answer comes when the run has ended.
-    fn ask_for_run(&mut self, name: &str, wait: bool, asked: &Asked, now: Moment) -> Option<Reply> {
-        let index = match self.find_job(name) {
-            Ok(index) => index,
-            Err(refusal) => return Some(refusal),
-        };
-        if self.phase != Phase::Working {
-            return Some((
-                exit::FAILURE,
-                "the daemon stops; no job is started any more".to_string(),
-            ));
-        }
-        // One place is left for those who only ask, a health check above all.
-        if wait && self.control.held() >= MAX_CLIENTS {
-            let line = format!("{} clients wait for runs already", MAX_CLIENTS - 1);
-            return Some((exit::FAILURE, line));
-        }
-        self.say_asked(&format!("run {name}"), asked.peer);
-        self.jobs.request(index, now.instant);
-        self.changed();
-        if wait {
-            let job = self.jobs.job(index).name.clone();
-            let control = &self.control;
-            self.waiters.retain(|waiter| control.holds(waiter.client));
-            self.waiters.push(Waiter {
-                client: asked.client,
-                job,
-                begun: false,
-            });
-            return None;
+    fn ask_for_run(&mut self, name: &str, peer: Peer, now: Moment) -> Reply {
+        if let Err(refusal) = self.request_run(name, peer, now) {
+            return refusal;
         }
         let answer = match &self.run {
             None => "queued".to_string(),
@@ -155,53 +190,45 @@ impl Daemon {
                 brief(now.since(run.began))
             ),
         };
-        Some((exit::OK, answer))
+        (exit::OK, answer)
     }
 
-    /// A run begins: those who wait for it wait for this one.
-    pub(super) fn waiters_run_begins(&mut self, job: &str) {
-        for waiter in self.waiters.iter_mut().filter(|waiter| &*waiter.job == job) {
-            waiter.begun = true;
+    /// The answer comes when the run has ended.
+    fn wait_for_run(
+        &mut self,
+        name: &str,
+        wants_outcome: bool,
+        asked: &Asked,
+        now: Moment,
+    ) -> Result<(), Reply> {
+        if self.waiters.is_full(&self.control) {
+            let line = format!("{MAX_WAITERS} clients wait for runs already");
+            return Err((exit::FAILURE, line));
         }
+        let index = self.request_run(name, asked.peer, now)?;
+        let job = self.jobs.job(index).name.clone();
+        self.waiters.add(asked.client, job, wants_outcome);
+        Ok(())
     }
 
-    /// A run has ended: those who waited for it get its output and its exit code.
-    pub(super) fn waiters_run_ended(&mut self, job: &str, code: i32, output: &[u8], now: Moment) {
-        let (done, others) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|w| w.begun && &*w.job == job);
-        self.waiters = others;
-        let status = u8::try_from(code).unwrap_or(u8::MAX);
-        let done: Vec<Waiter> = done;
-        for waiter in done {
-            self.control
-                .answer(waiter.client, status, output, now.instant);
+    fn request_run(&mut self, name: &str, peer: Peer, now: Moment) -> Result<Index, Reply> {
+        let index = self.find_job(name)?;
+        if self.phase != Phase::Working {
+            let line = "the daemon stops; no job is started any more";
+            return Err((exit::FAILURE, line.to_string()));
         }
-    }
-
-    /// Whether anybody waits for the end of this job's run.
-    pub(super) fn is_waited_for(&self, job: &str) -> bool {
-        self.waiters
-            .iter()
-            .any(|waiter| waiter.begun && &*waiter.job == job)
+        self.say_asked(&format!("run {name}"), peer);
+        self.jobs.request(index, now.instant);
+        self.changed();
+        Ok(index)
     }
 
     /// Those who wait for a run that will not come are told so.
     pub(super) fn dismiss_waiters(&mut self, now: Moment) {
-        let working = self.phase == Phase::Working;
+        let works = self.phase == Phase::Working;
         let jobs = &self.jobs;
-        let stays = |waiter: &Waiter| waiter.begun || (working && jobs.find(&waiter.job).is_some());
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(stays);
-        self.waiters = stay;
-        for waiter in go {
-            let text = format!(
-                "{} will not run: the daemon stops, or a reload has removed the job",
-                waiter.job
-            );
-            self.reply(waiter.client, exit::FAILURE, text, now);
-        }
+        let may_run = |job: &str| works && jobs.find(job).is_some();
+        self.waiters.dismiss(may_run, &mut self.control, now);
     }
 
     fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Moment) -> Reply {

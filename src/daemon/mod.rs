@@ -9,7 +9,9 @@ mod mailer;
 mod reload;
 mod reports;
 mod runs;
+mod showing;
 mod stop;
+mod waiters;
 
 use std::collections::HashSet;
 use std::io;
@@ -32,18 +34,21 @@ use crate::system;
 use crate::system::claim::Claim;
 use crate::system::control::{MAX_CLIENTS, Server};
 use crate::system::errors;
+use crate::system::files;
 use crate::system::log::{BATCH, Level, Log};
 use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
 use crate::text::six_three_g;
+use crate::wire::ConfigFile;
 
-use commands::Waiter;
 use kept::Files;
 use mailer::{Lost, Mailer};
 use runs::Run;
+use showing::Showing;
 use stop::{LOG_TIME, Phase};
+use waiters::Waiters;
 
 const JOB_STDOUT: Token = Token(0);
 const JOB_STDERR: Token = Token(1);
@@ -66,6 +71,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The directory that the name counts from.
     pub from: PathBuf,
+    /// What file that was at the start, as device and inode; later it may be out of this user's sight.
+    pub identity: Option<(u64, u64)>,
     /// The command line's log, which wins.
     pub logfile: Option<PathBuf>,
     /// The command line's control socket, which wins.
@@ -80,6 +87,15 @@ pub struct Source {
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
+    /// The configuration file as it is now.
+    fn file(&self) -> ConfigFile {
+        let path = self.from.join(&self.path);
+        ConfigFile {
+            identity: files::identity(&path).or(self.identity),
+            path: std::path::absolute(&path).unwrap_or(path),
+        }
+    }
+
     /// Puts what the command line says over what the file says.
     pub fn overrule(&self, config: &mut Sequencer) {
         if let Some(path) = &self.logfile {
@@ -164,7 +180,8 @@ pub struct Daemon {
     counters: Counters,
     files: Files,
     control: Server,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
+    showing: Showing,
     /// What the configuration has been warned of already.
     warnings: Warned,
     /// What came up before there was anything in the log.
@@ -212,7 +229,8 @@ impl Daemon {
             counters: Counters::default(),
             files: Files::default(),
             control: Server::new(CONTROL),
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
+            showing: Showing::default(),
             warnings: Warned::default(),
             notices: Vec::new(),
             signals,
@@ -267,7 +285,9 @@ impl Daemon {
             }
             self.start_what_is_due(now);
             self.act_on_files(now);
+            self.serve(now);
             self.log.flush(now.instant, now.wall);
+            self.write_answers(now);
             let timeout = self
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
@@ -308,8 +328,7 @@ impl Daemon {
         for event in events {
             let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
             if slot < MAX_CLIENTS {
-                let gone = event.is_write_closed() || event.is_error();
-                self.client_event(slot, gone, system::now());
+                self.control.client_event(slot, Instant::now());
             }
         }
         // New clients last: a flood of them must not take the place of one whose request is here.
@@ -422,15 +441,19 @@ impl Daemon {
         }
     }
 
+    /// When the next run may start, as seen at `now`; none while one is under way.
+    fn next_start(&self, now: Moment) -> Option<Instant> {
+        if self.run.is_some() || !self.phase.starts_jobs() {
+            return None;
+        }
+        self.jobs.next().map(|next| next.start(now.instant))
+    }
+
     /// The earliest moment at which something has to be done without being told.
     fn deadline(&self, now: Moment) -> Option<Instant> {
-        let next_job = if self.run.is_none() && self.phase.starts_jobs() {
-            self.jobs.next().map(|next| next.start(now.instant))
-        } else {
-            None
-        };
+        let next_start = self.next_start(now);
         [
-            next_job,
+            next_start,
             self.run.as_ref().and_then(Run::deadline),
             self.stuck_deadline(),
             self.mailer.deadline(),
@@ -439,7 +462,8 @@ impl Daemon {
             self.has_mailed().then_some(now.instant),
             self.supervisor.deadline(),
             self.files_deadline(now),
-            self.control.deadline(),
+            self.control.deadline(now.instant),
+            self.showing.deadline(next_start, now.instant),
         ]
         .into_iter()
         .flatten()

@@ -268,7 +268,7 @@ impl Daemon {
     pub(super) fn start_run(&mut self, index: Index, now: Moment) {
         let job = Rc::clone(self.jobs.job(index));
         self.jobs.begin(index, now);
-        self.waiters_run_begins(&job.name);
+        self.waiters.run_begins(&job.name);
         self.log.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
@@ -332,13 +332,11 @@ impl Daemon {
         } else {
             Level::Info
         };
-        self.log.say(
-            level,
-            &format!(
-                "Job {} completed with exit code {}",
-                ended.job.name, ended.outcome
-            ),
+        let line = format!(
+            "Job {} completed with exit code {}",
+            ended.job.name, ended.outcome
         );
+        self.log.say(level, &line);
         if ended.job.settings.alwayslog {
             self.log_output(b"Job output was:\n", &ended.stdout);
             self.log_output(b"Job error output was:\n", &ended.stderr);
@@ -352,18 +350,27 @@ impl Daemon {
             };
             self.jobs.end(index, end, now);
         }
-        if self.is_waited_for(&ended.job.name) {
-            let mut output = Vec::new();
-            ended.stdout.append_to(&mut output);
-            ended.stderr.append_to(&mut output);
-            self.waiters_run_ended(&ended.job.name, ended.outcome.code, &output, now);
-        }
+        self.tell_waiters(&ended, &line, now);
         self.changed();
         match verdict {
             Verdict::Failure => self.report_failure(ended, now),
             Verdict::Success => self.report_recovery(&ended, now),
             Verdict::Neither => {}
         }
+    }
+
+    /// Those who wait for this run get what it has printed.
+    fn tell_waiters(&mut self, ended: &Ended, line: &str, now: Moment) {
+        let job = &ended.job.name;
+        if !self.waiters.wait_for(job) {
+            return;
+        }
+        let mut output = Vec::new();
+        ended.stdout.append_to(&mut output);
+        ended.stderr.append_to(&mut output);
+        let code = ended.outcome.code;
+        self.waiters
+            .run_ended(job, code, line, &output, &mut self.control, now);
     }
 
     fn log_output(&mut self, heading: &[u8], output: &Capture) {

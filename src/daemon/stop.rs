@@ -193,6 +193,7 @@ impl Daemon {
         // After the mail: the state says which failures still have to be mailed.
         self.close_files();
         self.control.close();
+        self.show_all();
         self.control.finish_answers(ANSWER_TIME);
         self.log.say(Level::Info, "Main loop terminated.");
         let patience = match self.log.stuck_since() {

@@ -261,6 +261,11 @@ fn in_the_way(file: &File, byte: off_t) -> Result<Option<Kind>, Errno> {
     })
 }
 
+/// A write lock on the whole file, if nobody has one: until its last descriptor is closed.
+pub(super) fn write_lock(file: &File) -> Result<(), Errno> {
+    set(file, libc::F_WRLCK, WHOLE_LIFE, 2)
+}
+
 fn set(file: &File, kind: i32, first: off_t, length: off_t) -> Result<(), Errno> {
     let wanted = request(kind, first, length);
     fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&wanted)).map(drop)

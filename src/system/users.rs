@@ -7,9 +7,9 @@ use std::io;
 use nix::unistd::{Gid, Uid};
 
 #[cfg(target_feature = "crt-static")]
-pub use files::{group_named, groups_of, user_named, user_numbered};
+pub use files::{group_named, group_numbered, groups_of, user_named, user_numbered};
 #[cfg(not(target_feature = "crt-static"))]
-pub use library::{group_named, groups_of, user_named, user_numbered};
+pub use library::{group_named, group_numbered, groups_of, user_named, user_numbered};
 
 /// A user as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,11 @@ mod library {
     /// The number of the group of this name.
     pub fn group_named(name: &str) -> io::Result<Option<Gid>> {
         Ok(Group::from_name(name)?.map(|group| group.gid))
+    }
+
+    /// The name of the group of this number.
+    pub fn group_numbered(gid: Gid) -> io::Result<Option<String>> {
+        Ok(Group::from_gid(gid)?.map(|group| group.name))
     }
 
     /// All groups of a user, `gid` as its own among them.
@@ -92,6 +97,12 @@ mod files {
         Ok(find_group(&fs::read(GROUPS)?, name))
     }
 
+    /// The name of the group of this number.
+    pub fn group_numbered(gid: Gid) -> io::Result<Option<String>> {
+        let groups = fs::read(GROUPS)?;
+        Ok(find_group_numbered(&groups, gid))
+    }
+
     /// All groups of a user, `gid` as its own among them.
     pub fn groups_of(user: &str, gid: Gid) -> io::Result<Vec<Gid>> {
         Ok(list_groups(&fs::read(GROUPS)?, user, gid))
@@ -117,6 +128,14 @@ mod files {
         let text = String::from_utf8_lossy(groups);
         let mut entries = text.lines().filter_map(group);
         entries.find(|entry| entry.0 == name).map(|entry| entry.1)
+    }
+
+    pub(super) fn find_group_numbered(groups: &[u8], gid: Gid) -> Option<String> {
+        let text = String::from_utf8_lossy(groups);
+        let mut entries = text.lines().filter_map(group);
+        entries
+            .find(|entry| entry.1 == gid)
+            .map(|entry| entry.0.to_string())
     }
 
     pub(super) fn list_groups(groups: &[u8], user: &str, gid: Gid) -> Vec<Gid> {
@@ -150,7 +169,7 @@ mod files {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
-    use super::files::{find_group, find_user, list_groups};
+    use super::files::{find_group, find_group_numbered, find_user, list_groups};
     use super::*;
 
     const PASSWD: &[u8] =
@@ -196,6 +215,14 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(find_group(GROUP, name).map(Gid::as_raw), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_found_by_its_number() {
+        for (gid, expected) in [(13, Some("lp")), (4, Some("adm")), (26, None), (7, None)] {
+            let found = find_group_numbered(GROUP, Gid::from_raw(gid));
+            assert_eq!(found.as_deref(), expected, "{gid}");
         }
     }
 

@@ -64,9 +64,10 @@ fn run_makes_a_job_due_now_and_ahead_of_all_others() {
 fn run_and_wait_prints_the_output_byte_for_byte_and_exits_with_the_code() {
     let place = Place::new();
     let daemon = place.listening(&format!(
-        "{SOCKET}{}{}{}{}",
+        "{SOCKET}{}{}{}{}{}",
         idle_job("good", r"printf 'a\377\0\nb'"),
         idle_job("bad", "sh -c 'echo out; echo err >&2; exit 42'"),
+        idle_job("slow", "sh -c 'echo so far; exec sleep 600'") + "timeout: 0.2\n",
         idle_job("killed", "sh -c 'kill -9 $$'"),
         idle_job("missing", "./missing"),
     ));
@@ -74,17 +75,27 @@ fn run_and_wait_prints_the_output_byte_for_byte_and_exits_with_the_code() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(end(begin(&place, "raw", "run --wait good")), 0);
     assert_eq!(place.bytes("raw"), b"a\xff\0\nb");
-    for (name, code, said) in [
-        ("bad", 42, "out\nerr\n"),
-        ("killed", 137, ""),
-        ("missing", 127, "No such file or directory\n"),
+    let outcome = "Job good completed with exit code 0\n";
+    assert_eq!(place.read("raw.errors"), outcome);
+    for (name, code, said, why) in [
+        ("bad", 42, "out\nerr\n", ""),
+        ("killed", 137, "", " (killed by SIGKILL)"),
+        ("slow", 143, "so far\n", " (timed out after 0.2 seconds)"),
+        (
+            "missing",
+            127,
+            "No such file or directory\n",
+            " (could not start: No such file or directory)",
+        ),
     ] {
         let output = place.ask(&format!("run --wait {name}"));
         assert_eq!(output.status.code(), Some(code), "{name}");
         assert_eq!(stdout(&output), said, "{name}");
-        assert_eq!(stderr(&output), "", "{name}");
+        let outcome = format!("Job {name} completed with exit code {code}{why}\n");
+        assert_eq!(stderr(&output), outcome);
+        assert!(daemon.log().contains(&outcome), "as in the log");
     }
-    assert_eq!(ran(&messages(&daemon.stop())).len(), 5);
+    assert_eq!(ran(&messages(&daemon.stop())).len(), 6);
 }
 
 #[test]
@@ -150,7 +161,8 @@ fn who_waits_is_told_when_the_daemon_stops() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(end(next), 1);
     let gone = "b will not run: the daemon stops, or a reload has removed the job\n";
-    assert_eq!(place.read("next"), gone);
+    assert_eq!(place.read("next"), "");
+    assert_eq!(place.read("next.errors"), gone);
     assert_eq!(end(running), 143);
     assert_eq!(daemon.wait().code(), Some(0));
 }
@@ -206,7 +218,7 @@ fn who_waits_for_a_job_that_a_reload_removes_is_told_but_its_run_ends_first() {
     let said = place.told("reload");
     assert!(said.contains('b') && said.contains('c'), "{said}");
     assert_eq!(end(next), 1);
-    assert!(place.read("next").starts_with("b will not run: "));
+    assert!(place.read("next.errors").starts_with("b will not run: "));
     place.write("go", "");
     assert_eq!((end(running), &*place.read("running")), (0, "done\n"));
     assert_eq!(ran(&messages(&daemon.stop())), ["gated"]);

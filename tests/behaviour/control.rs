@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::kill;
+
 use crate::common::socket::{SOCKET, answer, half_close, idle_job};
-use crate::common::{PROGRAM, Place, Signal, job, spawn, stderr, stdout, wait_for};
+use crate::common::{Daemon, PROGRAM, Pid, Place, Signal, job, spawn, stderr, stdout, wait_for};
 
 /// The daemon's own time for a client that is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +29,8 @@ fn the_socket_has_mode_0660_from_its_first_moment_whatever_the_mask() {
         // No pause in between: it is the first moment that counts.
         let first = loop {
             if let Ok(metadata) = fs::symlink_metadata(&path) {
+                let connected = UnixStream::connect(&path);
+                assert!(connected.is_ok(), "it is there and does not listen");
                 break metadata.permissions().mode();
             }
             assert!(Instant::now() < until, "{}", daemon.log());
@@ -254,26 +258,61 @@ fn those_who_wait_for_a_run_keep_their_places_and_leave_one_for_others() {
 }
 
 #[test]
-fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one() {
+fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then() {
     let place = Place::new();
     let daemon = place.listening(&idle());
-    let descriptors = daemon.descriptors();
+    // What it inherited from far away takes none of the lowest numbers.
+    let low = |daemon: &Daemon<'_>| {
+        let numbers = daemon.descriptor_numbers();
+        numbers.iter().filter(|&&number| number < 100).count()
+    };
+    let limit = low(&daemon) + 3;
     daemon.stop();
-    let limit = descriptors + 3;
     let daemon = place.daemon_after(&format!("ulimit -n {limit}"), &idle(), |_| {});
     daemon.wait_for_log_times("Loaded.", 2);
-    let silent: Vec<UnixStream> = (0..10).map(|_| place.connect()).collect();
+    let silent: Vec<UnixStream> = (0..3).map(|_| place.connect()).collect();
+    wait_for("all descriptors to be used", || {
+        (low(&daemon) >= limit).then_some(())
+    });
     let mut client = place.connect();
     client.write_all(b"healthcheck\n").unwrap();
-    let used = daemon.processor_time();
-    wait_for("all descriptors to be used", || {
-        (daemon.descriptors() >= limit).then_some(())
+    // It tries every now and then, and sleeps in between.
+    let (used, begun) = (daemon.processor_time(), Instant::now());
+    let mut tries = 0;
+    let mut sleeps = daemon.sleeps();
+    wait_for("it to try for a while", || {
+        tries += u32::from(daemon.sleeps() > sleeps);
+        sleeps = daemon.sleeps();
+        (tries > 5 && begun.elapsed() > Duration::from_secs(2)).then_some(())
     });
-    drop(silent);
-    // Nobody else connects: what is waiting has to be found without that.
-    assert_eq!(answer(&mut client), "0\nok\n");
     let used = daemon.processor_time() - used;
-    assert!(used < Duration::from_millis(500), "{used:?}");
+    assert!(used < begun.elapsed() / 50, "{used:?}");
+    // Nobody else connects: what is waiting has to be found without that.
+    drop(silent);
+    assert_eq!(answer(&mut client), "0\nok\n");
+}
+
+#[test]
+fn after_its_clients_the_daemon_sleeps_as_before() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let before = daemon.descriptors();
+    for _ in 0..3 {
+        place.told("status");
+        assert_eq!(answer(&mut send(&place, "healthcheck")), "0\nok\n");
+    }
+    drop(place.connect());
+    wait_for("them to be gone", || {
+        (daemon.descriptors() == before).then_some(())
+    });
+    let sleeps = daemon.sleeps();
+    // No condition can tell that nothing happens.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(
+        daemon.sleeps() <= sleeps + 1,
+        "{} more",
+        daemon.sleeps() - sleeps
+    );
 }
 
 #[test]
@@ -284,16 +323,12 @@ fn one_who_vanishes_while_waiting_leaves_nothing_behind() {
     place.told("run a");
     daemon.wait_for_log("Running a");
     let before = daemon.descriptors();
-    // Gone together with the request, gone a moment after it.
     for n in 0..60 {
         let mut client = place.connect();
         client.write_all(b"run --wait a\n").unwrap();
-        if n % 2 == 0 {
-            daemon.wait_for_log_times("Asked to run a", n + 2);
-        }
-        drop(client);
         daemon.wait_for_log_times("Asked to run a", n + 2);
     }
+    // More of them than may wait at a time: those who have gone do not count.
     wait_for("their descriptors to be closed", || {
         (daemon.descriptors() == before).then_some(())
     });
@@ -386,6 +421,105 @@ fn no_client_costs_a_job_a_moment() {
     assert!(log.contains("Main loop terminated."));
 }
 
+/// A client whose command is told apart from others by its name.
+fn send(place: &Place, line: &str) -> UnixStream {
+    let mut client = place.connect();
+    writeln!(client, "{line}").unwrap();
+    client
+}
+
+#[test]
+fn what_a_client_asked_for_that_has_given_up_is_not_done() {
+    let place = Place::new();
+    let jobs = ["a", "b", "c"].map(|name| idle_job(name, "true")).concat();
+    let gated = crate::common::once("gated", "sh -c 'until test -e go; do sleep 0.02; done'");
+    let daemon = place.listening(&format!("{SOCKET}{jobs}{gated}"));
+    daemon.wait_for_log("Running gated");
+    daemon.signal(Signal::SIGSTOP);
+    // A command that was killed, one that has closed its connection, one that has shut it down.
+    let mut command = place.command();
+    command.args(["-s", "socket", "run", "a"]);
+    let mut killed = spawn(&mut command);
+    let process = format!("/proc/{}", killed.id());
+    let has_asked = || {
+        let stat = fs::read_to_string(format!("{process}/stat")).unwrap();
+        let entries = fs::read_dir(format!("{process}/fd")).unwrap().flatten();
+        let mut links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+        stat.contains(") S ") && links.any(|link| link.to_string_lossy().starts_with("socket:"))
+    };
+    wait_for("it to wait for its answer", || has_asked().then_some(()));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    for line in [
+        "run b",
+        "run --wait b",
+        "pause a",
+        "resume",
+        "reload",
+        "kill",
+    ] {
+        drop(send(&place, line));
+    }
+    let shut = send(&place, "pause b");
+    shut.shutdown(std::net::Shutdown::Both).unwrap();
+    // One that has only closed its sending side is there.
+    let mut there = send(&place, "pause c");
+    half_close(&there);
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(answer(&mut there), "0\npaused c\n");
+    place.write("go", "");
+    daemon.wait_for_log("Job gated completed with exit code 0");
+    daemon.wait_for_log_times("Scheduling", 2);
+    let log = daemon.stop();
+    assert_eq!(log.matches("Asked to").count(), 1, "{log}");
+    assert_eq!(log.matches("Running").count(), 1, "{log}");
+}
+
+#[test]
+fn of_daemons_that_find_a_dead_socket_at_once_one_takes_it() {
+    let place = Place::new();
+    drop(UnixListener::bind(place.path("socket")).unwrap());
+    place.write("conf", &idle());
+    let mut daemons: Vec<_> = (0..6)
+        .map(|n| {
+            let mut command = place.command();
+            command.args(["-c", "conf", "-l", &format!("log{n}")]);
+            command.stderr(place.append_to("errors"));
+            (n, spawn(&mut command))
+        })
+        .collect();
+    wait_for("all but one to end", || {
+        daemons.retain_mut(|(_, daemon)| {
+            let ended = daemon.try_wait().unwrap();
+            ended
+                .inspect(|status| assert_eq!(status.code(), Some(1)))
+                .is_none()
+        });
+        (daemons.len() <= 1).then_some(())
+    });
+    let (n, mut daemon) = daemons.pop().unwrap();
+    let status = wait_for("it to answer", || {
+        let output = place.ask("status");
+        output.status.success().then(|| stdout(&output))
+    });
+    assert!(status.contains(&format!("pid {}", daemon.id())), "{status}");
+    let refused = "cannot listen on control socket 'socket': another daemon answers there\n";
+    assert_eq!(place.read("errors").matches(refused).count(), 5);
+    kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    assert!(
+        place
+            .read(&format!("log{n}"))
+            .contains("Main loop terminated.")
+    );
+    let names = fs::read_dir(place.dir()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names
+        .filter(|name| name.contains('s') && name != "errors")
+        .collect();
+    assert_eq!(left, [""; 0], "no socket, no lock");
+}
+
 #[test]
 fn a_dead_daemons_socket_is_replaced() {
     let place = Place::new();
@@ -408,6 +542,8 @@ fn a_living_daemons_socket_and_other_files_are_left_alone() {
     place.told("status");
     place.write("file", "precious");
     fs::create_dir(place.path("directory")).unwrap();
+    let _datagrams = UnixDatagram::bind(place.path("datagrams")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("link")).unwrap();
     let long = "x".repeat(120);
     for (path, why) in [
         ("socket", "another daemon answers there"),
@@ -415,7 +551,9 @@ fn a_living_daemons_socket_and_other_files_are_left_alone() {
         ("directory", "something that is not a socket is there"),
         ("missing/socket", "No such file or directory"),
         ("file/socket", "Not a directory"),
-        (&*long, "path must be shorter than SUN_LEN"),
+        ("datagrams", "a socket of another kind is there"),
+        ("link", "something that is not a socket is there"),
+        (&*long, "the path is longer than 107 bytes"),
     ] {
         let config = format!(
             "[buildsequencer]\ncontrolsocket: {path}\n{}",
@@ -430,6 +568,10 @@ fn a_living_daemons_socket_and_other_files_are_left_alone() {
         assert_eq!(stdout(&output), "", "nothing was begun");
     }
     assert_eq!(place.read("file"), "precious");
+    for name in ["datagrams", "link"] {
+        assert!(fs::symlink_metadata(place.path(name)).is_ok(), "{name}");
+    }
+    assert!(!place.path("nowhere").exists());
     assert!(place.told("status").contains(&daemon.pid().to_string()));
     daemon.stop();
 }
@@ -567,7 +709,8 @@ fn commands_find_the_socket_by_option_then_environment_then_configuration() {
     };
     assert!(asks(Some("socket"), Some("wrong"), Some("wrong")));
     assert!(!asks(Some("wrong"), Some("socket"), Some("conf")));
-    assert!(asks(None, Some("socket"), Some("wrong")));
+    assert!(asks(None, Some("socket"), None));
+    assert!(asks(None, Some("socket"), Some("conf")));
     assert!(!asks(None, Some("wrong"), Some("conf")));
     assert!(asks(None, None, Some("conf")));
     assert!(asks(None, Some(""), Some("conf")), "empty is not set");
@@ -594,17 +737,36 @@ fn a_broken_configuration_does_not_hide_a_healthy_daemon() {
         let output = place.ask("healthcheck");
         assert!(output.status.success(), "{broken}: {}", stderr(&output));
     }
-    // Nothing of it can be read: the default it is.
-    fs::remove_file(place.path("conf")).unwrap();
-    let output = place.ask("status");
-    assert_eq!(output.status.code(), Some(3));
-    assert!(
-        stderr(&output).starts_with(
-            "buildd-sequencer: no daemon answers: '/run/buildd-sequencer/control.sock': "
-        ),
-        "{}",
-        stderr(&output)
-    );
+}
+
+#[test]
+fn a_named_configuration_that_cannot_be_opened_ends_the_command() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let asked = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = place.command();
+        command.args(arguments).envs(environment.iter().copied());
+        let output = crate::common::finish(command);
+        (output.status.code().unwrap(), stderr(&output))
+    };
+    let expected =
+        "buildd-sequencer: cannot open configuration 'missing': No such file or directory\n";
+    let refused = (78, expected.to_string());
+    let by_name = ("BUILDD_SEQUENCER_CONFIG", "missing");
+    let by_socket = ("BUILDD_SEQUENCER_SOCKET", "socket");
+    for command in ["status", "pause", "healthcheck"] {
+        assert_eq!(asked(&["-c", "missing", command], &[]), refused);
+        assert_eq!(asked(&["-c", "missing", command], &[by_socket]), refused);
+        assert_eq!(asked(&[command], &[by_name]), refused);
+        // It is not needed then.
+        assert_eq!(asked(&[command], &[by_name, by_socket]).0, 0);
+        assert_eq!(asked(&["-c", "missing", "-s", "socket", command], &[]).0, 0);
+    }
+    // One that nobody named need not be there.
+    let (status, error) = asked(&["status"], &[("LPCONFIG", "missing")]);
+    assert_ne!(status, 78, "{error}");
+    assert!(!error.contains("configuration"), "{error}");
+    assert_eq!(daemon.stop().matches("Asked to pause").count(), 1);
 }
 
 #[test]

@@ -570,6 +570,14 @@ impl<'a> Daemon<'a> {
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
 
+    /// How often it has gone to sleep.
+    pub fn sleeps(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
     /// The most memory that it has had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();

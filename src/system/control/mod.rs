@@ -1,12 +1,19 @@
 //! The control socket: takes one line from each client and gives a text back. Non-blocking and bounded, so that
 //! no client can delay a job; what the lines mean is not known here.
 
+mod binding;
+mod connection;
 mod listening;
+mod permission;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -14,8 +21,10 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
+pub use binding::{BindError, try_connect};
+use connection::{Connection, Then};
 use listening::Listening;
-pub use listening::{BindError, try_connect};
+pub use permission::who_may_connect;
 
 /// Clients at a time.
 pub const MAX_CLIENTS: usize = 16;
@@ -25,8 +34,8 @@ pub const MAX_LINE: usize = 4096;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// When connections that the system would not let us take are tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// The answer to a line that does not end.
-const TOO_LONG: &[u8] = b"2\nthe request is longer than 4096 bytes\n";
+/// The same for connections that have to wait for a client's place.
+const PLACE_RETRY: Duration = Duration::from_millis(10);
 
 /// Who is at the other end of a connection (SO_PEERCRED, unix(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,34 +57,17 @@ pub struct Asked {
     pub line: String,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// The line is not complete.
-    Reading(Vec<u8>),
-    /// It has been handed on; the answer is awaited for as long as it takes.
-    Held,
-    /// The answer is on its way.
-    Answering { text: Vec<u8>, written: usize },
-}
-
-#[derive(Debug)]
-struct Client {
-    id: u64,
-    stream: UnixStream,
-    peer: Peer,
-    stage: Stage,
-    /// When it last sent or took something.
-    heard: Instant,
-}
-
 /// The socket, if there is one, and its clients.
 #[derive(Debug)]
 pub struct Server {
     listening: Option<Listening>,
-    clients: [Option<Client>; MAX_CLIENTS],
-    next_id: u64,
+    clients: [Option<Connection>; MAX_CLIENTS],
+    /// For the next client, and for the next line.
+    next_number: u64,
     first: Token,
     retry_at: Option<Instant>,
+    /// Whose answer goes on next.
+    next_slot: usize,
 }
 
 impl Server {
@@ -87,18 +79,20 @@ impl Server {
         Server {
             listening: None,
             clients: [const { None }; MAX_CLIENTS],
-            next_id: 0,
+            next_number: 0,
             first,
             retry_at: None,
+            next_slot: 0,
         }
     }
 
     /// Listens at `path`, mode 0660 from its first moment on, and has `registry` tell of it. A socket whose daemon
     /// is dead is replaced. Clients of a socket elsewhere stay; that one is removed once this one is there.
     pub fn listen(&mut self, path: &Path, registry: &Registry) -> Result<(), BindError> {
-        let in_place = |listening: &Listening| listening.path() == path && listening.is_in_place();
-        if self.listening.as_ref().is_some_and(in_place) {
-            return Ok(());
+        if let Some(listening) = &mut self.listening {
+            if listening.goes_by(path) {
+                return Ok(());
+            }
         }
         self.listening = Some(Listening::at(path, registry, self.first)?);
         Ok(())
@@ -107,14 +101,6 @@ impl Server {
     /// Takes no more clients and removes the socket; those that are there get their answers.
     pub fn close(&mut self) {
         self.listening = None;
-    }
-
-    /// Gives clients this long to take what is left of their answers, before the daemon ends.
-    pub fn finish_answers(&mut self, patience: Duration) {
-        let until = Instant::now() + patience;
-        for client in self.clients.iter_mut().flatten() {
-            client.finish_answer(until);
-        }
     }
 
     /// Where it listens.
@@ -126,27 +112,31 @@ impl Server {
         Token(self.first.0 + 1 + slot)
     }
 
-    /// Takes new clients. One more than there is room for takes the place of the one silent longest; one that
-    /// waits for a run keeps its place.
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// Takes new clients. One more than there is room for takes the place of the one silent longest; one whose
+    /// request is here keeps its place until it is answered.
     pub fn accept(&mut self, registry: &Registry, now: Instant) {
         self.retry_at = None;
         // Bounded: whoever connects in an endless loop must not keep the daemon here.
         for _ in 0..MAX_CLIENTS {
+            let Some(slot) = self.free_slot() else {
+                self.retry_at = Some(now + PLACE_RETRY);
+                return;
+            };
             let Some(listening) = &self.listening else {
                 return;
             };
             match listening.accept() {
-                Ok(stream) => self.admit(stream, registry, now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-                    ) => {}
-                Err(_) => {
-                    // No descriptor is free, say. Nothing will tell when that has changed.
-                    self.retry_at = Some(now + RETRY);
-                    return;
+                Ok(stream) => self.admit(slot, stream, registry, now),
+                Err(error) => {
+                    self.retry_at = retry_after(&error).map(|time| now + time);
+                    if error.kind() == ErrorKind::WouldBlock || self.retry_at.is_some() {
+                        return;
+                    }
                 }
             }
         }
@@ -155,8 +145,7 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, stream: UnixStream, registry: &Registry, now: Instant) {
-        let Some(slot) = self.free_slot() else { return };
+    fn admit(&mut self, slot: usize, stream: UnixStream, registry: &Registry, now: Instant) {
         let Ok(credentials) = getsockopt(&stream, PeerCredentials) else {
             return;
         };
@@ -164,100 +153,102 @@ impl Server {
             return;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
+        let mut source = SourceFd(&stream.as_raw_fd());
         if registry
-            .register(
-                &mut SourceFd(&stream.as_raw_fd()),
-                self.token(slot),
-                interest,
-            )
+            .register(&mut source, self.token(slot), interest)
             .is_err()
         {
             return;
         }
-        self.next_id += 1;
         let peer = Peer {
             uid: credentials.uid(),
             pid: credentials.pid(),
         };
-        let stage = Stage::Reading(Vec::new());
-        self.clients[slot] = Some(Client {
-            id: self.next_id,
-            stream,
-            peer,
-            stage,
-            heard: now,
-        });
+        let id = self.number();
+        self.clients[slot] = Some(Connection::new(id, peer, stream, now));
     }
 
-    fn free_slot(&mut self) -> Option<usize> {
+    /// An empty place, or that of the client that has been silent longest.
+    fn free_slot(&self) -> Option<usize> {
         if let Some(free) = self.clients.iter().position(Option::is_none) {
             return Some(free);
         }
         let clients = self.clients.iter().enumerate();
         let silent =
             clients.filter_map(|(slot, client)| Some((client.as_ref()?.deadline()?, slot)));
-        let (_, slot) = silent.min()?;
-        self.clients[slot] = None;
-        Some(slot)
+        silent.min().map(|(_, slot)| slot)
     }
 
-    /// Deals with an event of the client in `slot` and returns its request once that is complete. `gone`: the
-    /// connection is closed in both directions, so that nobody is left to be answered.
-    pub fn client_event(&mut self, slot: usize, gone: bool, now: Instant) -> Option<Asked> {
-        let client = self.clients.get_mut(slot)?.as_mut()?;
-        match &client.stage {
-            Stage::Reading(_) => {
-                let read = client.read_line(now);
-                let asked = match read {
-                    Line::NotYet => return None,
-                    Line::TooLong => {
-                        self.answer_with(slot, TOO_LONG.to_vec(), now);
-                        return None;
-                    }
-                    Line::None => None,
-                    Line::Complete(line) => Some(Asked {
-                        client: client.id,
-                        peer: client.peer,
-                        line,
-                    }),
-                };
-                client.stage = Stage::Held;
-                if gone || asked.is_none() {
-                    self.clients[slot] = None;
-                }
-                asked
-            }
-            Stage::Held => {
-                if gone {
-                    self.clients[slot] = None;
-                }
-                None
-            }
-            Stage::Answering { .. } => {
-                self.write(slot, now);
-                None
+    /// Deals with an event of the client in `slot`. Its request, once that is complete, is to be had from
+    /// `next_request`.
+    pub fn client_event(&mut self, slot: usize, now: Instant) {
+        let turn = self.number();
+        self.with(slot, |client| client.event(turn, now));
+    }
+
+    fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection) -> Then) {
+        if let Some(place) = self.clients.get_mut(slot) {
+            if place.as_mut().map(act) == Some(Then::Goes) {
+                *place = None;
             }
         }
     }
 
-    /// Gives a client its answer, unless it has gone.
-    pub fn answer(&mut self, client: u64, status: u8, text: &[u8], now: Instant) {
-        let place = self
-            .clients
-            .iter()
-            .position(|c| c.as_ref().is_some_and(|c| c.id == client));
-        let Some(slot) = place else { return };
-        let mut answer = format!("{status}\n").into_bytes();
-        answer.extend_from_slice(text);
-        self.answer_with(slot, answer, now);
+    /// The request that has waited longest. A client that has hung up both ways has given up, so what it asked for
+    /// is forgotten, however late this is called.
+    pub fn next_request(&mut self) -> Option<Asked> {
+        loop {
+            let clients = self.clients.iter_mut();
+            let (_, place) = clients
+                .filter_map(|place| Some((place.as_ref()?.turn()?, place)))
+                .min_by_key(|(turn, _)| *turn)?;
+            let client = place.as_mut()?;
+            if client.has_hung_up() {
+                *place = None;
+                continue;
+            }
+            return Some(Asked {
+                client: client.id,
+                peer: client.peer,
+                line: client.take_line()?,
+            });
+        }
     }
 
-    fn answer_with(&mut self, slot: usize, text: Vec<u8>, now: Instant) {
-        if let Some(client) = &mut self.clients[slot] {
-            client.stage = Stage::Answering { text, written: 0 };
-            client.heard = now;
+    /// Gives a client its answer, unless it has gone: exit status and text.
+    pub fn answer(&mut self, client: u64, status: u8, text: Vec<u8>, now: Instant) {
+        self.answer_all(&[client], status, text, now);
+    }
+
+    /// Gives the same answer to each of these clients, as far as they are there.
+    pub fn answer_all(&mut self, clients: &[u64], status: u8, text: Vec<u8>, now: Instant) {
+        let text = Rc::new(text);
+        for client in self.clients.iter_mut().flatten() {
+            if clients.contains(&client.id) {
+                client.answer(status, Rc::clone(&text), now);
+            }
         }
-        self.write(slot, now);
+    }
+
+    /// Writes answers, in turn a piece of each, until there is nothing more to write or `is_enough` says so; that is
+    /// asked after each piece.
+    pub fn write_answers(&mut self, now: Instant, mut is_enough: impl FnMut() -> bool) {
+        while let Some(slot) = self.next_to_write() {
+            self.next_slot = slot + 1;
+            self.with(slot, |client| client.write_piece(now));
+            if is_enough() {
+                return;
+            }
+        }
+    }
+
+    fn next_to_write(&self) -> Option<usize> {
+        let can_write = |slot: &usize| {
+            let client = self.clients[*slot].as_ref();
+            client.is_some_and(Connection::can_write)
+        };
+        let slots = (0..MAX_CLIENTS).map(|n| (self.next_slot + n) % MAX_CLIENTS);
+        slots.into_iter().find(can_write)
     }
 
     /// Whether a client is still there.
@@ -265,128 +256,49 @@ impl Server {
         self.clients.iter().flatten().any(|c| c.id == client)
     }
 
-    /// How many clients wait for a run to end.
-    pub fn held(&self) -> usize {
-        let stages = self.clients.iter().flatten().map(|c| &c.stage);
-        stages.filter(|stage| matches!(stage, Stage::Held)).count()
-    }
-
-    fn write(&mut self, slot: usize, now: Instant) {
-        if self.clients[slot]
-            .as_mut()
-            .is_some_and(|client| client.write_answer(now))
-        {
-            self.clients[slot] = None;
+    /// When there is something to do: `now` while there is a request, or answers can be written.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let mut first = self.retry_at;
+        for client in self.clients.iter().flatten() {
+            if client.can_write() || client.turn().is_some() {
+                return Some(now);
+            }
+            first = first.into_iter().chain(client.deadline()).min();
         }
-    }
-
-    /// When `act` has something to do.
-    pub fn deadline(&self) -> Option<Instant> {
-        let clients = self.clients.iter().flatten();
-        let patience = clients.filter_map(Client::deadline).min();
-        patience.into_iter().chain(self.retry_at).min()
+        first
     }
 
     /// Drops clients that have been silent for too long, and tries again to take those that could not be taken.
     pub fn act(&mut self, registry: &Registry, now: Instant) {
-        for place in &mut self.clients {
-            let deadline = place.as_ref().and_then(Client::deadline);
+        for slot in 0..MAX_CLIENTS {
+            let deadline = self.clients[slot].as_ref().and_then(Connection::deadline);
             if deadline.is_some_and(|at| now >= at) {
-                *place = None;
+                let turn = self.number();
+                self.with(slot, |client| client.is_silent(turn, now));
             }
         }
         if self.retry_at.is_some_and(|at| now >= at) {
             self.accept(registry, now);
         }
     }
+
+    /// Gives clients this long to take what is left of their answers, before the daemon ends.
+    pub fn finish_answers(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for client in self.clients.iter_mut().flatten() {
+            client.finish_answer(until);
+        }
+    }
 }
 
-/// What a client has said so far.
-enum Line {
-    /// Not all of it.
-    NotYet,
-    /// Nothing, and nothing will come.
-    None,
-    /// More than `MAX_LINE`.
-    TooLong,
-    /// Its request, without the end of the line.
-    Complete(String),
-}
-
-impl Client {
-    /// When it has been silent for too long. The time to send the line is not renewed by each byte of it.
-    fn deadline(&self) -> Option<Instant> {
-        (!matches!(self.stage, Stage::Held)).then(|| self.heard + PATIENCE)
-    }
-
-    fn read_line(&mut self, now: Instant) -> Line {
-        let Stage::Reading(line) = &mut self.stage else {
-            return Line::NotYet;
-        };
-        let mut buffer = [0; 512];
-        let end = loop {
-            match self.stream.read(&mut buffer) {
-                // A client that closes its side has said all it wants to, line feed or not.
-                Ok(0) if line.is_empty() => return Line::None,
-                Ok(0) => break line.len(),
-                Ok(n) => {
-                    line.extend_from_slice(&buffer[..n]);
-                    let end = line.iter().position(|&byte| byte == b'\n');
-                    if end.unwrap_or(line.len()) >= MAX_LINE {
-                        return Line::TooLong;
-                    }
-                    if let Some(end) = end {
-                        break end;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Line::NotYet,
-                Err(_) => return Line::None,
-            }
-        };
-        self.heard = now;
-        let line = String::from_utf8_lossy(&line[..end]);
-        Line::Complete(line.trim_end_matches('\r').to_string())
-    }
-
-    /// Writes what is left of an answer, and waits for the client to take it, but not beyond `until`.
-    fn finish_answer(&mut self, until: Instant) {
-        let Stage::Answering { text, written } = &mut self.stage else {
-            return;
-        };
-        if self.stream.set_nonblocking(false).is_err() {
-            return;
-        }
-        while *written < text.len() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stream.set_write_timeout(Some(left)).is_err() {
-                return;
-            }
-            match self.stream.write(&text[*written..]) {
-                Ok(n) if n > 0 => *written += n,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                _ => return,
-            }
-        }
-    }
-
-    /// Whether the client is done with, all written or gone.
-    fn write_answer(&mut self, now: Instant) -> bool {
-        let Stage::Answering { text, written } = &mut self.stage else {
-            return false;
-        };
-        while *written < text.len() {
-            match self.stream.write(&text[*written..]) {
-                Ok(0) => return true,
-                Ok(n) => {
-                    *written += n;
-                    self.heard = now;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(_) => return true,
-            }
-        }
-        true
+/// After what time a connection that could not be taken is worth another try without being told of it. That no
+/// descriptor is free, say, ends without a word.
+fn retry_after(error: &io::Error) -> Option<Duration> {
+    match error.kind() {
+        // Of the next one that comes the registry tells.
+        ErrorKind::WouldBlock => None,
+        // The next connection may be there already.
+        ErrorKind::Interrupted | ErrorKind::ConnectionAborted => None,
+        _ => Some(RETRY),
     }
 }

@@ -6,7 +6,7 @@ mod pace;
 pub use kept::{Kept, NotWritten, Unfit, fit};
 pub use pace::Upcoming;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -18,6 +18,20 @@ use crate::system::errors::error_text;
 
 /// No file that is read is larger, in bytes.
 const MAX_SIZE: u64 = 1 << 30;
+
+/// Device and inode of what a path leads to.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Whether a file may be read, or a directory listed; a FIFO is not waited for.
+pub fn can_open(path: &Path) -> io::Result<()> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits());
+    options.open(path).map(drop)
+}
 
 /// Reads a regular file whole; a FIFO or device is refused, because opening or reading it could block.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -57,7 +71,7 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs::File;
     use std::path::PathBuf;
 
     use super::*;

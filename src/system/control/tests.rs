@@ -1,0 +1,381 @@
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::path::PathBuf;
+
+use mio::Poll;
+use tempfile::TempDir;
+
+use super::*;
+
+const FIRST: Token = Token(32);
+
+/// A server that listens, its clock in the test's hands.
+struct Made {
+    server: Server,
+    poll: Poll,
+    t0: Instant,
+    directory: TempDir,
+}
+
+impl Made {
+    fn new() -> Made {
+        let directory = tempfile::tempdir().unwrap();
+        let poll = Poll::new().unwrap();
+        let mut server = Server::new(FIRST);
+        let path = directory.path().join("socket");
+        server.listen(&path, poll.registry()).unwrap();
+        Made {
+            server,
+            poll,
+            t0: Instant::now(),
+            directory,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn at(&self, milliseconds: u64) -> Instant {
+        self.t0 + Duration::from_millis(milliseconds)
+    }
+
+    fn accept(&mut self, milliseconds: u64) {
+        let now = self.at(milliseconds);
+        self.server.accept(self.poll.registry(), now);
+    }
+
+    fn act(&mut self, milliseconds: u64) {
+        let now = self.at(milliseconds);
+        self.server.act(self.poll.registry(), now);
+    }
+
+    /// A client that is let in at this moment.
+    fn client(&mut self, milliseconds: u64) -> UnixStream {
+        let client = UnixStream::connect(self.path()).unwrap();
+        self.accept(milliseconds);
+        client
+    }
+
+    /// What every client has sent is read.
+    fn events(&mut self, milliseconds: u64) {
+        for slot in 0..MAX_CLIENTS {
+            self.server.client_event(slot, self.at(milliseconds));
+        }
+    }
+
+    /// A client in whose slot the server has this request, handed on.
+    fn asks(&mut self, line: &str, milliseconds: u64) -> (UnixStream, u64) {
+        let mut client = self.client(milliseconds);
+        client.write_all(line.as_bytes()).unwrap();
+        self.events(milliseconds);
+        let asked = self.server.next_request().unwrap();
+        assert_eq!(asked.line, line.trim_end());
+        (client, asked.client)
+    }
+
+    fn lines(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.server.next_request())
+            .map(|asked| asked.line)
+            .collect()
+    }
+
+    /// How many clients there are.
+    fn count(&self) -> usize {
+        self.server.clients.iter().flatten().count()
+    }
+
+    fn deadline(&self, milliseconds: u64) -> Option<Duration> {
+        let now = self.at(milliseconds);
+        self.server.deadline(now).map(|at| at - self.t0)
+    }
+}
+
+/// More than a connection holds before anybody reads.
+const LARGE: usize = 4 << 20;
+
+/// What has arrived at a client.
+fn arrived(client: &mut UnixStream) -> Vec<u8> {
+    client.set_nonblocking(true).unwrap();
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 65_536];
+    while let Ok(n @ 1..) = client.read(&mut buffer) {
+        bytes.extend_from_slice(&buffer[..n]);
+    }
+    bytes
+}
+
+fn s(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_server_without_clients_has_nothing_to_do() {
+    let mut made = Made::new();
+    assert_eq!(made.deadline(0), None);
+    made.accept(0);
+    assert_eq!(made.deadline(0), None, "that nobody came is no error");
+    let client = made.client(1000);
+    assert_eq!(made.deadline(1000), s(6), "it is given its time");
+    drop(client);
+    made.events(1100);
+    assert_eq!((made.count(), made.deadline(1100)), (0, None));
+}
+
+#[test]
+fn only_an_error_that_ends_without_a_word_is_waited_out() {
+    use std::io::Error;
+    let after = |errno: nix::errno::Errno| retry_after(&Error::from(errno));
+    assert_eq!(after(nix::errno::Errno::EAGAIN), None);
+    assert_eq!(after(nix::errno::Errno::EINTR), None);
+    assert_eq!(after(nix::errno::Errno::ECONNABORTED), None);
+    for errno in [nix::errno::Errno::EMFILE, nix::errno::Errno::ENFILE] {
+        assert_eq!(after(errno), Some(Duration::from_millis(200)));
+    }
+}
+
+#[test]
+fn who_could_not_be_taken_is_tried_again_at_its_time_and_not_before() {
+    let mut made = Made::new();
+    let _client = UnixStream::connect(made.path()).unwrap();
+    made.server.retry_at = Some(made.at(200));
+    assert_eq!(made.deadline(0), Some(Duration::from_millis(200)));
+    made.act(199);
+    assert_eq!(made.count(), 0);
+    made.act(200);
+    assert_eq!(made.count(), 1);
+    assert_eq!(made.deadline(200), Some(Duration::from_millis(5200)));
+}
+
+#[test]
+fn a_request_is_handed_on_once_and_those_who_waited_longest_come_first() {
+    let mut made = Made::new();
+    let mut clients: Vec<UnixStream> = (0..3).map(|_| made.client(0)).collect();
+    for (slot, line) in [(2, "third"), (0, "first\nmore\n"), (1, "second\r\n")] {
+        clients[slot].write_all(line.as_bytes()).unwrap();
+        if slot == 2 {
+            clients[slot].shutdown(Shutdown::Write).unwrap();
+        }
+        made.server.client_event(slot, made.at(10));
+    }
+    assert_eq!(
+        made.deadline(10),
+        Some(Duration::from_millis(10)),
+        "at once"
+    );
+    assert_eq!(made.lines(), ["third", "first", "second"]);
+    assert_eq!(made.lines(), [""; 0]);
+    assert_eq!(made.deadline(10), None, "they are awaited without end");
+}
+
+#[test]
+fn what_a_client_asked_for_that_has_hung_up_is_forgotten() {
+    let mut made = Made::new();
+    let [mut gone, mut shut, mut silenced, mut there] = [(); 4].map(|()| made.client(0));
+    for (client, line) in [
+        (&mut gone, "gone"),
+        (&mut shut, "shut"),
+        (&mut silenced, "silenced"),
+        (&mut there, "there"),
+    ] {
+        writeln!(client, "{line}").unwrap();
+    }
+    silenced.shutdown(Shutdown::Write).unwrap();
+    made.events(0);
+    // After the lines have been read, and before they are carried out.
+    drop(gone);
+    shut.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(made.lines(), ["silenced", "there"]);
+    assert_eq!(made.count(), 2);
+}
+
+#[test]
+fn one_who_hangs_up_while_it_waits_for_an_answer_is_let_go() {
+    let mut made = Made::new();
+    let (client, id) = made.asks("run --wait a\n", 0);
+    made.events(10);
+    assert!(made.server.holds(id));
+    drop(client);
+    made.events(20);
+    assert!(!made.server.holds(id));
+}
+
+#[test]
+fn the_same_answer_goes_to_all_who_asked() {
+    let mut made = Made::new();
+    let (mut one, first) = made.asks("status\n", 0);
+    let (mut other, second) = made.asks("status\n", 0);
+    let (mut third, _) = made.asks("status\n", 0);
+    let text = b"text\n".to_vec();
+    made.server
+        .answer_all(&[first, 999, second], 7, text, made.t0);
+    assert_eq!(made.deadline(3), Some(Duration::from_millis(3)));
+    made.server.write_answers(made.t0, || false);
+    assert_eq!(arrived(&mut one), b"7\ntext\n");
+    assert_eq!(arrived(&mut other), b"7\ntext\n");
+    assert_eq!(arrived(&mut third), b"");
+    assert_eq!(made.count(), 1, "who has its answer is done with");
+}
+
+#[test]
+fn answers_are_written_in_pieces_and_in_turn() {
+    let mut made = Made::new();
+    let (mut one, first) = made.asks("status\n", 0);
+    let (mut other, second) = made.asks("status\n", 0);
+    let text: Vec<u8> = (0..LARGE).map(|n| (n % 251) as u8).collect();
+    made.server
+        .answer_all(&[first, second], 0, text.clone(), made.t0);
+    let piece = 64 * 1024;
+    made.server.write_answers(made.t0, || true);
+    let (mut of_one, mut of_other) = (arrived(&mut one), arrived(&mut other));
+    assert_eq!((of_one.len(), of_other.len()), (2 + piece, 0));
+    made.server.write_answers(made.t0, || true);
+    of_other.extend(arrived(&mut other));
+    assert_eq!(of_other.len(), 2 + piece, "the other has its turn");
+    // Until nothing more fits; then only an event brings more.
+    made.server.write_answers(made.t0, || false);
+    assert_eq!(made.deadline(0), s(5));
+    while made.count() > 0 {
+        of_one.extend(arrived(&mut one));
+        of_other.extend(arrived(&mut other));
+        made.events(0);
+        made.server.write_answers(made.t0, || false);
+    }
+    of_one.extend(arrived(&mut one));
+    of_other.extend(arrived(&mut other));
+    let expected = [b"0\n", &text[..]].concat();
+    assert!(of_one == expected && of_other == expected);
+}
+
+#[test]
+fn the_time_to_send_the_line_is_not_renewed_by_its_bytes() {
+    let mut made = Made::new();
+    let mut slow = made.client(0);
+    for second in 1..5 {
+        slow.write_all(b"x").unwrap();
+        made.events(1000 * second);
+        made.act(1000 * second);
+    }
+    made.act(4999);
+    assert_eq!((made.count(), made.deadline(4999)), (1, s(5)));
+    slow.write_all(b"x").unwrap();
+    made.act(5000);
+    assert_eq!(made.count(), 0);
+}
+
+#[test]
+fn a_turn_that_comes_late_does_not_cost_a_client_its_place() {
+    let mut made = Made::new();
+    let (mut reading, id) = made.asks("status --json\n", 0);
+    let mut asking = made.client(0);
+    asking.write_all(b"status\n").unwrap();
+    made.server.answer(id, 0, vec![b'x'; LARGE], made.t0);
+    made.server.write_answers(made.t0, || false);
+    assert!(!arrived(&mut reading).is_empty());
+    // The daemon was stopped for an hour.
+    made.act(3_600_000);
+    assert_eq!(made.lines(), ["status"]);
+    assert!(made.server.holds(id));
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_has_five_seconds() {
+    let mut made = Made::new();
+    let (mut client, id) = made.asks("status\n", 0);
+    made.server.answer(id, 0, vec![b'x'; LARGE], made.at(1000));
+    made.server.write_answers(made.at(2000), || false);
+    assert_eq!(made.deadline(2000), s(7));
+    arrived(&mut client);
+    made.events(6000);
+    made.server.write_answers(made.at(6000), || false);
+    assert_eq!(made.deadline(6000), s(11), "it has taken some");
+    made.act(10_999);
+    assert!(made.server.holds(id));
+    made.act(11_000);
+    assert!(!made.server.holds(id));
+}
+
+#[test]
+fn one_too_many_takes_the_place_of_the_one_silent_longest() {
+    let mut made = Made::new();
+    let (_held, held) = made.asks("run --wait a\n", 0);
+    let mut asked = made.client(1);
+    asked.write_all(b"status\n").unwrap();
+    made.events(1);
+    let silent: Vec<UnixStream> = (2..16).map(|n| made.client(n)).collect();
+    assert_eq!(made.count(), MAX_CLIENTS);
+    let _one_more = made.client(20);
+    assert_eq!(made.count(), MAX_CLIENTS);
+    assert!(made.server.holds(held));
+    assert_eq!(made.lines(), ["status"], "its request was here");
+    let gone = |client: &UnixStream| (&*client).read(&mut [0]).is_ok_and(|n| n == 0);
+    silent[1].set_nonblocking(true).unwrap();
+    assert!(gone(&silent[0]) && !gone(&silent[1]));
+}
+
+#[test]
+fn where_all_places_are_kept_a_client_waits_for_one() {
+    let mut made = Made::new();
+    let mut held: Vec<_> = (0..MAX_CLIENTS)
+        .map(|_| made.asks("run --wait a\n", 0))
+        .collect();
+    let mut client = UnixStream::connect(made.path()).unwrap();
+    client.write_all(b"healthcheck\n").unwrap();
+    made.accept(100);
+    assert_eq!(made.deadline(100), Some(Duration::from_millis(110)));
+    made.act(110);
+    let (_, id) = held.pop().unwrap();
+    made.server.answer(id, 0, Vec::new(), made.at(115));
+    made.server.write_answers(made.at(115), || false);
+    made.act(120);
+    made.events(120);
+    assert_eq!(made.lines(), ["healthcheck"]);
+}
+
+#[test]
+fn answers_under_way_are_finished_before_the_end() {
+    let mut made = Made::new();
+    let (mut client, id) = made.asks("status\n", 0);
+    let (_lazy, lazy) = made.asks("status\n", 0);
+    made.server
+        .answer_all(&[id, lazy], 0, vec![b'x'; LARGE], made.t0);
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        client.read_to_end(&mut text).unwrap();
+        text.len()
+    });
+    let begun = Instant::now();
+    let patience = Duration::from_millis(300);
+    made.server.finish_answers(patience);
+    assert!(begun.elapsed() >= patience, "the other one takes nothing");
+    drop(made);
+    assert_eq!(reader.join().unwrap(), 2 + LARGE);
+}
+
+#[test]
+fn the_end_of_a_server_is_the_end_of_its_socket_but_not_of_anothers() {
+    let made = Made::new();
+    let (path, directory) = (made.path(), made.directory);
+    drop(made.server);
+    assert!(!path.exists());
+    let mut server = Server::new(FIRST);
+    server.listen(&path, made.poll.registry()).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(server);
+    assert!(path.exists());
+    drop((other, directory));
+}
+
+#[test]
+fn its_own_socket_by_another_path_is_no_other_daemons() {
+    let mut made = Made::new();
+    let path = made.path();
+    let other_path = made.directory.path().join(".").join("socket");
+    made.server
+        .listen(&other_path, made.poll.registry())
+        .unwrap();
+    assert_eq!(made.server.path(), Some(&*other_path));
+    drop(made.server);
+    assert!(!path.exists());
+}
