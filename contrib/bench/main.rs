@@ -71,8 +71,8 @@ fn heading() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "# What the daemon costs\n\nAs `cargo bench` measured it on Linux {}, {cores} cores, with a {linked} linked binary. \
-         The floor is a bare loop that makes two pipes, spawns, drains and waits. Figures are medians, with the \
-         middle half of all measurements in brackets.\n\n![cost against the number of jobs](costs.svg)\n\n",
+         Figures are medians, with the middle half of all measurements in brackets. [README.md](README.md) says how \
+         they are measured and what the floor is.\n\n![cost against the number of jobs](costs.svg)\n\n",
         kernel.join(".")
     )
 }

@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod original;
 mod pidfile;
+mod readme;
 mod rotation;
 mod running;
 mod schedule;
