@@ -253,19 +253,14 @@ fn command_line_log(path: &Path, places: &Places) -> PathBuf {
 }
 
 fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Failed> {
-    let Some(path) = &config.logfile else {
-        return Ok(Log::to_stdout());
-    };
+    let path = config.logfile.as_deref();
     let rotation = Rotation {
         size: config.logsize,
         keep: config.logkeep,
     };
-    Log::to_file(path, rotation, identity.map(Identity::owner)).map_err(|error| {
-        Failed::at_run_time(format!(
-            "cannot open log '{}': {}",
-            path.display(),
-            error_text(&error)
-        ))
+    Log::open(path, rotation, identity).map_err(|error| {
+        let path = path.unwrap_or(Path::new("-")).display();
+        Failed::at_run_time(format!("cannot open log '{path}': {error}"))
     })
 }
 

@@ -1,103 +1,210 @@
-//! A log that is a file: how it is opened, and how it is rotated as twistd does.
+//! A log that is a file: opened by name, and opened anew when it is rotated or somebody has moved it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fmt;
+use std::fs::{self, File, FileType};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
+use super::place::Place;
+use super::rotation::{self, Rotation};
 use crate::system::errors::error_text;
+use crate::system::opening;
+use crate::system::privileges::Identity;
 
-/// When a file is rotated, and how many old ones stay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
-    /// Bytes a log file may have; zero: any number.
-    pub size: u64,
-    /// Rotated files that stay; zero: all.
-    pub keep: u32,
+/// Why a log could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// It is of a kind that cannot be a log.
+    Kind(&'static str),
+    /// There is no way to it.
+    Opening(opening::Error),
+    /// The system refused.
+    System(io::Error),
 }
 
-/// O_NONBLOCK so that a log that is a named pipe cannot stop the daemon.
-pub(super) fn appending() -> OpenOptions {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let mut options = OpenOptions::new();
-    options.append(true).mode(0o666).custom_flags(flags.bits());
-    options
-}
-
-/// Opens the file that is there, or makes one. Not both in one call: a sticky directory may refuse that for
-/// another user's file (proc_sys_fs(5), protected_regular).
-pub(super) fn open_append(path: &Path) -> io::Result<(File, u64)> {
-    let file = match appending().open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            appending().create(true).open(path)?
-        }
-        opened => opened?,
-    };
-    let size = file.metadata()?.len();
-    Ok((file, size))
-}
-
-/// Renames `LOG.1` to `LOG.2` and so on, highest first, then `LOG` to `LOG.1`; what is beyond `keep` goes.
-pub(super) fn shift(path: &Path, keep: u32) -> Result<(), String> {
-    let mut numbers = rotated(path).map_err(|e| {
-        format!(
-            "cannot list the directory of log '{}': {}; writing on to the same file",
-            path.display(),
-            error_text(&e)
-        )
-    })?;
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let name = |number: u32| {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
-    for number in numbers {
-        if keep > 0 && number >= keep {
-            let _ = fs::remove_file(name(number));
-        } else if number < u32::MAX {
-            rename(&name(number), &name(number + 1))?;
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Kind(what) => {
+                write!(f, "it is {what}; a log is a regular file or a terminal")
+            }
+            OpenError::Opening(error) => error.fmt(f),
+            OpenError::System(error) => f.write_str(&error_text(error)),
         }
     }
-    rename(path, &name(1))
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), String> {
-    fs::rename(from, to).map_err(|e| {
-        format!(
-            "cannot rename log '{}' to '{}': {}; writing on to the same file",
-            from.display(),
-            to.display(),
-            error_text(&e)
-        )
-    })
+impl From<opening::Error> for OpenError {
+    fn from(error: opening::Error) -> OpenError {
+        OpenError::Opening(error)
+    }
 }
 
-/// The numbers of the rotated files that are there.
-fn rotated(path: &Path) -> io::Result<Vec<u32>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
-    prefix.push(".");
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name
-            .as_encoded_bytes()
-            .strip_prefix(prefix.as_encoded_bytes());
-        let number = number.and_then(|digits| std::str::from_utf8(digits).ok());
-        // No leading zero or sign: only names that this module would have given.
-        if let Some(number) = number.and_then(|text| {
-            text.parse::<u32>()
-                .ok()
-                .filter(|n| n.to_string() == text && *n > 0)
-        }) {
-            numbers.push(number);
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> OpenError {
+        OpenError::System(error)
+    }
+}
+
+/// An open file that lines are appended to.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    /// The size at which it is rotated next.
+    rotate_at: u64,
+    /// It has been told what is in the way of rotation.
+    told: bool,
+}
+
+impl LogFile {
+    /// Opens the file at `path`, or makes it. `user` is whom the daemon is going to become.
+    pub(super) fn open(
+        path: &Path,
+        rotation: Rotation,
+        user: Option<&Identity>,
+    ) -> Result<LogFile, OpenError> {
+        let (file, size) = open(path, user)?;
+        Ok(LogFile {
+            path: path.to_path_buf(),
+            file,
+            size,
+            rotate_at: rotation.size,
+            told: false,
+        })
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    /// The descriptor to watch for room: a terminal's, since a regular file always has room or is full.
+    pub(super) fn watchable(&self) -> Option<RawFd> {
+        (!self.is_regular()).then(|| self.file.as_raw_fd())
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    fn is_regular(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.is_file())
+    }
+
+    pub(super) fn set_rotation(&mut self, rotation: Rotation) {
+        self.rotate_at = rotation.size;
+    }
+
+    /// Whether it has grown past its size. On failure of what follows it grows by as much again before the next try.
+    pub(super) fn has_grown(&mut self, rotation: Rotation) -> bool {
+        if rotation.size == 0 || self.size < self.rotate_at {
+            return false;
+        }
+        // It may have been cut since (logrotate's copytruncate); what is no regular file has no length.
+        let file = self.file.metadata();
+        self.size = file.map_or(self.size, |metadata| metadata.len());
+        if self.size < self.rotate_at {
+            return false;
+        }
+        self.rotate_at = self.size.saturating_add(rotation.size);
+        true
+    }
+
+    /// If the path still names the open file, it is rotated as twistd does; otherwise somebody else (logrotate) has
+    /// moved it, and it is only opened anew. Returns what is worth telling; on failure the same file goes on.
+    pub(super) fn turn(&mut self, rotation: Rotation) -> Result<Vec<String>, String> {
+        let goes_on = |path: &Path, error: &OpenError| {
+            let path = path.display();
+            format!("cannot open log '{path}': {error}; writing on to the old file")
+        };
+        let place =
+            opening::find(&self.path).map_err(|error| goes_on(&self.path, &error.into()))?;
+        let mut notes = Vec::new();
+        let next = match place.filter(|_| self.is_regular()).map(Place::new) {
+            Some(place) => {
+                if self.is_named_by(&place) {
+                    notes = rotation::rotate(&place, &self.path, rotation.keep)
+                        .map_err(|line| format!("{line}; writing on to the same file"))?;
+                }
+                self.make_next(&place)
+            }
+            None => open(&self.path, None),
+        };
+        let (file, size) = next.map_err(|error| goes_on(&self.path, &error))?;
+        (self.file, self.size, self.rotate_at) = (file, size, rotation.size);
+        // Once, until the way has been free.
+        let is_news = !std::mem::replace(&mut self.told, !notes.is_empty());
+        notes.retain(|_| is_news);
+        Ok(notes)
+    }
+
+    fn is_named_by(&self, place: &Place) -> bool {
+        match (place.named(), self.file.metadata()) {
+            (Some(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.dev(), open.ino()),
+            _ => false,
         }
     }
-    Ok(numbers)
+
+    /// A new file with the owner and the mode of the old one, whatever the mask; what has been put there meanwhile is
+    /// opened instead.
+    fn make_next(&self, place: &Place) -> Result<(File, u64), OpenError> {
+        let old = self.file.metadata()?;
+        // Nobody may open it before it has its owner.
+        match place.make(flags(), Mode::empty()) {
+            Ok(new) => {
+                let made = new.metadata()?;
+                let differs = |old: u32, new: u32| (old != new).then_some(old);
+                let owner = differs(old.uid(), made.uid());
+                let group = differs(old.gid(), made.gid());
+                if fchown(&new, owner, group).is_err() {
+                    // Who is not root may still give it to a group of theirs.
+                    let _ = fchown(&new, None, group);
+                }
+                let _ = new.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777));
+                Ok((new, 0))
+            }
+            Err(Errno::EEXIST) => open(&self.path, None),
+            Err(errno) => Err(io::Error::from(errno).into()),
+        }
+    }
+}
+
+/// O_NONBLOCK so that nothing that can be in the log's place stops the daemon.
+fn flags() -> OFlag {
+    OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
+}
+
+fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> {
+    // Before it is opened, because that alone can do something.
+    if let Ok(there) = fs::metadata(path) {
+        check_kind(there.file_type())?;
+    }
+    let file = opening::open(path, &opening::LOG, user)?;
+    let opened = file.metadata()?;
+    check_kind(opened.file_type())?;
+    Ok((file, opened.len()))
+}
+
+/// Whether what is there can be a log. A named pipe cannot: nothing would be written while nobody reads it, and a
+/// daemon could not even start.
+pub(super) fn check_kind(kind: FileType) -> Result<(), OpenError> {
+    let what = if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::Kind(what))
 }

@@ -1,29 +1,30 @@
-//! The log: twistd's line format, its file or standard output, rotation, and a bounded wait when nobody takes
-//! the lines. It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
-//! This file holds the lines until they are written; `sink` knows the kinds of places that take them, `file` opens and
-//! rotates a file, `journal` knows when lines carry priorities.
+//! The log: twistd's line format, its file or standard output, rotation, and what becomes of lines that nobody takes.
+//! It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
+//! This file holds the lines until they are written: `buffer` keeps them whole, `sink` knows the kinds of places that
+//! take them, `file` opens and `rotation` rotates a file, `journal` knows how lines look in the journal.
 
+mod buffer;
 mod file;
 mod journal;
+mod place;
+mod rotation;
 mod sink;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, fchown};
-use std::path::Path;
+use std::os::fd::{AsFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::unistd::{Gid, Uid};
-
-use crate::system::errors::error_text;
+use crate::system::privileges::Identity;
 use crate::text::{Utc, unix_seconds};
 
-pub use file::Rotation;
+pub use file::OpenError;
+pub use rotation::Rotation;
 
-use file::{appending, open_append, shift};
-use sink::{Sink, reopen_stdout};
+use buffer::Buffer;
+use file::LogFile;
+use sink::Sink;
 
 /// How many bytes wait for a log that cannot be written before lines are dropped.
 const MOST_WAITING: usize = 1 << 20;
@@ -31,8 +32,6 @@ const MOST_WAITING: usize = 1 << 20;
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that are gathered within a turn before they are written.
 pub const BATCH: usize = 64 * 1024;
-/// A buffer that had to grow for one large message is given back beyond this.
-const KEEP_BUFFER: usize = 64 * 1024;
 
 /// How much a line matters; becomes a priority where standard output is the journal (sd-daemon(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +48,14 @@ pub enum Level {
 #[derive(Debug)]
 pub struct Log {
     sink: Sink,
+    /// The name that it was opened by; none for standard output.
+    path: Option<PathBuf>,
     rotation: Rotation,
     /// Standard output is the journal, which reads a priority before each line.
     journal: bool,
     /// Whether decisions are logged as well.
     pub spew: bool,
-    waiting: Vec<u8>,
-    /// How much of the first line in `waiting` has been written already.
-    written: usize,
+    waiting: Buffer,
     dropped: u64,
     dropped_in_all: u64,
     trouble: Option<Trouble>,
@@ -73,58 +72,39 @@ struct Trouble {
 }
 
 impl Log {
-    /// Standard output. Has to be called before privileges are dropped: only then may `/proc/self/fd/1` be
-    /// opened anew. O_NONBLOCK is never set on the inherited description, which other processes share.
-    pub fn to_stdout() -> Log {
-        let stdout = io::stdout();
-        let kind = File::from(match stdout.as_fd().try_clone_to_owned() {
-            Ok(fd) => fd,
-            Err(_) => return Log::new(Sink::Inherited, false),
-        });
-        let metadata = kind.metadata().ok();
-        let sink = match metadata.as_ref().map(fs::Metadata::file_type) {
-            Some(t) if t.is_file() => Sink::Inherited,
-            Some(t) if t.is_socket() => Sink::Socket,
-            _ => reopen_stdout().map_or(Sink::Polled, Sink::Own),
+    /// The file at `path`, or standard output where there is no path or the path is a name of it. `user` is whom the
+    /// daemon is going to become.
+    pub fn open(
+        path: Option<&Path>,
+        rotation: Rotation,
+        user: Option<&Identity>,
+    ) -> Result<Log, OpenError> {
+        let mut log = match path.filter(|path| !sink::is_stdout(path)) {
+            None => Log::to_stdout(),
+            Some(path) => Log::new(Sink::File(LogFile::open(path, rotation, user)?), false),
         };
-        let journal = metadata.is_some_and(|m| journal::names(&m));
-        Log::new(sink, journal)
-    }
-
-    /// A file. One that was not there is given to `owner`. The error is the system's.
-    pub fn to_file(path: &Path, rotation: Rotation, owner: Option<(Uid, Gid)>) -> io::Result<Log> {
-        let (file, size) = match appending().create_new(true).open(path) {
-            Ok(new) => {
-                if let Some((uid, gid)) = owner {
-                    // Failure is not fatal: the file is open already.
-                    let _ = fchown(&new, Some(uid.as_raw()), Some(gid.as_raw()));
-                }
-                (new, 0)
-            }
-            // Whatever is there already is not given away: it may be a link to something precious.
-            Err(_) => open_append(path)?,
-        };
-        let mut log = Log::new(
-            Sink::File {
-                path: path.to_path_buf(),
-                file,
-                size,
-                rotate_at: rotation.size,
-            },
-            false,
-        );
+        log.path = path.map(Path::to_path_buf);
         log.rotation = rotation;
         Ok(log)
+    }
+
+    /// Standard output. Has to be called before privileges are dropped: only then may `/proc/self/fd/1` be
+    /// opened anew. O_NONBLOCK is never set on the inherited description, which other processes share.
+    fn to_stdout() -> Log {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let metadata = stdout.and_then(|stdout| stdout.metadata()).ok();
+        let sink = Sink::stdout(metadata.as_ref().map(fs::Metadata::file_type));
+        Log::new(sink, metadata.is_some_and(|m| journal::names(&m)))
     }
 
     fn new(sink: Sink, journal: bool) -> Log {
         Log {
             sink,
+            path: None,
             rotation: Rotation { size: 0, keep: 0 },
             journal,
             spew: false,
-            waiting: Vec::new(),
-            written: 0,
+            waiting: Buffer::default(),
             dropped: 0,
             dropped_in_all: 0,
             trouble: None,
@@ -141,9 +121,7 @@ impl Log {
     pub fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
         let wall = SystemTime::now();
         self.add_parts(wall, level, parts);
-        if self.waiting.len() >= BATCH {
-            self.flush(Instant::now(), wall);
-        }
+        self.write_batch(wall);
     }
 
     /// A decision, where these are wanted; not even put into words otherwise.
@@ -175,31 +153,24 @@ impl Log {
     fn append(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         let second = unix_seconds(now);
         if self.stamp.0 != second {
-            self.stamp = (second, Utc::from(now).log_stamp());
+            self.stamp = (second, Utc::from(now).log_stamp() + " [-] ");
         }
+        let buffer = &mut self.waiting;
+        let stamp = self.stamp.1.as_bytes();
         let prefix = if self.journal { level.prefix() } else { "" };
         let size: usize = parts.iter().map(|part| part.len()).sum();
-        if size > KEEP_BUFFER {
+        if size > BATCH {
             // Doubling could take twice of what a large message needs.
             let more = (1 + prefix.len()) * line_feeds(parts);
-            self.waiting.reserve_exact(size + more + KEEP_BUFFER);
+            buffer.end().reserve_exact(size + more + BATCH);
         }
-        self.waiting.extend_from_slice(prefix.as_bytes());
-        self.waiting.extend_from_slice(self.stamp.1.as_bytes());
-        self.waiting.extend_from_slice(b" [-] ");
-        for part in parts {
-            let mut lines = part.split(|&byte| byte == b'\n');
-            if let Some(first) = lines.next() {
-                self.waiting.extend_from_slice(first);
-            }
-            for line in lines {
-                self.waiting.push(b'\n');
-                self.waiting.extend_from_slice(prefix.as_bytes());
-                self.waiting.push(b'\t');
-                self.waiting.extend_from_slice(line);
-            }
+        append(buffer.end(), prefix.as_bytes(), stamp, parts);
+    }
+
+    fn write_batch(&mut self, wall: SystemTime) {
+        if self.waiting.len() >= BATCH {
+            self.flush(Instant::now(), wall);
         }
-        self.waiting.push(b'\n');
     }
 
     /// Writes what waits, as far as the log takes it now. `wall` stamps the line that tells of dropped ones.
@@ -207,9 +178,7 @@ impl Log {
         if self.trouble.is_some_and(|t| now < t.retry_at) {
             return;
         }
-        if let Err(error) = self.rotate_if_grown() {
-            self.append(wall, Level::Error, &[error.as_bytes()]);
-        }
+        self.rotate_if_grown(wall);
         self.write_waiting(now);
         if self.waiting.is_empty() && self.dropped > 0 {
             self.add_dropped_notice(wall);
@@ -230,12 +199,12 @@ impl Log {
     pub fn flush_patiently(&mut self, patience: Duration) {
         let mut last_progress = Instant::now();
         loop {
-            let before = (self.waiting.len(), self.written);
+            let before = (self.waiting.len(), self.waiting.unwritten().len());
             self.flush_ready(Instant::now(), SystemTime::now());
             if self.waiting.is_empty() {
                 return;
             }
-            if (self.waiting.len(), self.written) != before {
+            if (self.waiting.len(), self.waiting.unwritten().len()) != before {
                 last_progress = Instant::now();
             }
             let left = patience.saturating_sub(last_progress.elapsed());
@@ -249,15 +218,7 @@ impl Log {
         let milliseconds = u16::try_from(at_most.as_millis())
             .unwrap_or(u16::MAX)
             .max(1);
-        let stdout = io::stdout();
-        let fd = match &self.sink {
-            Sink::File { file, .. } | Sink::Own(file) => file.as_fd(),
-            Sink::Polled | Sink::Socket => stdout.as_fd(),
-            Sink::Inherited => return None,
-        };
-        self.watchable()?;
-        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], milliseconds);
-        Some(())
+        self.sink.wait_for_room(milliseconds)
     }
 
     /// Bytes that wait to be written.
@@ -275,21 +236,19 @@ impl Log {
     }
 
     fn write_waiting(&mut self, now: Instant) {
-        let mut done = self.written;
+        let mut progress = false;
         let mut failed = None;
-        while done < self.waiting.len() {
-            match self.sink.write(&self.waiting[done..]) {
+        while failed.is_none() && !self.waiting.unwritten().is_empty() {
+            match self.sink.write(self.waiting.unwritten()) {
                 Ok(0) => failed = Some(io::ErrorKind::WriteZero),
-                Ok(n) => done += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(n) => {
+                    self.waiting.wrote(n);
+                    progress = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => failed = Some(error.kind()),
             }
-            if failed.is_some() {
-                break;
-            }
         }
-        let progress = done > self.written;
-        self.forget_written(done);
         self.trouble = failed.map(|kind| Trouble {
             since: self.trouble.filter(|_| !progress).map_or(now, |t| t.since),
             retry_at: now + RETRY,
@@ -297,56 +256,31 @@ impl Log {
         });
     }
 
-    /// Forgets whole lines only: a line that was cut by a full disk is written whole to the next file.
-    fn forget_written(&mut self, done: usize) {
-        if done == self.waiting.len() {
-            self.waiting.clear();
-            self.waiting.shrink_to(KEEP_BUFFER);
-            self.written = 0;
+    fn rotate_if_grown(&mut self, wall: SystemTime) {
+        let Sink::File(file) = &mut self.sink else {
+            return;
+        };
+        if self.waiting.is_within_a_line() || !file.has_grown(self.rotation) {
             return;
         }
-        let whole = self.waiting[..done]
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        self.waiting.drain(..whole);
-        self.written = done - whole;
+        match file.turn(self.rotation) {
+            Ok(notes) => self.turned(&notes, wall),
+            Err(error) => self.append(wall, Level::Error, &[error.as_bytes()]),
+        }
     }
 
-    /// On failure the same file goes on, and grows by as much again before the next try.
-    fn rotate_if_grown(&mut self) -> Result<(), String> {
-        let Sink::File {
-            file,
-            size,
-            rotate_at,
-            ..
-        } = &mut self.sink
-        else {
-            return Ok(());
-        };
-        if self.rotation.size == 0 || *size < *rotate_at || self.written > 0 {
-            return Ok(());
+    /// Another file takes the lines from now on: also those that the old one has refused, and at once.
+    fn turned(&mut self, notes: &[String], wall: SystemTime) {
+        self.waiting.begin_line_anew();
+        self.trouble = None;
+        for note in notes {
+            self.append(wall, Level::Warning, &[note.as_bytes()]);
         }
-        // It may have been cut since (logrotate's copytruncate); what is no regular file has no length.
-        *size = file.metadata().map_or(*size, |metadata| metadata.len());
-        if *size < *rotate_at {
-            return Ok(());
-        }
-        *rotate_at = size.saturating_add(self.rotation.size);
-        self.rotate_or_reopen().map(drop)
     }
 
     /// The descriptor to watch for room, if it is of a kind that says so.
     pub fn watchable(&self) -> Option<RawFd> {
-        match &self.sink {
-            Sink::File { file, .. } => file
-                .metadata()
-                .is_ok_and(|m| !m.is_file())
-                .then(|| file.as_raw_fd()),
-            Sink::Own(file) => Some(file.as_raw_fd()),
-            Sink::Inherited => None,
-            Sink::Polled | Sink::Socket => Some(io::stdout().as_raw_fd()),
-        }
+        self.sink.watchable()
     }
 
     /// When to flush again although nothing new has come: lines wait and no descriptor will say when.
@@ -371,88 +305,59 @@ impl Log {
         self.dropped_in_all
     }
 
-    /// The log's file, if it is one.
+    /// The name that the log was opened by, if it was.
     pub fn path(&self) -> Option<&Path> {
-        match &self.sink {
-            Sink::File { path, .. } => Some(path),
-            _ => None,
-        }
+        self.path.as_deref()
     }
 
     /// Takes on other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;
-        if let Sink::File { rotate_at, .. } = &mut self.sink {
-            *rotate_at = rotation.size;
+        if let Sink::File(file) = &mut self.sink {
+            file.set_rotation(rotation);
         }
     }
 
-    /// What SIGUSR1 asks for. If the path still names the open file, it is rotated as twistd does; otherwise
-    /// someone else (logrotate) has moved it, and it is only opened anew. `Ok(false)`: the log is no file.
+    /// What SIGUSR1 asks for: a file is rotated, or opened anew if somebody else (logrotate) has moved it.
+    /// `Ok(false)`: the log is standard output.
     pub fn rotate_or_reopen(&mut self) -> Result<bool, String> {
-        let Sink::File { path, file, .. } = &self.sink else {
+        let Sink::File(file) = &mut self.sink else {
             return Ok(false);
         };
-        let open = file.metadata().map(|m| (m.dev(), m.ino())).ok();
-        let named = fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-        if named.is_some() && named == open {
-            self.rotate()
-        } else {
-            self.reopen()
-        }
-        .map(|()| true)
+        let notes = file.turn(self.rotation)?;
+        self.turned(&notes, SystemTime::now());
+        Ok(true)
     }
 
     /// Goes on in the file `path`, or on standard output, with the lines that wait. On failure nothing changes.
     pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
-        let new = match path {
-            None => Log::to_stdout(),
-            Some(path) => Log::to_file(path, self.rotation, None).map_err(|e| {
-                format!(
-                    "cannot open log '{}': {}; the log stays where it is",
-                    path.display(),
-                    error_text(&e)
-                )
-            })?,
-        };
-        (self.sink, self.journal) = (new.sink, new.journal);
-        (self.written, self.trouble) = (0, None);
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> Result<(), String> {
-        let Sink::File { path, file, .. } = &self.sink else {
-            return Ok(());
-        };
-        if file.metadata().is_ok_and(|m| !m.is_file()) {
-            return Ok(());
-        }
-        shift(path, self.rotation.keep)?;
-        self.reopen()
-    }
-
-    fn reopen(&mut self) -> Result<(), String> {
-        let Sink::File {
-            path,
-            file,
-            size,
-            rotate_at,
-        } = &mut self.sink
-        else {
-            return Ok(());
-        };
-        let (new, new_size) = open_append(path).map_err(|e| {
-            format!(
-                "cannot open log '{}': {}; writing on to the old file",
-                path.display(),
-                error_text(&e)
-            )
+        let new = Log::open(path, self.rotation, None).map_err(|error| {
+            let path = path.unwrap_or(Path::new("-")).display();
+            format!("cannot open log '{path}': {error}; the log stays where it is")
         })?;
-        (*file, *size, *rotate_at) = (new, new_size, self.rotation.size);
-        // What the old file refused the new one may take, and at once.
-        (self.written, self.trouble) = (0, None);
+        (self.sink, self.journal, self.path) = (new.sink, new.journal, new.path);
+        self.turned(&[], SystemTime::now());
         Ok(())
     }
+}
+
+/// twistd's lines: the first one with the stamp, each other one with a tab.
+fn append(to: &mut Vec<u8>, prefix: &[u8], stamp: &[u8], parts: &[&[u8]]) {
+    to.extend_from_slice(prefix);
+    to.extend_from_slice(stamp);
+    for part in parts {
+        let mut lines = part.split(|&byte| byte == b'\n');
+        if let Some(first) = lines.next() {
+            to.extend_from_slice(first);
+        }
+        for line in lines {
+            to.push(b'\n');
+            to.extend_from_slice(prefix);
+            to.push(b'\t');
+            to.extend_from_slice(line);
+        }
+    }
+    to.push(b'\n');
 }
 
 fn line_feeds(parts: &[&[u8]]) -> usize {

@@ -1,30 +1,31 @@
 //! The kinds of places that take the log's bytes, and how to write to each without blocking. Standard output is shared
 //! with others, so O_NONBLOCK is never set on it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
+use super::file::LogFile;
+
 /// What a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
 const PIPE_BUF: usize = 4096;
+/// Where the kernel shows what this process has open (proc(5)).
+const OWN_DESCRIPTORS: &str = "/proc/self/fd";
+/// Links that are followed to see whether they lead to standard output.
+const MOST_LINKS: usize = 8;
 
 /// Where lines go.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// A file opened by name, which can be rotated.
-    File {
-        path: PathBuf,
-        file: File,
-        size: u64,
-        rotate_at: u64,
-    },
+    File(LogFile),
     /// Standard output through a file description of our own that does not block.
     Own(File),
     /// Standard output as it was inherited: a regular file, which never blocks.
@@ -36,13 +37,19 @@ pub(super) enum Sink {
 }
 
 impl Sink {
+    /// Standard output of this kind.
+    pub(super) fn stdout(kind: Option<FileType>) -> Sink {
+        match kind {
+            Some(kind) if kind.is_file() => Sink::Inherited,
+            Some(kind) if kind.is_socket() => Sink::Socket,
+            Some(_) => reopen_stdout().map_or(Sink::Polled, Sink::Own),
+            None => Sink::Inherited,
+        }
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Sink::File { file, size, .. } => {
-                let n = file.write(bytes)?;
-                *size += n as u64;
-                Ok(n)
-            }
+            Sink::File(file) => file.write(bytes),
             Sink::Own(file) => file.write(bytes),
             Sink::Inherited => Ok(nix::unistd::write(io::stdout(), bytes)?),
             Sink::Polled => {
@@ -62,9 +69,53 @@ impl Sink {
             }
         }
     }
+
+    pub(super) fn wait_for_room(&self, milliseconds: u16) -> Option<()> {
+        let stdout = io::stdout();
+        let fd = match self {
+            Sink::File(file) => file.as_fd(),
+            Sink::Own(file) => file.as_fd(),
+            Sink::Polled | Sink::Socket => stdout.as_fd(),
+            Sink::Inherited => return None,
+        };
+        self.watchable()?;
+        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], milliseconds);
+        Some(())
+    }
+
+    /// The descriptor to watch for room, if it is of a kind that says so.
+    pub(super) fn watchable(&self) -> Option<RawFd> {
+        match self {
+            Sink::File(file) => file.watchable(),
+            Sink::Own(file) => Some(file.as_raw_fd()),
+            Sink::Inherited => None,
+            Sink::Polled | Sink::Socket => Some(io::stdout().as_raw_fd()),
+        }
+    }
 }
 
-pub(super) fn reopen_stdout() -> Option<File> {
+/// Whether this is a name of our own standard output, by itself or by the links that it leads to.
+pub(super) fn is_stdout(path: &Path) -> bool {
+    let own = fs::canonicalize(OWN_DESCRIPTORS);
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Some(directory) = path.parent() else {
+            return false;
+        };
+        let is_own =
+            matches!((fs::canonicalize(directory), &own), (Ok(here), Ok(own)) if here == *own);
+        if is_own && path.file_name() == Some("1".as_ref()) {
+            return true;
+        }
+        match fs::read_link(&path) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+fn reopen_stdout() -> Option<File> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     OpenOptions::new()
         .write(true)

@@ -7,6 +7,7 @@
 
 mod walk;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -139,6 +140,29 @@ pub fn look(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<(),
     )
 }
 
+/// A name that has been gone to, in a directory that is held open.
+#[derive(Debug)]
+pub struct Found {
+    /// The directory, for calls that begin in it.
+    pub directory: OwnedFd,
+    /// The name in it.
+    pub name: OsString,
+    /// What has the name, if anything; no link.
+    pub named: Option<FileStat>,
+}
+
+/// Where `path` leads, for who is past the start: beyond the links that it may be, as far as `open` would follow them.
+/// `None`: to a descriptor of our own (`/dev/stderr`), whose file has no name there.
+pub fn find(path: &Path) -> Result<Option<Found>, Error> {
+    let walk = Walk::to(path, true, own_rule()).map_err(unasked)?;
+    let found = Found {
+        directory: walk.directory,
+        name: walk.name,
+        named: walk.named,
+    };
+    Ok(Some(found).filter(|_| !walk.is_own_descriptor))
+}
+
 /// Removes the name `path` of this open file. Something else that has the name meanwhile stays.
 pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), Error> {
     let (Some(directory), Some(name)) = (parent(path), path.file_name()) else {
@@ -178,10 +202,7 @@ fn act<T>(
         if !geteuid().is_root() {
             return Ok(plainly()?);
         }
-        return walking(Rule::LinksOfRoot).map_err(|stop| match stop {
-            Stop::System(errno) => Error::System(errno),
-            Stop::Danger(danger) => Error::Dangerous(danger),
-        });
+        return walking(own_rule()).map_err(unasked);
     };
     match user.act_as(plainly).map_err(Error::Identity)? {
         Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
@@ -195,6 +216,22 @@ fn act<T>(
             })
         }
         other => Ok(other?),
+    }
+}
+
+/// What is allowed to who does not change its user.
+fn own_rule() -> Rule {
+    match geteuid().is_root() {
+        true => Rule::LinksOfRoot,
+        false => Rule::OwnRights,
+    }
+}
+
+/// Why who does not change its user has not come there.
+fn unasked(stop: Stop) -> Error {
+    match stop {
+        Stop::System(errno) => Error::System(errno),
+        Stop::Danger(danger) => Error::Dangerous(danger),
     }
 }
 

@@ -24,6 +24,8 @@ const MOST_LINKS: u32 = 40;
 const MOST_TRIES: u32 = 16;
 /// What may be written by others than its owner.
 const OTHERS_MAY_WRITE: u32 = 0o022;
+/// In a directory: who may write it may remove only their own files (inode(7)).
+const STICKY: u32 = 0o1000;
 /// The descriptors that this process has inherited or opened; their links lead where no path does.
 const OWN_DESCRIPTORS: &str = "/proc/self/fd";
 
@@ -40,6 +42,7 @@ enum What {
     LinkOf(u32),
     Names(nlink_t),
     NotRegular,
+    FileOf(u32),
 }
 
 impl fmt::Display for Danger {
@@ -50,6 +53,10 @@ impl fmt::Display for Danger {
             What::LinkOf(uid) => write!(f, "'{at}' is a symbolic link of user {uid}"),
             What::Names(count) => write!(f, "'{at}' is one of {count} hard links to its file"),
             What::NotRegular => write!(f, "'{at}' is not a regular file"),
+            What::FileOf(uid) => write!(
+                f,
+                "'{at}' is a file of user {uid} in a directory in which everybody may make files"
+            ),
         }
     }
 }
@@ -59,9 +66,11 @@ impl fmt::Display for Danger {
 pub(super) enum Rule {
     /// Root alone: every directory is one that only root may write, and the file has but one name.
     RootAlone,
-    /// Anybody, as long as the way does not lead out of what is theirs: no link of others', and no hard link
-    /// where others may make one.
+    /// Anybody, as long as the way does not lead out of what is theirs: no link of others', no hard link where
+    /// others may make one, and no file of others' in a sticky directory, where it may lie in wait for a name.
     LinksOfRoot,
+    /// Anybody: the kernel allows no more than this user may do.
+    OwnRights,
 }
 
 /// Why a walk ended.
@@ -85,10 +94,12 @@ pub(super) struct Walk {
     shown: PathBuf,
     /// Whether only root may write in it.
     is_roots: bool,
-    name: OsString,
+    /// Whose directory it is, if everybody may make files in it and remove only their own.
+    sticky_of: Option<u32>,
+    pub(super) name: OsString,
     /// What has the name: nothing, or no link unless it is one of our own descriptors.
-    named: Option<FileStat>,
-    is_own_descriptor: bool,
+    pub(super) named: Option<FileStat>,
+    pub(super) is_own_descriptor: bool,
     rule: Rule,
 }
 
@@ -118,7 +129,7 @@ impl Walk {
             if rest.is_empty() && !follow {
                 return Err(Stop::System(Errno::ELOOP));
             }
-            if named.st_uid != 0 {
+            if rule != Rule::OwnRights && named.st_uid != 0 {
                 return Err(walk.danger(&part, What::LinkOf(named.st_uid)));
             }
             if rest.is_empty() && walk.is_at_own_descriptors() {
@@ -147,6 +158,7 @@ impl Walk {
             directory,
             shown: shown.to_path_buf(),
             is_roots: false,
+            sticky_of: None,
             name: OsString::new(),
             named: None,
             is_own_descriptor: false,
@@ -168,6 +180,8 @@ impl Walk {
     /// Whether others may write in the directory that has been reached, and whether that is borne.
     fn judge(&mut self, found: &FileStat) -> Result<(), Stop> {
         self.is_roots = found.st_uid == 0 && found.st_mode & OTHERS_MAY_WRITE == 0;
+        let sticky = found.st_mode & STICKY != 0 && found.st_mode & OTHERS_MAY_WRITE != 0;
+        self.sticky_of = sticky.then_some(found.st_uid);
         if self.rule == Rule::RootAlone && !self.is_roots {
             return Err(Stop::Danger(Danger {
                 at: self.shown.clone(),
@@ -204,12 +218,25 @@ impl Walk {
         let regular = kind(file) == SFlag::S_IFREG;
         match self.rule {
             Rule::RootAlone if !regular => Err(self.danger(&self.name, What::NotRegular)),
-            _ if !regular || file.st_nlink == 1 => Ok(()),
+            Rule::OwnRights => Ok(()),
+            _ if !regular => Ok(()),
+            // As the kernel's own rule for O_CREAT (proc_sys_fs(5), protected_regular).
+            Rule::LinksOfRoot if self.is_strangers(file) => {
+                Err(self.danger(&self.name, What::FileOf(file.st_uid)))
+            }
+            _ if file.st_nlink == 1 => Ok(()),
             Rule::LinksOfRoot if self.is_roots => Ok(()),
             // Of a file without a name nobody else can make one.
             _ if file.st_nlink == 0 => Ok(()),
             _ => Err(self.danger(&self.name, What::Names(file.st_nlink))),
         }
+    }
+
+    /// Whether somebody may have made the file so that we would take it for ours.
+    fn is_strangers(&self, file: &FileStat) -> bool {
+        let owner = file.st_uid;
+        self.sticky_of
+            .is_some_and(|directory| owner != 0 && owner != directory)
     }
 
     /// Opens what is there or makes it; a new file is given to `owner`.

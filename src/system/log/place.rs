@@ -1,0 +1,87 @@
+//! A log's name in its directory, which is held open: all that a rotation does goes through it, so that nobody can have
+//! another directory meant in between.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{self, AtFlags, OFlag, RenameFlags};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::system::opening::Found;
+
+/// A name in a directory, and the names that a rotation makes of it: `NAME.NUMBER`.
+#[derive(Debug)]
+pub(super) struct Place(Found);
+
+impl Place {
+    pub(super) fn new(found: Found) -> Place {
+        Place(found)
+    }
+
+    /// What is there.
+    pub(super) fn named(&self) -> Option<&FileStat> {
+        self.0.named.as_ref()
+    }
+
+    /// What has this number.
+    pub(super) fn numbered(&self, number: u32) -> nix::Result<FileStat> {
+        let name = self.name(number);
+        fstatat(&self.0.directory, &*name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    pub(super) fn directory(&self) -> nix::Result<FileStat> {
+        fstat(&self.0.directory)
+    }
+
+    /// Makes the file, which must not be there.
+    pub(super) fn make(&self, flags: OFlag, mode: Mode) -> nix::Result<File> {
+        let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        fcntl::openat(&self.0.directory, &*self.0.name, flags, mode).map(File::from)
+    }
+
+    /// The numbers of what is there, in order.
+    pub(super) fn numbers(&self) -> nix::Result<Vec<u32>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut directory = Dir::openat(&self.0.directory, ".", flags, Mode::empty())?;
+        let mut numbers = Vec::new();
+        for entry in directory.iter() {
+            numbers.extend(number(&self.0.name, entry?.file_name().to_bytes()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Renames what has the number `from`, or the file itself. Nothing may have the number `to`.
+    pub(super) fn rename(&self, from: Option<u32>, to: u32) -> nix::Result<()> {
+        let here = &self.0.directory;
+        let from = from.map_or_else(|| self.0.name.clone(), |number| self.name(number));
+        let to = self.name(to);
+        match fcntl::renameat2(here, &*from, here, &*to, RenameFlags::RENAME_NOREPLACE) {
+            // Not every file system can look and rename in one step.
+            Err(Errno::EINVAL | Errno::ENOSYS) => fcntl::renameat(here, &*from, here, &*to),
+            done => done,
+        }
+    }
+
+    pub(super) fn remove(&self, number: u32) -> nix::Result<()> {
+        let name = self.name(number);
+        unlinkat(&self.0.directory, &*name, UnlinkatFlags::NoRemoveDir)
+    }
+
+    fn name(&self, number: u32) -> OsString {
+        let mut name = self.0.name.clone();
+        name.push(format!(".{number}"));
+        name
+    }
+}
+
+/// The number of a name that a rotation of `log` gives: without leading zero or sign.
+fn number(log: &OsStr, name: &[u8]) -> Option<u32> {
+    let rest = name.strip_prefix(log.as_encoded_bytes())?;
+    let digits = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;
+    let number: u32 = digits.parse().ok()?;
+    (number > 0 && number.to_string() == digits).then_some(number)
+}
