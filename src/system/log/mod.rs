@@ -157,14 +157,20 @@ impl Log {
         }
         let buffer = &mut self.waiting;
         let stamp = self.stamp.1.as_bytes();
-        let prefix = if self.journal { level.prefix() } else { "" };
         let size: usize = parts.iter().map(|part| part.len()).sum();
         if size > BATCH {
             // Doubling could take twice of what a large message needs.
-            let more = (1 + prefix.len()) * line_feeds(parts);
+            let more = match self.journal {
+                true => journal::more_bytes(parts),
+                false => line_feeds(parts),
+            };
             buffer.end().reserve_exact(size + more + BATCH);
         }
-        append(buffer.end(), prefix.as_bytes(), stamp, parts);
+        if self.journal {
+            journal::append(buffer.end(), level, stamp, parts);
+        } else {
+            append_plainly(buffer.end(), stamp, parts);
+        }
     }
 
     fn write_batch(&mut self, wall: SystemTime) {
@@ -342,8 +348,7 @@ impl Log {
 }
 
 /// twistd's lines: the first one with the stamp, each other one with a tab.
-fn append(to: &mut Vec<u8>, prefix: &[u8], stamp: &[u8], parts: &[&[u8]]) {
-    to.extend_from_slice(prefix);
+fn append_plainly(to: &mut Vec<u8>, stamp: &[u8], parts: &[&[u8]]) {
     to.extend_from_slice(stamp);
     for part in parts {
         let mut lines = part.split(|&byte| byte == b'\n');
@@ -351,9 +356,7 @@ fn append(to: &mut Vec<u8>, prefix: &[u8], stamp: &[u8], parts: &[&[u8]]) {
             to.extend_from_slice(first);
         }
         for line in lines {
-            to.push(b'\n');
-            to.extend_from_slice(prefix);
-            to.push(b'\t');
+            to.extend_from_slice(b"\n\t");
             to.extend_from_slice(line);
         }
     }
