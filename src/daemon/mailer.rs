@@ -198,18 +198,10 @@ impl Mailer {
         }
     }
 
-    /// What is queued goes to the log, whole; `pause` after each.
-    pub(super) fn give_up_all(&mut self, log: &mut Log, pause: impl Fn(&mut Log)) -> Lost {
+    /// What is left in the queue at the end.
+    pub(super) fn give_up_all(&mut self) -> Vec<Dropped> {
         self.abandon();
-        let dropped = self.queue.drain();
-        for dropped in &dropped {
-            log_unsent(log, dropped, "the daemon stops");
-            pause(log);
-        }
-        dropped
-            .into_iter()
-            .map(|dropped| dropped.unsent.report)
-            .collect()
+        self.queue.drain()
     }
 }
 
@@ -218,7 +210,7 @@ fn say_report(log: &mut Log, level: Level, (headers, body): (String, &[u8])) {
 }
 
 /// A report that left the queue unsent goes to the log whole, once.
-fn log_unsent(log: &mut Log, dropped: &Dropped, why: &str) {
+pub(super) fn log_unsent(log: &mut Log, dropped: &Dropped, why: &str) {
     if !dropped.logged {
         let to = &dropped.unsent.to;
         let line = format!("Mail to {to} was not sent: {why}, the report follows");

@@ -3,6 +3,7 @@
 //! are started in one place, the top of a turn; everything else only changes state. Which signal does what, and
 //! when `Scheduling` is logged, is seen here.
 
+mod announcement;
 mod commands;
 mod kept;
 mod mailer;
@@ -25,7 +26,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::Moment;
-use crate::config::diff::mailer_targets;
 use crate::config::{Config, ControlSocket, Fault, Job, Sequencer};
 use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
@@ -35,7 +35,7 @@ use crate::system::claim::Claim;
 use crate::system::control::{MAX_CLIENTS, Server};
 use crate::system::errors;
 use crate::system::files;
-use crate::system::log::{BATCH, Level, Log};
+use crate::system::log::{Level, Log};
 use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
@@ -43,11 +43,12 @@ use crate::system::signals::{Signal, Signals};
 use crate::text::six_three_g;
 use crate::wire::ConfigFile;
 
+use announcement::Announcement;
 use kept::Files;
 use mailer::{Lost, Mailer};
 use runs::Run;
 use showing::Showing;
-use stop::{LOG_TIME, Phase};
+use stop::{LastWords, Phase};
 use waiters::Waiters;
 
 const JOB_STDOUT: Token = Token(0);
@@ -171,6 +172,12 @@ pub struct Daemon {
     run: Option<Run>,
     mailer: Mailer,
     phase: Phase,
+    /// When the log is not waited for any longer, once a signal has told to stop.
+    stop_by: Option<Instant>,
+    /// Lines about the start that are still to be said.
+    announcement: Option<Announcement>,
+    /// Lines about the end that are still to be said.
+    last_words: Option<LastWords>,
     /// The choice that the log told last.
     announced: Option<(Index, Instant)>,
     reports: u64,
@@ -221,6 +228,9 @@ impl Daemon {
             run: None,
             mailer: Mailer::new(),
             phase: Phase::Working,
+            stop_by: None,
+            announcement: None,
+            last_words: None,
             announced: None,
             reports: 0,
             host: host_name(),
@@ -254,25 +264,6 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
-    pub fn announce_start(&mut self, warnings: &[Fault]) {
-        self.log.say(Level::Info, "Loading jobs...");
-        for name in self.jobs.names() {
-            self.log.say(Level::Info, &format!("   ...loaded {name}"));
-            make_room(&mut self.log);
-        }
-        for line in mailer_targets(&self.config.mailproblemsto) {
-            self.log.say(Level::Info, &line);
-        }
-        self.log.say(Level::Info, "Loaded.");
-        for warning in self.warnings.news(warnings) {
-            self.log.say(Level::Warning, &warning);
-        }
-        for (level, line) in std::mem::take(&mut self.notices) {
-            self.log.say(level, &line);
-        }
-    }
-
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
@@ -280,14 +271,16 @@ impl Daemon {
         loop {
             let now = system::now();
             self.act_on_deadlines(now);
-            if self.is_over() {
-                break;
-            }
             self.start_what_is_due(now);
             self.act_on_files(now);
             self.serve(now);
+            self.go_on_announcing();
+            self.say_last_words();
             self.log.flush(now.instant, now.wall);
             self.write_answers(now);
+            if self.is_over() {
+                break;
+            }
             let timeout = self
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
@@ -300,7 +293,6 @@ impl Daemon {
                 ),
             }
         }
-        self.finish();
     }
 
     /// Output before signals, and the reaping last, so that a run's last words are there when it ends.
@@ -355,6 +347,7 @@ impl Daemon {
     fn obey(&mut self, signal: Signal) {
         let now = system::now();
         match signal {
+            Signal::Hangup | Signal::Quit | Signal::User2 if self.phase.is_closing() => {}
             Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),
@@ -458,7 +451,9 @@ impl Daemon {
             self.stuck_deadline(),
             self.mailer.deadline(),
             self.log.deadline(),
+            self.announces_more().then_some(now.instant),
             self.phase.deadline(),
+            self.closing_deadline(),
             self.has_mailed().then_some(now.instant),
             self.supervisor.deadline(),
             self.files_deadline(now),
@@ -543,14 +538,6 @@ impl Daemon {
                 Interest::WRITABLE,
             );
         }
-    }
-}
-
-fn make_room(log: &mut Log) {
-    let since = log.stuck_since();
-    let is_read = since.is_none_or(|since| since.elapsed() < LOG_TIME);
-    if log.waiting() >= BATCH && is_read {
-        log.flush_patiently(LOG_TIME);
     }
 }
 

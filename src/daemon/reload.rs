@@ -140,6 +140,7 @@ impl Daemon {
 
     /// Takes the new jobs over. A running job goes on under its old definition.
     fn carry_over(&mut self, jobs: Vec<Rc<Job>>, now: Moment) {
+        self.keep_announced();
         let moves = self.jobs.reload(jobs, now.instant);
         if let Some(run) = &mut self.run {
             run.index = run.index.and_then(|was| moves.to(was));

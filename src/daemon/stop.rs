@@ -1,16 +1,26 @@
 //! The ways out: stop (SIGTERM, SIGINT), drain (SIGQUIT), and what is done on the way, each step with its limit.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Daemon;
+use super::mailer::log_unsent;
 use crate::clock::Moment;
 use crate::job::lifecycle::Why;
+use crate::mail::queue::Dropped;
 use crate::system::log::Level;
 
 /// How long mail may take after the last run has ended.
 const MAIL_TIME: Duration = Duration::from_secs(3);
-/// How long a log that nobody reads is waited for.
-pub(super) const LOG_TIME: Duration = Duration::from_secs(1);
+/// How long a log that takes nothing is waited for at the end.
+const UNREAD_LOG_TIME: Duration = Duration::from_secs(1);
+/// How long a log that takes something now and then is waited for.
+const SLOW_LOG_TIME: Duration = Duration::from_secs(3);
+/// A stop that has taken all its time leaves the log this much, which is enough for one that is read.
+const LEAST_LOG_TIME: Duration = Duration::from_millis(200);
+/// After a signal to stop, and beyond `stopdelay`, no log is waited for any longer: all is to be over within 9 seconds,
+/// the process included.
+const STOP_TIME: Duration = Duration::from_millis(8800);
 /// How long clients that wait for their answers may take them.
 const ANSWER_TIME: Duration = Duration::from_millis(300);
 /// How long a process may outlive SIGKILL before the stop goes on without it. Longer than a run that is reaped needs
@@ -41,9 +51,17 @@ pub enum Phase {
         /// When the rest goes to the log.
         until: Option<Instant>,
     },
+    /// All is done; the log takes its last lines.
+    Closing {
+        /// From when on it is waited for.
+        since: Instant,
+    },
     /// Nothing is left to wait for.
     Over,
 }
+
+/// What is said at the end: reports that were not mailed, and that it is the end.
+pub(super) type LastWords = std::vec::IntoIter<Dropped>;
 
 impl Phase {
     /// The word for it.
@@ -57,7 +75,15 @@ impl Phase {
 
     /// Whether mail may be sent.
     pub fn starts_mail(self) -> bool {
-        !matches!(self, Phase::Killing { .. } | Phase::Over)
+        !matches!(
+            self,
+            Phase::Killing { .. } | Phase::Closing { .. } | Phase::Over
+        )
+    }
+
+    /// Whether all is done but the writing of the log.
+    pub(super) fn is_closing(self) -> bool {
+        matches!(self, Phase::Closing { .. } | Phase::Over)
     }
 
     /// Whether jobs may be started.
@@ -84,6 +110,7 @@ impl Daemon {
                     .say(Level::Info, &format!("Received {signal}, shutting down."));
                 self.supervisor.stopping(now.instant);
                 self.holds.begin_to_stop();
+                self.stop_by = Some(now.instant + self.config.stopdelay + STOP_TIME);
                 self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
                     Phase::Mailing {
                         until: Some(now.instant + MAIL_TIME),
@@ -108,7 +135,7 @@ impl Daemon {
                     run.life.kill(Why::Shutdown, now.instant);
                 }
             }
-            Phase::Over => {}
+            Phase::Closing { .. } | Phase::Over => self.phase = Phase::Over,
         }
         self.dismiss_waiters(now);
     }
@@ -159,11 +186,11 @@ impl Daemon {
             Phase::Stopping { .. } if self.run.is_none() => {
                 self.flush_mail(Some(now.instant + MAIL_TIME), now)
             }
-            Phase::Killing { .. } if self.run.is_none() => self.phase = Phase::Over,
+            Phase::Killing { .. } if self.run.is_none() => self.close(),
             Phase::Mailing { until }
                 if (self.mailer.is_idle() || until.is_some_and(|until| now.instant >= until)) =>
             {
-                self.phase = Phase::Over;
+                self.close();
             }
             _ => {}
         }
@@ -173,12 +200,8 @@ impl Daemon {
         self.mailer.queue.close(now.instant);
         self.phase = Phase::Mailing { until };
         if self.mailer.is_idle() {
-            self.phase = Phase::Over;
+            self.close();
         }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
     }
 
     /// Whether mail is waited for of which there is none left.
@@ -186,21 +209,60 @@ impl Daemon {
         self.mailer.is_idle() && matches!(self.phase, Phase::Mailing { .. })
     }
 
-    /// The last acts: what mail did not carry goes to the log, whole.
-    pub(super) fn finish(&mut self) {
-        let lost = self.mailer.give_up_all(&mut self.log, super::make_room);
+    /// The last acts. What mail did not carry goes to the log, whole, as the log takes it.
+    fn close(&mut self) {
+        let unsent = self.mailer.give_up_all();
+        let lost: Vec<_> = unsent.iter().map(|d| Rc::clone(&d.unsent.report)).collect();
         self.forget_mailed(&lost);
         // After the mail: the state says which failures still have to be mailed.
         self.close_files();
         self.control.close();
         self.show_all();
         self.control.finish_answers(ANSWER_TIME);
-        self.log.say(Level::Info, "Main loop terminated.");
-        let patience = match self.log.stuck_since() {
-            Some(since) => LOG_TIME.saturating_sub(since.elapsed()),
-            None => LOG_TIME,
+        self.last_words = Some(unsent.into_iter());
+        self.phase = Phase::Closing {
+            since: Instant::now(),
         };
-        self.log.flush(Instant::now(), SystemTime::now());
-        self.log.flush_patiently(patience);
+    }
+
+    /// Says what is left to say, as far as the log takes it.
+    pub(super) fn say_last_words(&mut self) {
+        let Some(words) = &mut self.last_words else {
+            return;
+        };
+        while self.log.takes_more() {
+            match words.next() {
+                Some(dropped) => log_unsent(&mut self.log, &dropped, "the daemon stops"),
+                None => {
+                    self.log.say(Level::Info, "Main loop terminated.");
+                    self.last_words = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Until when the log's last lines are waited for.
+    pub(super) fn closing_deadline(&self) -> Option<Instant> {
+        let Phase::Closing { since } = self.phase else {
+            return None;
+        };
+        let progress = self.log.stuck_since().map_or(since, |at| at.max(since));
+        let unread = progress + UNREAD_LOG_TIME;
+        let slow = since + SLOW_LOG_TIME;
+        let in_all = self.stop_by.map(|at| at.max(since + LEAST_LOG_TIME));
+        [Some(unread), Some(slow), in_all]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether nothing is left to do, or no time is left for it.
+    pub(super) fn is_over(&self) -> bool {
+        let is_said = self.last_words.is_none() && self.log.is_written();
+        match self.closing_deadline() {
+            Some(at) => is_said || Instant::now() >= at,
+            None => self.phase == Phase::Over,
+        }
     }
 }

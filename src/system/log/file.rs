@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, FileType};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -90,10 +90,6 @@ impl LogFile {
     /// The descriptor to watch for room: a terminal's, since a regular file always has room or is full.
     pub(super) fn watchable(&self) -> Option<RawFd> {
         (!self.is_regular()).then(|| self.file.as_raw_fd())
-    }
-
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 
     fn is_regular(&self) -> bool {

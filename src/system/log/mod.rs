@@ -31,7 +31,7 @@ const MOST_WAITING: usize = 1 << 20;
 /// How long after an error the log is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes that are gathered within a turn before they are written.
-pub const BATCH: usize = 64 * 1024;
+const BATCH: usize = 64 * 1024;
 
 /// How much a line matters; becomes a priority where standard output is the journal (sd-daemon(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Log {
     /// Whether decisions are logged as well.
     pub spew: bool,
     waiting: Buffer,
+    /// What comes after lines that are still to be said; none if none are.
+    held: Option<Buffer>,
     dropped: u64,
     dropped_in_all: u64,
     trouble: Option<Trouble>,
@@ -105,6 +107,7 @@ impl Log {
             journal,
             spew: false,
             waiting: Buffer::default(),
+            held: None,
             dropped: 0,
             dropped_in_all: 0,
             trouble: None,
@@ -138,7 +141,7 @@ impl Log {
 
     /// Adds a message that comes in parts, so that nobody has to copy a large one together.
     pub fn add_parts(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
-        if self.waiting.len() >= MOST_WAITING {
+        if self.end().len() >= MOST_WAITING {
             let lines = 1 + line_feeds(parts) as u64;
             self.dropped += lines;
             self.dropped_in_all += lines;
@@ -150,12 +153,48 @@ impl Log {
         self.append(now, level, parts);
     }
 
+    /// From now on what is said waits until `release`, behind what `say_first` says: lines that are so many that they
+    /// are put into words only as the log takes them.
+    pub fn hold(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// Logs a message ahead of what is held, with the time `at` at which it should have been said.
+    pub fn say_first(&mut self, at: SystemTime, level: Level, message: &str) {
+        let held = self.held.take();
+        self.append(at, level, &[message.as_bytes()]);
+        self.held = held;
+        self.write_batch(at);
+    }
+
+    /// What was held comes after what has been said first.
+    pub fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.waiting.take(held);
+        }
+    }
+
+    /// Whether more may be said without that it piles up here: the log takes what it gets, and what is held is little.
+    pub fn takes_more(&self) -> bool {
+        self.trouble.is_none() && self.held.as_ref().is_none_or(|held| held.len() < BATCH)
+    }
+
+    /// Whether `say_first` may say more.
+    pub fn takes_more_first(&self) -> bool {
+        self.trouble.is_none()
+    }
+
+    /// Where what is said goes.
+    fn end(&mut self) -> &mut Buffer {
+        self.held.as_mut().unwrap_or(&mut self.waiting)
+    }
+
     fn append(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
         let second = unix_seconds(now);
         if self.stamp.0 != second {
             self.stamp = (second, Utc::from(now).log_stamp() + " [-] ");
         }
-        let buffer = &mut self.waiting;
+        let buffer = self.held.as_mut().unwrap_or(&mut self.waiting);
         let stamp = self.stamp.1.as_bytes();
         let size: usize = parts.iter().map(|part| part.len()).sum();
         if size > BATCH {
@@ -186,7 +225,7 @@ impl Log {
         }
         self.rotate_if_grown(wall);
         self.write_waiting(now);
-        if self.waiting.is_empty() && self.dropped > 0 {
+        if self.waiting.is_empty() && self.held.is_none() && self.dropped > 0 {
             self.add_dropped_notice(wall);
             self.write_waiting(now);
         }
@@ -200,36 +239,9 @@ impl Log {
         self.flush(now, wall);
     }
 
-    /// Writes what waits and is willing to wait for it: as long as the log takes something every `patience`.
-    /// For the beginning and the end, when no job can be delayed.
-    pub fn flush_patiently(&mut self, patience: Duration) {
-        let mut last_progress = Instant::now();
-        loop {
-            let before = (self.waiting.len(), self.waiting.unwritten().len());
-            self.flush_ready(Instant::now(), SystemTime::now());
-            if self.waiting.is_empty() {
-                return;
-            }
-            if (self.waiting.len(), self.waiting.unwritten().len()) != before {
-                last_progress = Instant::now();
-            }
-            let left = patience.saturating_sub(last_progress.elapsed());
-            if left.is_zero() || self.wait_for_room(left).is_none() {
-                return;
-            }
-        }
-    }
-
-    fn wait_for_room(&self, at_most: Duration) -> Option<()> {
-        let milliseconds = u16::try_from(at_most.as_millis())
-            .unwrap_or(u16::MAX)
-            .max(1);
-        self.sink.wait_for_room(milliseconds)
-    }
-
-    /// Bytes that wait to be written.
-    pub fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Whether all that has been said is written.
+    pub fn is_written(&self) -> bool {
+        self.waiting.is_empty() && self.held.is_none()
     }
 
     fn add_dropped_notice(&mut self, wall: SystemTime) {

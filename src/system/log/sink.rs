@@ -70,19 +70,6 @@ impl Sink {
         }
     }
 
-    pub(super) fn wait_for_room(&self, milliseconds: u16) -> Option<()> {
-        let stdout = io::stdout();
-        let fd = match self {
-            Sink::File(file) => file.as_fd(),
-            Sink::Own(file) => file.as_fd(),
-            Sink::Polled | Sink::Socket => stdout.as_fd(),
-            Sink::Inherited => return None,
-        };
-        self.watchable()?;
-        let _ = poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], milliseconds);
-        Some(())
-    }
-
     /// The descriptor to watch for room, if it is of a kind that says so.
     pub(super) fn watchable(&self) -> Option<RawFd> {
         match self {
