@@ -306,17 +306,17 @@ impl Daemon {
     }
 
     fn reload_for(&mut self, peer: Peer, now: Moment) -> Reply {
-        self.say_asked("reload", peer);
-        match self.reload(now) {
+        match self.reload(&asked("reload", peer), now) {
             Ok(lines) => (exit::OK, lines.join("\n")),
             Err(lines) => (exit::CONFIG, lines.join("\n")),
         }
     }
 
     fn say_asked(&mut self, what: &str, peer: Peer) {
-        self.log.say(
-            Level::Info,
-            &format!("Asked to {what} by uid {} (pid {}).", peer.uid, peer.pid),
-        );
+        self.log.say(Level::Info, &asked(what, peer));
     }
+}
+
+fn asked(what: &str, peer: Peer) -> String {
+    format!("Asked to {what} by uid {} (pid {}).", peer.uid, peer.pid)
 }

@@ -13,15 +13,18 @@ use crate::system::log::{Level, Rotation};
 
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Moment) {
-        self.log
-            .say(Level::Info, "Received SIGHUP, reloading configuration.");
         // What is to be told has been logged.
-        let _ = self.reload(now);
+        let _ = self.reload("Received SIGHUP, reloading configuration.", now);
     }
 
-    /// Reads the configuration again; returns the lines that were logged: what has changed, or (`Err`) why nothing
-    /// has.
-    pub(super) fn reload(&mut self, now: Moment) -> Result<Vec<String>, Vec<String>> {
+    /// Reads the configuration again. The log says `why`, and then the lines that are returned: what has changed, or
+    /// (`Err`) why nothing has.
+    pub(super) fn reload(&mut self, why: &str, now: Moment) -> Result<Vec<String>, Vec<String>> {
+        // What a log that takes nothing would drop is said when the reload may have led to another one.
+        let later = self.log.stuck_since().is_some();
+        if !later {
+            self.log.say(Level::Info, why);
+        }
         self.supervisor.reloading(now.instant);
         let result = if self.phase == Phase::Working {
             config::load(&self.source.path, &self.source.from, &files::source).map_err(refusal)
@@ -34,9 +37,12 @@ impl Daemon {
         let result = match result {
             Ok(loaded) => {
                 self.counters.reloads_done += 1;
-                Ok(self.adopt(loaded, now))
+                Ok(self.adopt(loaded, later.then_some(why), now))
             }
             Err(lines) => {
+                if later {
+                    self.log.say(Level::Info, why);
+                }
                 self.counters.reloads_refused += 1;
                 for line in &lines {
                     self.log.say(Level::Error, line);
@@ -49,8 +55,9 @@ impl Daemon {
         result
     }
 
-    /// Takes a sound configuration over and says what is different.
-    fn adopt(&mut self, loaded: Loaded, now: Moment) -> Vec<String> {
+    /// Takes a sound configuration over and says what is different; where the log is stuck, it is left first, and `why`
+    /// is still to be said.
+    fn adopt(&mut self, loaded: Loaded, why: Option<&str>, now: Moment) -> Vec<String> {
         let Loaded {
             mut config,
             warnings,
@@ -64,6 +71,11 @@ impl Daemon {
         self.log.spew = self.config.spew;
         self.configured = now.wall;
         self.carry_over(jobs, now);
+        let mut followed = Ok(());
+        if let Some(why) = why {
+            followed = self.follow_log();
+            self.log.say(Level::Info, why);
+        }
         if lines.is_empty() {
             lines.push("Configuration reloaded: nothing has changed.".to_string());
         }
@@ -73,7 +85,13 @@ impl Daemon {
         for line in &lines {
             self.log.say(Level::Info, line);
         }
-        lines.extend(self.follow_log());
+        if why.is_none() {
+            followed = self.follow_log();
+        }
+        if let Err(line) = followed {
+            self.log.say(Level::Error, &line);
+            lines.push(line);
+        }
         lines.extend(self.move_control(&old.controlsocket));
         lines.extend(self.follow_state(&old));
         self.open_files();
@@ -81,28 +99,22 @@ impl Daemon {
         lines
     }
 
-    /// Takes on other limits of the log, and its new place; stays where it is if that cannot be, with the line that
-    /// says so.
-    fn follow_log(&mut self) -> Option<String> {
+    /// Takes on other limits of the log, and its new place, with all lines that wait; stays where it is if that cannot
+    /// be.
+    fn follow_log(&mut self) -> Result<(), String> {
         self.log.set_rotation(Rotation {
             size: self.config.logsize,
             keep: self.config.logkeep,
         });
         let path = self.config.logfile.clone();
         if path.as_deref() == self.log.path() {
-            return None;
+            return Ok(());
         }
         self.log.flush(Instant::now(), SystemTime::now());
-        match self.log.move_to(path.as_deref()) {
-            Ok(()) => {
-                self.watch_log();
-                None
-            }
-            Err(error) => {
-                self.log.say(Level::Error, &error);
-                Some(error)
-            }
-        }
+        self.log.move_to(path.as_deref())?;
+        self.watch_log();
+        self.log.flush(Instant::now(), SystemTime::now());
+        Ok(())
     }
 
     /// Claims another state file; stays with the old one if that is another daemon's, with the line that says so.
