@@ -394,7 +394,10 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     for (path, why) in [
         ("no/such/log", "No such file or directory"),
         (".", "Is a directory"),
-        ("fifo", "it is a named pipe; a log is a regular file or a terminal"),
+        (
+            "fifo",
+            "it is a named pipe; a log is a regular file or a terminal",
+        ),
     ] {
         let output = place.run(&["-c", "conf", "-l", path]);
         assert_eq!(output.status.code(), Some(1));
