@@ -321,12 +321,10 @@ mod tests {
         /// However long runs and writes take: the file is written, not too late, and not too often.
         #[test]
         fn writes_are_rare_enough_and_never_put_off_for_good(
-            runs in prop::collection::vec((0_u64..20_000, 0_u64..20_000), 1..8),
+            // A run of no time at all would be one at whose end the simulation's clock stands still.
+            runs in prop::collection::vec((1_u64..20_000, 0_u64..20_000), 1..8),
             takes in prop::collection::vec(0_u64..2000, 1..8),
         ) {
-            // Each round has to take some time.
-            let mut runs = runs;
-            runs[0].0 += 1;
             let end = 600_000;
             let lane = simulate(&runs, &takes, end);
             for pair in lane.writes.windows(2) {
