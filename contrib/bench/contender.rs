@@ -16,7 +16,7 @@ use crate::floor;
 #[derive(Debug)]
 pub struct Contender {
     child: Child,
-    _directory: TempDir,
+    directory: TempDir,
     log: PathBuf,
     read_up_to: u64,
     runs: u64,
@@ -84,12 +84,32 @@ impl Contender {
         (contender, Lines(BufReader::new(stdout.unwrap())))
     }
 
+    /// The same, started by another program with these words, which becomes it.
+    pub fn daemon_by(words: &[&str], config: &str) -> (Contender, Lines) {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(program());
+        let (contender, stdout) = Contender::daemon_of(command, config, Stdio::piped());
+        (contender, Lines(BufReader::new(stdout.unwrap())))
+    }
+
     fn daemon_with(config: &str, stdout: Stdio) -> (Contender, Option<ChildStdout>) {
+        Contender::daemon_of(Command::new(program()), config, stdout)
+    }
+
+    fn daemon_of(
+        mut command: Command,
+        config: &str,
+        stdout: Stdio,
+    ) -> (Contender, Option<ChildStdout>) {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("conf"), config).unwrap();
-        let mut command = Command::new(program());
         command.args(["-c", "conf"]).stdout(stdout);
         Contender::start(command, directory, false)
+    }
+
+    /// A file in its directory; nothing if it is not there.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
     }
 
     /// The floor, with this command.
@@ -115,7 +135,7 @@ impl Contender {
         let log = directory.path().join("log");
         let contender = Contender {
             child,
-            _directory: directory,
+            directory,
             log,
             read_up_to: 0,
             runs: 0,

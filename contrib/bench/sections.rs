@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::contender::{ALONE, Contender, Spent, program, take_turns};
+use crate::contender::{ALONE, Contender, Lines, Spent, program, take_turns};
 use crate::figures::{Figures, Table, short};
 
 const JOB: &str = "/bin/true";
@@ -147,15 +147,63 @@ pub fn lateness(table: &mut Table) {
     let jobs = job("a", &format!("command: {JOB}\nmindelay: 0.025"));
     let config = format!("[buildsequencer]\ncontrolsocket: none\n{jobs}");
     let (_daemon, mut lines) = Contender::daemon_on_pipe(&config);
+    let late = late_starts(&mut lines, 0.025, 100);
+    table.row("lateness of starts, ms", &late.show(), "");
+}
+
+/// By how many milliseconds the job `a` starts later than this delay, in seconds, after its end.
+fn late_starts(lines: &mut Lines, delay: f64, times: usize) -> Figures {
     lines.wait_for("Running a");
-    let late: Figures = (0..100)
+    (0..times)
         .map(|_| {
             let ended = lines.wait_for("completed");
             let began = lines.wait_for("Running a");
-            ((began - ended).as_secs_f64() - 0.025) * 1e3
+            ((began - ended).as_secs_f64() - delay) * 1e3
         })
-        .collect();
-    table.row("lateness of starts, ms", &late.show(), "");
+        .collect()
+}
+
+/// The same with a state file on a disk that takes its time, as strace makes it, beside one that does not.
+pub fn slow_disk(table: &mut Table) {
+    const WHAT: &str = "lateness of starts, syncs take 300 ms, ms";
+    const DELAY: f64 = 0.15;
+    let jobs = job("a", &format!("command: sleep 0.35\nmindelay: {DELAY}"));
+    let config = format!("[buildsequencer]\ncontrolsocket: none\nstatefile: state\n{jobs}");
+    let works = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        table.row(
+            WHAT,
+            "not measured",
+            "there is no strace, or it may not trace",
+        );
+        return;
+    }
+    let late = |delay: &str| {
+        let inject = format!("inject=fdatasync:delay_enter={delay}");
+        let words = [
+            "strace",
+            "-D",
+            "-o",
+            "trace",
+            "-e",
+            "trace=fdatasync",
+            "-e",
+            &inject,
+        ];
+        let (daemon, mut lines) = Contender::daemon_by(&words, &config);
+        let late = late_starts(&mut lines, DELAY, 60);
+        let greatest = late.0.iter().copied().fold(f64::MIN, f64::max);
+        let syncs = daemon.read("trace").matches("fdatasync(").count();
+        format!(
+            "{}, greatest {}, {syncs} syncs",
+            late.show(),
+            short(greatest)
+        )
+    };
+    let (quick, slow) = (late("1"), late("300000"));
+    table.row(WHAT, &slow, &format!("without delay {quick}"));
 }
 
 /// What a mail costs the daemon: CPU of a failing run that is mailed, less that of one that is not.

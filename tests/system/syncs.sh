@@ -14,20 +14,24 @@ if ! strace -o /dev/null true 2>/dev/null; then
 fi
 cd "$here" || exit 1
 
-cat >conf <<'END'
+# configure COMMAND: a job that runs it all the time, beside one that does nothing.
+configure() {
+    cat >conf <<END
 [buildsequencer]
 controlsocket: sock
 statefile: kept/state
 metricsfile: kept/m.prom
 [buildsequencer_job.busy]
-command: true
+command: $1
 mindelay: 0.3
 [buildsequencer_job.held]
 command: true
 mindelay: 1h
 END
+}
+configure true
 
-calls=openat,open,creat,read,recvfrom,write,writev,pwrite64,sendto,fdatasync,fsync,sync,syncfs,close
+calls=epoll_wait,epoll_pwait,openat,open,creat,read,recvfrom,write,writev,pwrite64,sendto,fdatasync,fsync,sync,syncfs,close
 calls=$calls,rename,renameat,renameat2,unlink,unlinkat,truncate,ftruncate,link,linkat
 # start TRACE STRACE-ARGUMENT...: a daemon that is traced; sets $daemon. With -D the daemon is our child, not strace's.
 start() {
@@ -130,5 +134,25 @@ start never -e inject=fsync:error=EINVAL
 expect "a file system that cannot sync a directory does without" tell pause held
 expect "and the file is there" paused
 stop
+
+# --- A disk that takes its time.
+
+# A sync may take 410 ms, so there is no room for it between two runs.
+configure 'sleep 0.3'
+start slow -e inject=fdatasync:delay_enter=200000
+syncs() { [ "$(grep -c '^fdatasync' slow)" -ge "$1" ]; }
+expect "on a slow disk the state is written of itself" wait_for 60 syncs 4
+"$program" pause -s sock >/dev/null
+stop
+# other_syncs: how many did not come in the turn in which a run began, after the first and before the pause. The line of
+# the log that tells of the run is written before.
+other_syncs() {
+    awk '/^epoll_p?wait/               { began = 0 }
+        /^write\(1, .*\] Running /   { began = 1 }
+        /^recvfrom\(.*"pause/         { exit }
+        /^fdatasync/ && syncs++ && !began { others++ }
+        END { print others + 0 }' slow
+}
+expect "on a slow disk it is written when a run has just begun" [ "$(other_syncs)" -eq 0 ]
 
 finish
