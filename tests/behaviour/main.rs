@@ -33,3 +33,4 @@ mod schedule;
 mod signals;
 mod state;
 mod status;
+mod which_daemon;
