@@ -16,6 +16,7 @@ TWO_PATHS = re.compile(r'(?:AT_FDCWD, )?"([^"]*)", (?:AT_FDCWD, )?"([^"]*)"(?:, 
 ONE_PATH = re.compile(r'(?:AT_FDCWD, )?"([^"]*)"(?:, 0)?')
 NUMBER = re.compile(r"(\d+)(?:, .*)?", re.S)
 TEXT = re.compile(r'\d+, "((?:[^"\\]|\\.)*)"(?:\.\.\.)?, (\d+)(?:, .*)?')
+STRING = re.compile(r'(?:, |iov_base=)"((?:[^"\\]|\\.)*)"')
 NEW = {"O_WRONLY", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC"}
 READ_ONLY = {"O_RDONLY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW", "O_PATH", "O_DIRECTORY", "O_LARGEFILE"}
 
@@ -43,8 +44,9 @@ class Daemon:
         self.directories = set()
         # Whether the name that was put in place last is on the disk.
         self.name_is_safe = True
-        # What a client has asked for, and how often the state was replaced since.
+        # What a client has asked for, by which descriptor, and how often the state was replaced since.
         self.request = None
+        self.client = None
         self.written = 0
         self.done = Counter()
 
@@ -65,15 +67,18 @@ class Daemon:
             self.files[result] = File(path, mode)
 
     def write(self, arguments, result):
-        match = TEXT.fullmatch(arguments)
-        if not match:
-            raise Broken(f"a write that cannot be read: {arguments}")
-        file = self.files.get(int(NUMBER.match(arguments).group(1)))
+        number = int(NUMBER.match(arguments).group(1))
+        if self.request and number == self.client:
+            self.answer("".join(STRING.findall(arguments)))
+        file = self.files.get(number)
         if file:
-            if result != int(match.group(2)):
-                raise Broken(f"{file.path} is written in part: {result}")
+            match = TEXT.fullmatch(arguments)
+            if not match or result != int(match.group(2)):
+                raise Broken(f"{file.path} is written in part")
             file.size += result
             file.synced = False
+
+    writev = sendto = sendmsg = write
 
     def fdatasync(self, arguments, result):
         number = int(arguments)
@@ -125,15 +130,15 @@ class Daemon:
 
     def recvfrom(self, arguments, result):
         match = TEXT.match(arguments)
-        if match and result > 0:
-            self.request = match.group(1).removesuffix("\\n").split(" ")[0]
+        asked = match and re.fullmatch(r"(pause|resume)( \w+)?\\n", match.group(1))
+        if asked and result > 0:
+            self.client = int(NUMBER.match(arguments).group(1))
+            self.request = asked.group(1)
             self.written = 0
 
-    def sendto(self, arguments, result):
-        match = TEXT.match(arguments)
-        if not match or self.request not in ("pause", "resume") or result <= 0:
-            return
-        answer = match.group(1)
+    read = recvfrom
+
+    def answer(self, answer):
         if re.fullmatch(r"0\\n(paused|resumed) \S+\\n", answer):
             if self.written != 1:
                 raise Broken(f"{answer} is answered after {self.written} writes")

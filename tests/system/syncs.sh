@@ -31,7 +31,7 @@ END
 }
 configure true
 
-calls=epoll_wait,epoll_pwait,openat,open,creat,read,recvfrom,write,writev,pwrite64,sendto,fdatasync,fsync,sync,syncfs,close
+calls=epoll_wait,epoll_pwait,openat,open,creat,read,recvfrom,write,writev,pwrite64,sendto,sendmsg,fdatasync,fsync,sync,syncfs,close
 calls=$calls,rename,renameat,renameat2,unlink,unlinkat,truncate,ftruncate,link,linkat
 # start TRACE STRACE-ARGUMENT...: a daemon that is traced; sets $daemon. With -D the daemon is our child, not strace's.
 start() {
@@ -101,8 +101,8 @@ damaged "with a file that is not new" 's/|O_EXCL//'
 damaged "with a file that follows links" 's/|O_NOFOLLOW//'
 damaged "with the state written in its place" 's/"kept\/\.state\.new"/"kept\/state"/'
 damaged "with the state readable for others" '/state.new/s/0600/0644/'
-damaged "with a pause of what is paused that writes" 's/"0\\npaused held\\n"/"0\\nheld was paused already\\n"/'
-damaged "with a pause that writes nothing" 's/"0\\nheld was paused already\\n"/"0\\npaused held\\n"/'
+damaged "with a pause of what is paused that writes" 's/paused held\\n/held was paused already\\n/'
+damaged "with a pause that writes nothing" 's/held was paused already\\n/paused held\\n/'
 damaged "with a line that makes no sense" '5s/(/[/'
 damaged "without its end" '$d'
 
