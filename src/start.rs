@@ -279,28 +279,15 @@ pub struct Checked {
 /// error.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let places = Places::enter(options)?;
-    let (path, loaded) = load(options, &places)?;
-    let Loaded {
-        mut config,
-        warnings,
-        origins,
-    } = loaded;
-    source(options, &places, path).overrule(&mut config.sequencer);
-    let warnings = warnings.iter().map(ToString::to_string);
-    let unwise = config::check::warnings(&config);
-    let unwise = unwise
-        .into_iter()
-        .map(|notice| origins.locate(notice).to_string());
-    let missing = verify::missing(&config);
+    let (path, mut loaded) = load(options, &places)?;
+    source(options, &places, path).overrule(&mut loaded.config.sequencer);
+    let missing = verify::missing(&loaded.config);
     Ok(Checked {
-        text: config::check::print(&config),
-        warnings: warnings
-            .chain(unwise)
-            .map(|line| format!("warning: {line}"))
-            .collect(),
+        text: config::check::print(&loaded.config),
+        warnings: config::check::all_warnings(&loaded),
         missing: missing
             .into_iter()
-            .map(|notice| origins.locate(notice).to_string())
+            .map(|notice| loaded.origins.locate(notice).to_string())
             .collect(),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{About, Config, FROM_ADDRESS, Job, dialect, keys};
+use super::{About, Config, FROM_ADDRESS, Job, Loaded, dialect, keys};
 use crate::text::seconds;
 
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
@@ -40,6 +40,17 @@ fn line(text: &mut String, key: &str, value: &str) {
     };
     // Further lines have to be indented to be read as such.
     let _ = writeln!(text, "{key}:{start}{}", value.replace('\n', "\n    "));
+}
+
+/// Everything that is legal but most likely not meant, a line each with its place.
+pub fn all_warnings(loaded: &Loaded) -> Vec<String> {
+    let of_text = loaded.warnings.iter().map(ToString::to_string);
+    let unwise = warnings(&loaded.config).into_iter();
+    let unwise = unwise.map(|notice| loaded.origins.locate(notice).to_string());
+    of_text
+        .chain(unwise)
+        .map(|line| format!("warning: {line}"))
+        .collect()
 }
 
 /// What is legal but most likely not meant, a line each.

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::reload::Reload;
 use super::showing::Form;
 use super::waiters::MAX_WAITERS;
 use super::{Daemon, Phase};
@@ -155,11 +156,15 @@ impl Daemon {
         if own.is_same(meant) {
             return Ok(());
         }
+        let named = match meant.path.display().to_string() {
+            // It was too long to be sent.
+            path if path.is_empty() => "the configuration that was named".to_string(),
+            path => format!("'{path}'"),
+        };
         let line = format!(
-            "this is the daemon of '{}', not of '{}': nothing was done; name its socket with -s to ask it all the \
-             same",
+            "this is the daemon of '{}', not of {named}: nothing was done; name its socket with -s to ask it all \
+             the same",
             own.path.display(),
-            meant.path.display()
         );
         Err((exit::FAILURE, on_one_line(&line)))
     }
@@ -306,10 +311,23 @@ impl Daemon {
     }
 
     fn reload_for(&mut self, peer: Peer, now: Moment) -> Reply {
-        match self.reload(&asked("reload", peer), now) {
-            Ok(lines) => (exit::OK, lines.join("\n")),
-            Err(lines) => (exit::CONFIG, lines.join("\n")),
-        }
+        let (status, lines) = match self.reload(&asked("reload", peer), now) {
+            Reload::Refused(lines) => (exit::CONFIG, lines),
+            Reload::Adopted {
+                mut changes,
+                not_in_force,
+                warnings,
+            } => {
+                let status = match not_in_force.is_empty() {
+                    true => exit::OK,
+                    false => exit::FAILURE,
+                };
+                changes.extend(not_in_force);
+                changes.extend(warnings);
+                (status, changes)
+            }
+        };
+        (status, lines.join("\n"))
     }
 
     fn say_asked(&mut self, what: &str, peer: Peer) {

@@ -40,7 +40,7 @@ use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
-use crate::text::six_three_g;
+use crate::text::{on_one_line, six_three_g};
 use crate::wire::ConfigFile;
 
 use announcement::Announcement;
@@ -182,6 +182,8 @@ pub struct Daemon {
     announced: Option<(Index, Instant)>,
     reports: u64,
     host: String,
+    /// The configuration file's absolute path.
+    file: PathBuf,
     started: Moment,
     configured: SystemTime,
     counters: Counters,
@@ -217,6 +219,7 @@ impl Daemon {
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = system::now();
+        let file = source.file().path;
         let Config { sequencer, jobs } = config;
         let state = kept::read_state(&sequencer, now.wall);
         let unlocked = holds.take_warnings();
@@ -234,6 +237,7 @@ impl Daemon {
             announced: None,
             reports: 0,
             host: host_name(),
+            file,
             started: now,
             configured: now.wall,
             counters: Counters::default(),
@@ -494,6 +498,7 @@ impl Daemon {
             configured: self.configured,
             phase: self.phase.word(),
             host: &self.host,
+            file: &self.file,
             config: &self.config,
             jobs: &self.jobs,
             running,
@@ -541,11 +546,10 @@ impl Daemon {
     }
 }
 
+/// This machine's name. The kernel takes any bytes for one; here it is one line.
 fn host_name() -> String {
-    let name = nix::unistd::gethostname()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = nix::unistd::gethostname().unwrap_or_default();
+    let name = on_one_line(&name.to_string_lossy());
     if name.is_empty() {
         "localhost".to_string()
     } else {

@@ -5,11 +5,27 @@ use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase};
 use crate::clock::Moment;
-use crate::config::{self, Config, Fault, Job, Loaded, Sequencer};
+use crate::config::{self, Config, Fault, Job, Loaded, Sequencer, check};
 use crate::system::claim::Claim;
 use crate::system::files;
 use crate::system::lock::NoPatience;
 use crate::system::log::{Level, Rotation};
+
+/// What became of a reload. Each line has been logged, if it is news.
+#[derive(Debug)]
+pub(super) enum Reload {
+    /// The configuration is in force.
+    Adopted {
+        /// What is different.
+        changes: Vec<String>,
+        /// Parts that stay as they were, since the system refused them.
+        not_in_force: Vec<String>,
+        /// What is legal but most likely not meant.
+        warnings: Vec<String>,
+    },
+    /// The old one stays in force, for these reasons.
+    Refused(Vec<String>),
+}
 
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Moment) {
@@ -17,27 +33,26 @@ impl Daemon {
         let _ = self.reload("Received SIGHUP, reloading configuration.", now);
     }
 
-    /// Reads the configuration again. The log says `why`, and then the lines that are returned: what has changed, or
-    /// (`Err`) why nothing has.
-    pub(super) fn reload(&mut self, why: &str, now: Moment) -> Result<Vec<String>, Vec<String>> {
+    /// Reads the configuration again. The log says `why`, and then what has changed, or why nothing has.
+    pub(super) fn reload(&mut self, why: &str, now: Moment) -> Reload {
         // What a log that takes nothing would drop is said when the reload may have led to another one.
         let later = self.log.stuck_since().is_some();
         if !later {
             self.log.say(Level::Info, why);
         }
         self.supervisor.reloading(now.instant);
-        let result = if self.phase == Phase::Working {
+        let loaded = if self.phase == Phase::Working {
             config::load(&self.source.path, &self.source.from, &files::source).map_err(refusal)
         } else {
             Err(vec![
                 "Configuration not reloaded: the daemon stops.".to_string(),
             ])
         };
-        self.counters.last_reload = Some((result.is_ok(), now.wall));
-        let result = match result {
+        self.counters.last_reload = Some((loaded.is_ok(), now.wall));
+        let reload = match loaded {
             Ok(loaded) => {
                 self.counters.reloads_done += 1;
-                Ok(self.adopt(loaded, later.then_some(why), now))
+                self.adopt(loaded, later.then_some(why), now)
             }
             Err(lines) => {
                 if later {
@@ -47,26 +62,27 @@ impl Daemon {
                 for line in &lines {
                     self.log.say(Level::Error, line);
                 }
-                Err(lines)
+                Reload::Refused(lines)
             }
         };
         self.changed();
         self.supervisor.ready(now.instant);
-        result
+        reload
     }
 
     /// Takes a sound configuration over and says what is different; where the log is stuck, it is left first, and `why`
     /// is still to be said.
-    fn adopt(&mut self, loaded: Loaded, why: Option<&str>, now: Moment) -> Vec<String> {
+    fn adopt(&mut self, mut loaded: Loaded, why: Option<&str>, now: Moment) -> Reload {
+        self.source.overrule(&mut loaded.config.sequencer);
+        let warnings = check::all_warnings(&loaded);
         let Loaded {
-            mut config,
-            warnings,
+            config,
+            warnings: of_text,
             ..
         } = loaded;
-        self.source.overrule(&mut config.sequencer);
         let Config { sequencer, jobs } = config;
         let before = (&self.config, self.jobs.definitions());
-        let mut lines = config::diff::difference(before, (&sequencer, &jobs)).lines;
+        let mut changes = config::diff::difference(before, (&sequencer, &jobs)).lines;
         let old = std::mem::replace(&mut self.config, sequencer);
         self.log.spew = self.config.spew;
         self.configured = now.wall;
@@ -76,27 +92,33 @@ impl Daemon {
             followed = self.follow_log();
             self.log.say(Level::Info, why);
         }
-        if lines.is_empty() {
-            lines.push("Configuration reloaded: nothing has changed.".to_string());
+        if changes.is_empty() {
+            changes.push("Configuration reloaded: nothing has changed.".to_string());
         }
-        for warning in self.warnings.news(&warnings) {
+        for warning in self.warnings.news(&of_text) {
             self.log.say(Level::Warning, &warning);
         }
-        for line in &lines {
+        for line in &changes {
             self.log.say(Level::Info, line);
         }
         if why.is_none() {
             followed = self.follow_log();
         }
-        if let Err(line) = followed {
-            self.log.say(Level::Error, &line);
-            lines.push(line);
+        if let Err(line) = &followed {
+            self.log.say(Level::Error, line);
         }
-        lines.extend(self.move_control(&old.controlsocket));
-        lines.extend(self.follow_state(&old));
+        let parts = [
+            followed.err(),
+            self.move_control(&old.controlsocket),
+            self.follow_state(&old),
+        ];
         self.open_files();
         self.dismiss_waiters(now);
-        lines
+        Reload::Adopted {
+            changes,
+            not_in_force: parts.into_iter().flatten().collect(),
+            warnings,
+        }
     }
 
     /// Takes on other limits of the log, and its new place, with all lines that wait; stays where it is if that cannot

@@ -187,6 +187,7 @@ pub struct Queue {
     closing: bool,
     last_error: Option<(String, Instant)>,
     failing_since: Option<Instant>,
+    last_given_up: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -208,7 +209,7 @@ impl Queue {
     /// oldest, but not the message under way. A report over `MAX_BYTES` is queued all the same, without others.
     pub fn push(&mut self, report: Rc<Report>, to: &str, now: Instant) -> Vec<Dropped> {
         let dropped = self.make_room(&report);
-        self.counts.given_up += dropped.len() as u64;
+        self.gave_up(dropped.len(), now);
         if !self.holds(&report) {
             self.bytes = self.bytes.saturating_add(report.size());
         }
@@ -303,7 +304,7 @@ impl Queue {
         let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
         let Some(after) = next_try.filter(|_| !self.closing) else {
             let dropped = self.remove(index)?.dropped();
-            self.counts.given_up += 1;
+            self.gave_up(1, now);
             let rest = match dropped.logged {
                 true => "the report was logged before",
                 false => "the report follows",
@@ -317,6 +318,18 @@ impl Queue {
         entry.logged |= log.is_some();
         let line = format!("{start}, next try in {} seconds", seconds(after));
         Some(Verdict::Retry { line, after, log })
+    }
+
+    fn gave_up(&mut self, messages: usize, now: Instant) {
+        if messages == 0 {
+            return;
+        }
+        self.counts.given_up += messages as u64;
+        self.last_given_up = Some(now);
+        if self.entries.is_empty() {
+            // Nothing is left that could fail, or succeed.
+            self.failing_since = None;
+        }
     }
 
     /// The daemon is to end once the queue is empty: everything is due now, and what fails is given up.
@@ -359,9 +372,15 @@ impl Queue {
         self.last_error.as_ref().map(|(_, at)| *at)
     }
 
-    /// When the first try failed since sendmail last took a message; None if the last try did not fail.
+    /// When the first try failed since sendmail last took a message or nothing was queued; None if nothing is, or
+    /// the last try did not fail.
     pub fn failing_since(&self) -> Option<Instant> {
         self.failing_since
+    }
+
+    /// When a message was last given up, after its last try or because the queue was full.
+    pub fn last_given_up(&self) -> Option<Instant> {
+        self.last_given_up
     }
 
     fn under_way(&self) -> Option<usize> {

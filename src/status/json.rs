@@ -14,6 +14,7 @@ pub fn json(view: &View<'_>) -> String {
     object.text("host", view.host);
     object.number("pid", u64::from(std::process::id()));
     object.time("started", Some(view.started.wall));
+    object.text("configuration", &view.file.to_string_lossy());
     object.time("configured", Some(view.configured));
     object.text("state", view.phase);
     object.raw("running", &running(view));
@@ -190,7 +191,7 @@ mod tests {
             parsed(&made, s(1)),
             value!({
                 "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": std::process::id(),
-                "started": "2026-11-23T23:36:37Z", "configured": "2026-11-23T23:36:37Z",
+                "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
                 "mail": {"queued": 0, "last_error": null, "failing_since": null},
                 "reload": null, "log_lines_dropped": 0,

@@ -1,5 +1,6 @@
 //! Made-up state for the tests of what is shown: three jobs, and a clock that tests move.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -186,6 +187,7 @@ impl Made {
             configured: self.wall(s(0)),
             phase: self.phase,
             host: "build1",
+            file: Path::new("/etc/a\n.conf"),
             config: &self.config,
             jobs: &self.jobs,
             running,

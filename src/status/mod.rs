@@ -8,6 +8,7 @@ mod made;
 pub mod metrics;
 pub mod table;
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Moment;
@@ -19,8 +20,8 @@ use crate::job::stuck;
 use crate::mail::queue::Queue;
 use crate::text::{brief, seconds};
 
-/// How long mail has to fail before the daemon is called unhealthy.
-const MAIL_FAILING_TOO_LONG: Duration = Duration::from_secs(3600);
+/// How long mail has to fail before the daemon is called unhealthy, and for how long it is after some was given up.
+const MAIL_TIME: Duration = Duration::from_secs(3600);
 
 /// What the daemon counts beside its jobs.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +60,8 @@ pub struct View<'a> {
     pub phase: &'static str,
     /// This machine's name.
     pub host: &'a str,
+    /// The file that the configuration was read from.
+    pub file: &'a Path,
     /// The configuration.
     pub config: &'a Sequencer,
     /// The jobs: when each is due, and what is known of its runs.
@@ -250,12 +253,35 @@ impl<'a> View<'a> {
             (None, None) => "All jobs are paused".to_string(),
         };
         let stuck = if self.stuck() { ", STUCK" } else { "" };
-        let mail = match self.queue.last_error() {
-            Some(_) if self.queue.len() == 1 => ", 1 mail queued".to_string(),
-            Some(_) => format!(", {} mails queued", self.queue.len()),
-            None => String::new(),
+        let mail = match (self.queue.last_error(), self.queue.len()) {
+            (None, _) | (_, 0) => String::new(),
+            (Some(_), 1) => ", 1 mail queued".to_string(),
+            (Some(_), n) => format!(", {n} mails queued"),
         };
         format!("{doing}{stuck}{mail}")
+    }
+
+    /// How long ago mail was given up, where that is not long ago.
+    pub fn gave_up_mail(&self) -> Option<Duration> {
+        let at = self.queue.last_given_up()?;
+        let ago = self.now.instant.saturating_duration_since(at);
+        (ago < MAIL_TIME).then_some(ago)
+    }
+
+    /// What is wrong with mail.
+    fn mail_fault(&self) -> Option<String> {
+        let why = match self.queue.last_error() {
+            Some(error) => format!(": {error}"),
+            None => String::new(),
+        };
+        if let Some(since) = self.queue.failing_since() {
+            let time = self.now.instant.saturating_duration_since(since);
+            if time >= MAIL_TIME {
+                return Some(format!("mail has been failing for {}{why}", brief(time)));
+            }
+        }
+        let ago = self.gave_up_mail()?;
+        Some(format!("mail was given up {} ago{why}", brief(ago)))
     }
 
     /// Whether all is well, in one line: `Err` says what is not.
@@ -278,16 +304,8 @@ impl<'a> View<'a> {
                 brief(time)
             ));
         }
-        let failing = self
-            .queue
-            .failing_since()
-            .map(|since| self.now.instant.saturating_duration_since(since));
-        if let Some(time) = failing.filter(|time| *time >= MAIL_FAILING_TOO_LONG) {
-            let error = self.queue.last_error().unwrap_or_default();
-            return Err(format!(
-                "mail has been failing for {}: {error}",
-                brief(time)
-            ));
+        if let Some(line) = self.mail_fault() {
+            return Err(line);
         }
         if let Some((false, at)) = self.counters.last_reload {
             let ago = self.now.age(at);
@@ -497,6 +515,61 @@ mod tests {
         made.queue.start(made.t0 + s(4000)).unwrap();
         made.queue.finished(Ok(()), made.t0 + s(4000));
         assert_eq!(made.view(s(4000)).health(), Ok("ok".to_string()));
+    }
+
+    /// Has every try of what is queued fail until it is given up; when that is.
+    fn gives_up(made: &mut Made) -> Duration {
+        let mut at = s(0);
+        while let Some(due) = made.queue.next_due() {
+            at = due - made.t0;
+            made.queue.start(due).unwrap();
+            let refused = Failure::Exited(75, "queue full".to_string());
+            made.queue.finished(Err(refused), due);
+        }
+        at
+    }
+
+    #[test]
+    fn mail_that_was_given_up_is_unhealthy_for_an_hour_and_then_no_more() {
+        let mut made = Made::three();
+        made.mails(s(100), None);
+        let given_up = gives_up(&mut made);
+        assert_eq!(given_up, s(100 + 30 + 60 + 120 + 240 + 480 + 960));
+        assert!(made.queue.is_empty());
+        let expected = "mail was given up 4m00s ago: sendmail exited with 75: queue full";
+        let later = given_up + s(240);
+        assert_eq!(made.view(later).health(), Err(expected.to_string()));
+        let almost = given_up + s(3600) - Duration::from_nanos(1);
+        assert!(made.view(almost).health().is_err());
+        // Nothing was mailed since: no recipients are left, say.
+        let view = made.view(given_up + s(3600));
+        assert_eq!(view.health(), Ok("ok".to_string()));
+        assert_eq!(view.headline(), "Next is slave_scanner");
+    }
+
+    #[test]
+    fn mail_that_succeeds_does_not_make_good_what_was_given_up() {
+        let mut made = Made::three();
+        made.mails(s(100), None);
+        let given_up = gives_up(&mut made);
+        made.mails(given_up, None);
+        made.queue.start(made.t0 + given_up).unwrap();
+        made.queue.finished(Ok(()), made.t0 + given_up);
+        let expected = "mail was given up 1m00s ago".to_string();
+        assert_eq!(made.view(given_up + s(60)).health(), Err(expected));
+        assert!(made.view(given_up + s(3600)).health().is_ok());
+    }
+
+    #[test]
+    fn a_new_message_after_one_that_was_given_up_has_an_hour_of_its_own() {
+        let mut made = Made::three();
+        made.mails(s(100), None);
+        let given_up = gives_up(&mut made);
+        let again = given_up + s(3000);
+        made.mails(again, Some(Failure::Exited(75, String::new())));
+        assert!(made.view(given_up + s(3600)).health().is_ok());
+        let expected = "mail has been failing for 1h00m: sendmail exited with 75".to_string();
+        assert_eq!(made.view(again + s(3600)).health(), Err(expected));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Row, State, View};
 use crate::job::record::Last;
-use crate::text::{brief, precise};
+use crate::text::{brief, on_one_line, precise};
 
 const TITLES: [&str; 8] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
@@ -18,11 +18,12 @@ pub fn table(view: &View<'_>) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "buildd-sequencer {} on {}: pid {}, up {}, configuration of {} ago{}",
+        "buildd-sequencer {} on {}: pid {}, up {}, read {} {} ago{}",
         env!("CARGO_PKG_VERSION"),
         view.host,
         std::process::id(),
         brief(view.up()),
+        on_one_line(&view.file.to_string_lossy()),
         brief(since(view, view.configured)),
         if view.phase == "working" {
             String::new()
@@ -83,7 +84,7 @@ fn running(view: &View<'_>, text: &mut String) {
 
 fn mail(view: &View<'_>, text: &mut String) {
     let queue = view.queue;
-    if queue.is_empty() && queue.last_error().is_none() {
+    if queue.is_empty() && view.gave_up_mail().is_none() {
         return;
     }
     let _ = write!(text, "MAIL    {} queued", queue.len());
@@ -186,7 +187,7 @@ mod tests {
     fn three_jobs_before_and_after_their_runs() {
         let mut made = Made::three();
         assert_eq!(
-            rest(&made, s(1), "up 1s, configuration of 1s ago"),
+            rest(&made, s(1), "up 1s, read /etc/a\\n.conf 1s ago"),
             "
 JOB            STATE       DUE  ENDED  TOOK  LAST  RUNS  FAILED
 slave_scanner  waiting      4s      -     -  -        0       0
@@ -201,7 +202,7 @@ cleanup        waiting  59m59s      -     -  -        0       0
         made.runs(0, s(966), s(967), 0);
         made.runs(1, s(1900), s(1901), 1);
         assert_eq!(
-            rest(&made, s(1902), "up 31m42s, configuration of 31m42s ago"),
+            rest(&made, s(1902), "up 31m42s, read /etc/a\\n.conf 31m42s ago"),
             "
 JOB            STATE       DUE   ENDED  TOOK  LAST    RUNS  FAILED
 slave_scanner  waiting      0s  15m35s  1.0s  ok        13      12
@@ -231,7 +232,7 @@ cleanup        waiting  28m18s       -     -  -          0       0
         made.runs(0, s(5), s(6), 0);
         made.begins(1, s(900));
         assert_eq!(
-            rest(&made, s(1000), "up 16m40s, configuration of 16m40s ago"),
+            rest(&made, s(1000), "up 16m40s, read /etc/a\\n.conf 16m40s ago"),
             "\
 RUNNING queue_builder, pid 20417, for 1m40s
 WAITING 1 job, slave_scanner longest (16m29s)
@@ -245,7 +246,7 @@ cleanup        waiting                     43m20s       -     -  -        0     
         made.set(1, |settings| settings.timeout = s(7200));
         made.requests(2, s(1000));
         assert_eq!(
-            rest(&made, s(5000), "up 1h23m, configuration of 1h23m ago"),
+            rest(&made, s(5000), "up 1h23m, read /etc/a\\n.conf 1h23m ago"),
             "\
 RUNNING queue_builder, pid 20417, for 1h08m: STUCK (over 1h00m, no timeout set)
 WAITING 2 jobs, slave_scanner longest (1h23m)
@@ -274,13 +275,13 @@ slave_scanner  late behind queue_builder   -1h23m  1h23m  1.0s  ok       1      
     fn mail_has_a_line_only_where_there_is_any() {
         let mut made = Made::three();
         made.mails(s(10), None);
-        let text = rest(&made, s(11), "up 11s, configuration of 11s ago");
+        let text = rest(&made, s(11), "up 11s, read /etc/a\\n.conf 11s ago");
         assert!(text.starts_with("MAIL    1 queued\n\nJOB"), "{text}");
         let mut made = Made::three();
         let failure = Failure::Exited(75, "try\nlater".to_string());
         made.mails(s(10), Some(failure));
         made.mails(s(11), None);
-        let text = rest(&made, s(71), "up 1m11s, configuration of 1m11s ago");
+        let text = rest(&made, s(71), "up 1m11s, read /etc/a\\n.conf 1m11s ago");
         let line = "MAIL    2 queued; last error 1m01s ago: sendmail exited with 75: try later\n\n";
         assert!(text.starts_with(line), "{text}");
     }
@@ -290,7 +291,7 @@ slave_scanner  late behind queue_builder   -1h23m  1h23m  1.0s  ok       1      
         let mut made = Made::three();
         made.pauses(0, s(60), 1000);
         assert_eq!(
-            rest(&made, s(3725), "up 1h02m, configuration of 1h02m ago"),
+            rest(&made, s(3725), "up 1h02m, read /etc/a\\n.conf 1h02m ago"),
             "
 JOB            STATE                     DUE  ENDED  TOOK  LAST  RUNS  FAILED
 queue_builder  waiting                    0s      -     -  -        0       0
@@ -305,7 +306,7 @@ slave_scanner  paused 1h01m by uid 1000    -      -     -  -        0       0
         let mut made = Made::three();
         for (phase, end) in [("draining", ", draining"), ("stopping", ", stopping")] {
             made.phase = phase;
-            let first = format!("up 1s, configuration of 1s ago{end}");
+            let first = format!("up 1s, read /etc/a\\n.conf 1s ago{end}");
             rest(&made, s(1), &first);
         }
     }
@@ -335,7 +336,7 @@ slave_scanner  paused 1h01m by uid 1000    -      -     -  -        0       0
         let mut view = made.view(s(20));
         view.now.wall -= s(86_400);
         let text = table(&view);
-        assert!(text.contains("configuration of 0s ago"), "{text}");
+        assert!(text.contains("read /etc/a\\n.conf 0s ago"), "{text}");
         assert!(text.contains("paused 0s by uid 0"), "{text}");
         assert!(text.contains("14s  1.0s  ok"), "by the other clock: {text}");
     }

@@ -387,6 +387,67 @@ fn a_refused_reload_prints_every_error_exits_78_and_changes_nothing() {
 }
 
 #[test]
+fn a_reload_whose_log_cannot_follow_says_so_and_exits_1() {
+    let place = Place::new();
+    let a = idle_job("a", "true");
+    let daemon = place.daemon(&format!("{SOCKET}logfile: first\n{a}"));
+    wait_for("it to listen", || {
+        place.ask("status").status.success().then_some(())
+    });
+    let missing = format!("{SOCKET}logfile: missing/log\n{a}");
+    place.write("conf", &missing);
+    for _ in 0..2 {
+        let (status, said) = place.refused("reload");
+        assert_eq!(status, 1);
+        assert!(
+            said.contains("'missing/log': No such file or directory"),
+            "{said}"
+        );
+    }
+    assert!(
+        place.read("first").contains("missing/log"),
+        "it goes on there"
+    );
+    assert_eq!(
+        place.told("healthcheck"),
+        "ok\n",
+        "the reload was not refused"
+    );
+    std::fs::create_dir(place.path("missing")).unwrap();
+    place.told("reload");
+    place.told("pause");
+    wait_for("the log to follow", || {
+        place
+            .read("missing/log")
+            .contains("Asked to pause")
+            .then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+}
+
+#[test]
+fn reload_answers_with_what_check_would_warn_of_each_time() {
+    let place = Place::new();
+    let unwise = idle_job("a", "true") + "timeout: 5\nstuckafter: 6\n";
+    let daemon = place.listening(&format!("{SOCKET}{unwise}"));
+    let checked = place.ask("check");
+    let warnings: Vec<String> = stderr(&checked)
+        .lines()
+        .filter(|line| line.starts_with("warning: "))
+        .map(str::to_string)
+        .collect();
+    assert_eq!(warnings.len(), 1, "{}", stderr(&checked));
+    for _ in 0..2 {
+        let said = place.told("reload");
+        let (changes, rest) = said.split_once('\n').unwrap();
+        assert_eq!(changes, "Configuration reloaded: nothing has changed.");
+        assert_eq!(rest.lines().collect::<Vec<_>>(), warnings);
+    }
+    daemon.stop();
+}
+
+#[test]
 fn an_unknown_job_is_refused_and_the_nearest_name_offered() {
     let place = Place::new();
     let _daemon = place.listening(&format!(

@@ -653,11 +653,14 @@ fn a_reload_that_cannot_move_the_socket_says_so_and_stays() {
     let daemon = place.listening(&idle());
     place.told("status");
     let there = "[buildsequencer]\ncontrolsocket: missing/socket\n";
-    place.write("conf", &format!("{there}{a}"));
+    let b = idle_job("b", "true");
+    place.write("conf", &format!("{there}{a}{b}"));
     let said = place.run(&["reload", "-s", "socket"]);
-    assert_eq!(said.status.code(), Some(0), "the rest was adopted");
+    assert_eq!(said.status.code(), Some(1));
     let line = "cannot listen on control socket 'missing/socket': No such file or directory; it stays at 'socket'";
-    assert!(stdout(&said).contains(line), "{}", stdout(&said));
+    let said = stderr(&said);
+    assert!(said.contains(line), "{said}");
+    assert!(said.contains("Added job b"), "the rest was adopted: {said}");
     assert!(daemon.log().contains(line), "{}", daemon.log());
     let said = place.run(&["status", "-s", "socket"]);
     assert_eq!(said.status.code(), Some(0));

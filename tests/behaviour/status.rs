@@ -190,6 +190,7 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         "host",
         "pid",
         "started",
+        "configuration",
         "configured",
         "state",
         "running",
@@ -201,6 +202,13 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
     ];
     expected.sort_unstable();
     assert_eq!(names(&all), expected);
+    let file = place.path("conf");
+    assert_eq!(all["configuration"], file.to_str().unwrap());
+    let first = place.told("status").lines().next().unwrap().to_string();
+    assert!(
+        first.contains(&format!(", read {} ", file.display())),
+        "{first}"
+    );
     let mut expected = [
         "name",
         "state",

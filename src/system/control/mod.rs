@@ -166,6 +166,8 @@ impl Server {
         };
         let id = self.number();
         self.clients[slot] = Some(Connection::new(id, peer, stream, now));
+        // Most have sent their line by now. Where turns take long, that it waits for no other is worth much.
+        self.client_event(slot, now);
     }
 
     /// An empty place, or that of the client that has been silent longest.
