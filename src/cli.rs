@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::config::values::is_stdout;
 use crate::text::on_one_line;
 
 /// What `--help` prints.
@@ -336,13 +337,13 @@ impl Parsed {
                 "option '--{option}' is for the daemon, not for a command"
             )));
         }
-        if action == Action::Daemon
-            && self.options.daemon
-            && self.options.logfile.as_deref() == Some("-".as_ref())
-        {
-            return Err(UsageError(
-                "'--daemon' leaves no standard output to log to, so '--logfile -' cannot be".into(),
-            ));
+        let log = self.options.logfile.as_deref();
+        let detaches = action == Action::Daemon && self.options.daemon;
+        if let Some(path) = log.filter(|path| detaches && is_stdout(path)) {
+            let path = path.display();
+            return Err(UsageError(format!(
+                "'--daemon' leaves no standard output to log to, so '--logfile {path}' cannot be"
+            )));
         }
         Ok((action, self.options))
     }
@@ -537,6 +538,10 @@ mod tests {
             ),
             ("--umask 1777", "'--umask' takes"),
             ("--daemon -l -", "'--daemon' leaves no standard output"),
+            (
+                "-l /dev/stdout --daemon",
+                "'--daemon' leaves no standard output to log to, so '--logfile /dev/stdout' cannot be",
+            ),
             ("-c", "missing argument"),
             ("--nodaemon=yes", "unexpected argument"),
         ] {

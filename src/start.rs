@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 
 use crate::cli::{self, Action, Options};
+use crate::config::values::is_stdout;
 use crate::config::{self, Loaded, Sequencer};
 use crate::daemon::{Daemon, Holds, Source};
 use crate::exit;
@@ -243,9 +244,9 @@ fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
     }
 }
 
-/// The command line's log; `-` stays what it is.
+/// The command line's log; a name of standard output stays what it is.
 fn command_line_log(path: &Path, places: &Places) -> PathBuf {
-    if path == Path::new("-") {
+    if is_stdout(path) {
         path.to_path_buf()
     } else {
         places.on_command_line(path)

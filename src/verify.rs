@@ -12,6 +12,8 @@ use crate::config::command;
 use crate::config::{About, Config, ControlSocket};
 use crate::system::errors::system_text;
 use crate::system::files;
+use crate::system::log;
+use crate::system::mounts;
 
 /// Everything that is missing, a line each.
 pub fn missing(config: &Config) -> Vec<(About, String)> {
@@ -90,11 +92,21 @@ fn executable_file(path: &Path) -> Result<(), String> {
 
 /// A log; its file is renamed within its directory when it is rotated by size.
 fn appended(path: &Path, logsize: u64) -> Result<(), String> {
+    if log::is_stdout(path) {
+        return Ok(());
+    }
+    log::fit(path).map_err(|unfit| format!("'{}' cannot be the log: {unfit}", path.display()))?;
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(is_a_directory(path)),
         Ok(metadata) => {
             writable("", path, AccessFlags::W_OK)?;
             if metadata.is_file() && logsize > 0 {
+                if mounts::is_mount_point(path).unwrap_or(false) {
+                    let path = path.display();
+                    return Err(format!(
+                        "'{path}' is a mount point, which cannot be renamed to rotate it; set logsize to 0"
+                    ));
+                }
                 directory_of(path)
             } else {
                 Ok(())

@@ -1,11 +1,11 @@
 //! Every key of the configuration: its name, how its value is read, and how it is shown. The one table behind
 //! reading, checking, printing and comparing configurations.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::values::{address, addresses, boolean, command, count, duration, path, size};
+use super::values::{address, addresses, boolean, command, count, duration, is_stdout, path, size};
 use super::{ControlSocket, Job, Sequencer, Settings};
 use crate::text::{nearest, seconds, shown};
 
@@ -127,7 +127,7 @@ const PATH: Kind<Option<PathBuf>> = Kind {
 const LOG: Kind<Option<PathBuf>> = Kind {
     empty: Empty::Unset,
     ..Kind::new(
-        |v| path(v).map(|path| Some(path).filter(|path| path != Path::new("-"))),
+        |v| path(v).map(|path| Some(path).filter(|path| !is_stdout(path))),
         |p| {
             p.as_ref()
                 .map_or("-".to_string(), |path| path.display().to_string())

@@ -1,7 +1,7 @@
 //! What a value may be: durations, sizes, numbers, booleans, addresses. Pure functions from text to a value or to
 //! a message that says what is wrong and what would be right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::text::shown;
@@ -121,6 +121,12 @@ pub fn path(value: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(value))
 }
 
+/// Whether this is a name of standard output, which is never opened or renamed by name.
+pub fn is_stdout(path: &Path) -> bool {
+    let names = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    names.into_iter().any(|name| path == Path::new(name))
+}
+
 /// One mail address, as it becomes an argument of sendmail and a header.
 pub fn address(value: &str) -> Result<Box<str>, String> {
     let fault = if value.starts_with('-') {
@@ -229,6 +235,22 @@ mod tests {
         }
         assert!(duration("3650.0000000000000000001d").is_err());
         assert!(duration("3650.0000000000000000000d").is_ok());
+    }
+
+    #[test]
+    fn standard_output_has_many_names() {
+        for name in [
+            "-",
+            "/dev/stdout",
+            "//dev/./stdout",
+            "/dev/fd/1",
+            "/proc/self/fd/1",
+        ] {
+            assert!(is_stdout(Path::new(name)), "{name}");
+        }
+        for name in ["stdout", "/dev/stderr", "/dev/fd/10", "/proc/1/fd/1", "./-"] {
+            assert!(!is_stdout(Path::new(name)), "{name}");
+        }
     }
 
     #[test]

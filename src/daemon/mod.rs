@@ -17,7 +17,7 @@ mod waiters;
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
@@ -26,6 +26,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::clock::Moment;
+use crate::config::values::is_stdout;
 use crate::config::{Config, ControlSocket, Fault, Job, Sequencer};
 use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
@@ -100,7 +101,7 @@ impl Source {
     /// Puts what the command line says over what the file says.
     pub fn overrule(&self, config: &mut Sequencer) {
         if let Some(path) = &self.logfile {
-            config.logfile = Some(path.clone()).filter(|path| path != Path::new("-"));
+            config.logfile = Some(path.clone()).filter(|path| !is_stdout(path));
         }
         if self.detached && config.logfile.is_none() {
             config.logfile = Some(PathBuf::from(TWISTD_LOG));

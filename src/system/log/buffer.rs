@@ -40,6 +40,13 @@ impl Buffer {
         self.written = self.line;
     }
 
+    /// Puts in place of all lines that wait, each of them whole, what is made of them.
+    pub(super) fn remake(&mut self, make: impl Fn(&[u8]) -> Vec<u8>) {
+        self.begin_line_anew();
+        self.bytes = make(self.unwritten());
+        (self.line, self.written) = (0, 0);
+    }
+
     /// The end, to which lines are added. Each of them has to be whole.
     pub(super) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes

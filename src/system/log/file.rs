@@ -181,18 +181,24 @@ fn flags() -> OFlag {
 
 fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> {
     // Before it is opened, because that alone can do something.
-    if let Ok(there) = fs::metadata(path) {
-        check_kind(there.file_type())?;
-    }
+    fit(path)?;
     let file = opening::open(path, &opening::LOG, user)?;
     let opened = file.metadata()?;
     check_kind(opened.file_type())?;
     Ok((file, opened.len()))
 }
 
-/// Whether what is there can be a log. A named pipe cannot: nothing would be written while nobody reads it, and a
+/// Whether what is at `path`, if anything, can be a log.
+pub fn fit(path: &Path) -> Result<(), OpenError> {
+    match fs::metadata(path) {
+        Ok(there) => check_kind(there.file_type()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether a file of this kind can be a log. A named pipe cannot: nothing would be written while nobody reads it, and a
 /// daemon could not even start.
-pub(super) fn check_kind(kind: FileType) -> Result<(), OpenError> {
+fn check_kind(kind: FileType) -> Result<(), OpenError> {
     let what = if kind.is_fifo() {
         "a named pipe"
     } else if kind.is_socket() {

@@ -66,6 +66,27 @@ pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8
     to.push(b'\n');
 }
 
+/// Whole lines made by `append`, as any other log has them.
+pub(super) fn take_off(lines: &[u8]) -> Vec<u8> {
+    let prefix = Level::Info.prefix().len();
+    let lines = lines.split_inclusive(|&byte| byte == b'\n');
+    lines.flat_map(|line| &line[prefix..]).copied().collect()
+}
+
+/// Whole lines made for any other log, as `append` would have made them. What level they had is not known any more.
+pub(super) fn put_on(lines: &[u8]) -> Vec<u8> {
+    let mut to = Vec::with_capacity(lines.len() + more_bytes(&[lines]));
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        append(
+            &mut to,
+            Level::Info,
+            b"",
+            &[line.strip_suffix(b"\n").unwrap_or(line)],
+        );
+    }
+    to
+}
+
 /// The lines of one message.
 struct Lines<'a> {
     to: &'a mut Vec<u8>,
@@ -186,6 +207,21 @@ mod tests {
             assert!(lines.iter().all(|line| line.len() <= MOST_ON_A_LINE));
             assert_eq!(lines.concat(), text);
         }
+    }
+
+    #[test]
+    fn lines_that_move_to_another_kind_of_log_look_as_if_they_had_been_made_for_it() {
+        let message: &[&[u8]] = &[b"one\n<0>two", b" more\n"];
+        let mut plain = Vec::new();
+        super::super::append_plainly(&mut plain, STAMP, message);
+        let mut ours = Vec::new();
+        append(&mut ours, Level::Info, STAMP, message);
+        assert_eq!(put_on(&plain), ours);
+        let mut error = Vec::new();
+        append(&mut error, Level::Error, STAMP, message);
+        assert_eq!(take_off(&error), plain);
+        let lines = put_on(b"\ta\0b\n");
+        assert_eq!(lines, b"<6>\ta\\0b\n");
     }
 
     #[test]

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::system::privileges::Identity;
 use crate::text::{Utc, unix_seconds};
 
-pub use file::OpenError;
+pub use file::{OpenError, fit};
 pub use rotation::Rotation;
+pub use sink::is_stdout;
 
 use buffer::Buffer;
 use file::LogFile;
@@ -353,6 +354,15 @@ impl Log {
             let path = path.unwrap_or(Path::new("-")).display();
             format!("cannot open log '{path}': {error}; the log stays where it is")
         })?;
+        if self.journal != new.journal {
+            let make = match new.journal {
+                true => journal::put_on,
+                false => journal::take_off,
+            };
+            for lines in [Some(&mut self.waiting), self.held.as_mut()] {
+                lines.into_iter().for_each(|lines| lines.remake(make));
+            }
+        }
         (self.sink, self.journal, self.path) = (new.sink, new.journal, new.path);
         self.turned(&[], SystemTime::now());
         Ok(())

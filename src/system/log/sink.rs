@@ -82,7 +82,7 @@ impl Sink {
 }
 
 /// Whether this is a name of our own standard output, by itself or by the links that it leads to.
-pub(super) fn is_stdout(path: &Path) -> bool {
+pub fn is_stdout(path: &Path) -> bool {
     let own = fs::canonicalize(OWN_DESCRIPTORS);
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {

@@ -1,7 +1,14 @@
 //! The log by itself: its lines, rotation, and what it does when nobody takes the lines.
 
 use super::*;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::time::UNIX_EPOCH;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{mkfifo, pipe2};
 
 const STAMP: &str = "2026-11-23T23:36:37+0000 [-] ";
 
@@ -181,4 +188,299 @@ fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
         "{STAMP}{} log lines were dropped here because the log could not be written\n",
         2000 - kept
     )));
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+type Make = fn(&Path);
+
+/// What can be in an old log's place: each made at a path.
+fn things() -> [(&'static str, Make); 4] {
+    [
+        ("a directory", |path| {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("precious"), "precious").unwrap();
+        }),
+        ("a named pipe", |path| mkfifo(path, Mode::S_IRWXU).unwrap()),
+        ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+        ("a symbolic link", |path| symlink("precious", path).unwrap()),
+    ]
+}
+
+#[test]
+fn what_is_in_an_old_logs_place_stays_and_rotation_goes_around_it() {
+    for (what, make) in things() {
+        for place in 1..=3 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("log");
+            fs::write(directory.path().join("precious"), "precious").unwrap();
+            let thing = path.with_extension(place.to_string());
+            make(&thing);
+            let before = inode(&thing);
+            let mut log = log_in(directory.path(), 0, 3);
+            for message in ["one", "two", "three", "four", "five", "six"] {
+                write(&mut log, message);
+                assert_eq!(log.rotate_or_reopen(), Ok(true), "{what}");
+            }
+            assert_eq!(inode(&thing), before);
+            assert_eq!(text(directory.path().join("precious")), "precious");
+            // As many as are to stay, in order.
+            let old = (1..9).filter(|&number| number != place);
+            let old = old.map(|number| path.with_extension(number.to_string()));
+            let old: Vec<String> = old.filter(|path| path.exists()).map(text).collect();
+            assert_eq!(old.len(), 3, "{what} at {place}: {old:?}");
+            for (text, message) in old.iter().zip(["six", "five", "four"]) {
+                assert!(text.ends_with(&format!("] {message}\n")), "{old:?}");
+            }
+            write(&mut log, "end");
+            let told = format!(
+                "'{}' is {what}, no old log; it stays, and rotation goes around it\n",
+                thing.display()
+            );
+            // What was told has been rotated away by now, but not the same again.
+            assert!(!old.concat().contains(&told) && !text(&path).contains(&told));
+        }
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_told_once_and_again_when_it_has_been_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut log = log_in(directory.path(), 0, 0);
+    let mut times = |there: &[u32]| {
+        for &number in there {
+            fs::create_dir(path.with_extension(number.to_string())).unwrap();
+        }
+        for _ in 0..3 {
+            assert_eq!(log.rotate_or_reopen(), Ok(true));
+            write(&mut log, "x");
+        }
+        for &number in there {
+            fs::remove_dir(path.with_extension(number.to_string())).unwrap();
+        }
+        let old = fs::read_dir(directory.path()).unwrap();
+        let all: String = old.map(|entry| text(entry.unwrap().path())).collect();
+        (
+            all.matches("is a directory, no old log").count(),
+            all.matches("more in the way").count(),
+        )
+    };
+    assert_eq!(times(&[1]), (1, 0));
+    assert_eq!(times(&[]), (1, 0));
+    assert_eq!(times(&[20, 21, 22, 23, 24]), (1 + 3, 1));
+}
+
+#[test]
+fn only_what_has_to_make_room_is_renamed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    for number in ["1", "2", "4", "7"] {
+        fs::write(path.with_extension(number), number).unwrap();
+    }
+    let mut log = log_in(directory.path(), 0, 5);
+    write(&mut log, "log");
+    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    let found = (1..9).filter_map(|n| fs::read_to_string(path.with_extension(n.to_string())).ok());
+    let found: Vec<String> = found.collect();
+    assert_eq!(found, [&format!("{STAMP}log\n"), "1", "2", "4"]);
+    assert!(path.with_extension("4").exists() && !path.with_extension("7").exists());
+}
+
+#[test]
+fn the_new_file_has_the_mode_of_the_old_one() {
+    for bits in [0o600, 0o640, 0o644, 0o666, 0o604] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = log_in(directory.path(), 10, 0);
+        fs::set_permissions(&path, fs::Permissions::from_mode(bits)).unwrap();
+        write(&mut log, "one");
+        write(&mut log, "by size");
+        assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
+        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
+        // Somebody has moved it and made no other.
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!(mode(&path), bits);
+        // Somebody has moved it and made another.
+        fs::rename(&path, directory.path().join("moved")).unwrap();
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        write(&mut log, "end");
+        assert_eq!(mode(&path), 0o620);
+        assert_eq!(text(&path), format!("{STAMP}end\n"));
+    }
+}
+
+#[test]
+fn a_log_that_is_a_link_is_rotated_where_it_leads() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, inner) = (directory.path().join("log"), directory.path().join("inner"));
+    fs::create_dir(&inner).unwrap();
+    symlink("inner/other", &path).unwrap();
+    let mut log = log_in(directory.path(), 0, 0);
+    write(&mut log, "one");
+    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    write(&mut log, "two");
+    assert_eq!(text(inner.join("other.1")), format!("{STAMP}one\n"));
+    assert_eq!(text(inner.join("other")), format!("{STAMP}two\n"));
+    assert!(path.is_symlink() && !path.with_extension("1").exists());
+    // It may lead elsewhere by then.
+    fs::remove_file(&path).unwrap();
+    symlink("inner/next", &path).unwrap();
+    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    write(&mut log, "three");
+    assert_eq!(text(inner.join("next")), format!("{STAMP}three\n"));
+    assert!(!inner.join("other.2").exists());
+}
+
+#[test]
+fn what_cannot_be_a_log_is_refused_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let rotation = Rotation { size: 0, keep: 0 };
+    for (what, make) in &things()[1..3] {
+        make(&path);
+        let error = Log::open(Some(&path), rotation, None).unwrap_err();
+        let expected = format!("it is {what}; a log is a regular file or a terminal");
+        assert_eq!(error.to_string(), expected);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn links_to_our_own_standard_output_are_standard_output() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = |name: &str, target: &str| {
+        let path = directory.path().join(name);
+        symlink(target, &path).unwrap();
+        path
+    };
+    let of_process = format!("/proc/{}/fd/1", std::process::id());
+    for target in ["/proc/self/fd/1", "/dev/stdout", "/dev/fd/1", &of_process] {
+        let path = link(&format!("to-{}", target.replace('/', "-")), target);
+        let again = link(
+            &format!("again-{}", target.replace('/', "-")),
+            path.to_str().unwrap(),
+        );
+        assert!(is_stdout(&path) && is_stdout(&again), "{target}");
+        let rotation = Rotation { size: 1, keep: 1 };
+        let mut log = Log::open(Some(&again), rotation, None).unwrap();
+        assert_eq!(log.path(), Some(&*again));
+        assert_eq!(log.rotate_or_reopen(), Ok(false));
+    }
+    for target in [
+        "/proc/self/fd/2",
+        "/dev/stderr",
+        "/proc/1/fd/1",
+        "loop",
+        "nowhere",
+    ] {
+        let path = link(target.rsplit('/').next().unwrap(), target);
+        assert!(!is_stdout(&path), "{target}");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// What a test reads of a log that is a pipe which takes no more than it holds.
+fn on_a_pipe() -> (Log, File) {
+    let (theirs, ours) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
+    (
+        Log::new(Sink::Own(File::from(ours)), false),
+        File::from(theirs),
+    )
+}
+
+fn all_of(pipe: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let end = pipe.read_to_end(&mut bytes).unwrap_err();
+    assert_eq!(end.kind(), io::ErrorKind::WouldBlock);
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn what_is_said_first_comes_before_what_is_held_and_no_more_of_it_than_the_log_takes() {
+    let (mut log, mut pipe) = on_a_pipe();
+    log.add(wall(), Level::Info, b"begin");
+    log.hold();
+    log.add(
+        wall() + Duration::from_secs(60),
+        Level::Info,
+        b"said meanwhile",
+    );
+    let (mut said, mut read) = (0, String::new());
+    while said < 5000 {
+        while said < 5000 && log.takes_more_first() {
+            said += 1;
+            log.say_first(wall(), Level::Info, &format!("line {said}"));
+        }
+        assert!(log.waiting.len() < 2 * BATCH, "{}", log.waiting.len());
+        read += &all_of(&mut pipe);
+        log.flush_ready(Instant::now(), wall());
+    }
+    assert!(!log.is_written());
+    log.release();
+    log.flush_ready(Instant::now(), wall());
+    read += &all_of(&mut pipe);
+    log.flush_ready(Instant::now(), wall());
+    read += &all_of(&mut pipe);
+    assert!(log.is_written());
+    let lines = (1..=5000).map(|line| format!("{STAMP}line {line}\n"));
+    let lines: String = lines.collect();
+    let last = STAMP.replace("23:36:37", "23:37:37");
+    assert_eq!(read, format!("{STAMP}begin\n{lines}{last}said meanwhile\n"));
+}
+
+#[test]
+fn what_is_held_is_bounded_as_all_that_waits() {
+    let (mut log, mut pipe) = on_a_pipe();
+    log.hold();
+    for _ in 0..3000 {
+        log.add(wall(), Level::Info, "x".repeat(1000).as_bytes());
+    }
+    assert!(!log.takes_more());
+    assert!(log.takes_more_first());
+    log.say_first(wall(), Level::Info, "first");
+    log.release();
+    let mut read = String::new();
+    while !log.is_written() {
+        log.flush_ready(Instant::now(), wall());
+        read += &all_of(&mut pipe);
+    }
+    let there = read.matches("x\n").count();
+    let lines: Vec<&str> = read.lines().collect();
+    assert!(there > 1000 && there < 1100, "{there}");
+    assert_eq!(lines[0], format!("{STAMP}first"));
+    let notice = format!("] {} log lines were dropped here", 3000 - there);
+    assert!(lines[there + 1].contains(&notice), "{}", lines[there + 1]);
+    assert_eq!(log.lines_dropped(), 3000 - there as u64);
+}
+
+#[test]
+fn a_log_that_moves_takes_what_waits_along_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let (mut log, _pipe) = on_a_pipe();
+    let long = "x".repeat(100_000);
+    log.add(wall(), Level::Info, long.as_bytes());
+    log.flush(Instant::now(), wall());
+    assert!(log.stuck_since().is_some());
+    log.hold();
+    log.add(wall(), Level::Info, b"held");
+    log.move_to(Some(&path)).unwrap();
+    log.release();
+    log.flush(Instant::now(), wall());
+    assert_eq!(text(&path), format!("{STAMP}{long}\n{STAMP}held\n"));
+    // To where it cannot go it does not go.
+    let error = log.move_to(Some(Path::new("/no/such/log"))).unwrap_err();
+    assert!(error.ends_with("No such file or directory; the log stays where it is"));
+    assert_eq!(log.path(), Some(&*path));
 }
