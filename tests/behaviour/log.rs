@@ -1,19 +1,13 @@
-//! The log: its lines, where they go, rotation, and that no log ever holds up a job.
+//! The log: its lines, where they go, and rotation.
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use crate::common::{
     ALONE, Daemon, Place, Signal, job, messages, once, stderr, wait_for, wait_for_file,
 };
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 /// A stamp as `date` gives it, by a clock and calendar that are not ours.
@@ -25,7 +19,7 @@ fn utc_now() -> String {
 }
 
 /// Whether a line begins as each message of the daemon does.
-fn has_stamp(line: &str) -> bool {
+pub(crate) fn has_stamp(line: &str) -> bool {
     let shape = "dddd-dd-ddTdd:dd:dd+0000 [-] ";
     line.len() >= shape.len()
         && shape
@@ -412,210 +406,6 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     assert!(!place.path("ran").exists());
 }
 
-/// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
-fn chatty_jobs(place: &Place) -> String {
-    place.write(
-        "job",
-        "yes 0123456789 | head -n 8000; echo ran >>{dir}/ran\n",
-    );
-    let jobs = (1..=30).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "sh job")));
-    ALONE.to_string() + &jobs.collect::<String>()
-}
-
-/// Waits until all have run; a log that nobody reads must not have held them up.
-fn wait_for_chatty_jobs(place: &Place, daemon: &Daemon<'_>) {
-    let start = Instant::now();
-    place.wait_for_lines("ran", 30);
-    wait_for("the last run's end", || {
-        daemon.children().is_empty().then_some(())
-    });
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
-}
-
-/// How many lines the log has where it takes all of them.
-fn undisturbed_lines() -> usize {
-    let place = Place::new();
-    let config = chatty_jobs(&place);
-    let daemon = place.daemon(&config);
-    daemon.wait_for_log("Scheduling j1 for 3.6e+03");
-    daemon.stop().lines().count()
-}
-
-/// Lines that are there, and lines that are said to be missing.
-fn accounted(log: &str) -> (usize, usize) {
-    let notices: Vec<usize> = messages(log)
-        .iter()
-        .filter_map(|m| {
-            m.strip_suffix(" log lines were dropped here because the log could not be written")
-        })
-        .map(|count| count.parse().unwrap())
-        .collect();
-    let lines = log.lines().count() - notices.len();
-    (lines, notices.iter().sum())
-}
-
-fn is_nonblocking(fd: impl AsFd) -> bool {
-    let flags = fcntl(fd, FcntlArg::F_GETFL).unwrap();
-    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
-}
-
-/// A reader that came late, on a thread of its own.
-struct Late {
-    text: Arc<Mutex<Vec<u8>>>,
-    thread: JoinHandle<()>,
-}
-
-impl Late {
-    fn reads(mut from: impl Read + Send + 'static) -> Late {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let read = Arc::clone(&text);
-        let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 65536];
-            loop {
-                match from.read(&mut buffer).unwrap() {
-                    0 => return,
-                    n => read.lock().unwrap().extend_from_slice(&buffer[..n]),
-                }
-            }
-        });
-        Late { text, thread }
-    }
-
-    fn so_far(&self) -> String {
-        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
-    }
-
-    /// All of it, once every writer has gone.
-    fn whole(self) -> String {
-        self.thread.join().unwrap();
-        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
-    }
-}
-
-/// Has jobs fill a log that nobody reads, looks that they go on and that the description of `ours`, which others
-/// share, stays as it was; then reads `theirs` and counts what came and what is said to be missing.
-fn check_a_log_nobody_reads(
-    place: &Place,
-    command: Command,
-    ours: OwnedFd,
-    theirs: impl Read + Send + 'static,
-) {
-    let stdout = ours.try_clone().unwrap();
-    let daemon = place.daemon_by(command, &chatty_jobs(place), |command| {
-        command.stdout(stdout);
-    });
-    wait_for_chatty_jobs(place, &daemon);
-    assert!(!is_nonblocking(&ours));
-    drop(ours);
-    let reader = Late::reads(theirs);
-    wait_for("the number of dropped lines", || {
-        reader.so_far().contains("lines were dropped").then_some(())
-    });
-    daemon.signal(Signal::SIGTERM);
-    assert_eq!(daemon.wait().code(), Some(0));
-    drop(daemon);
-    let log = reader.whole();
-    assert!(log.ends_with(" [-] Main loop terminated.\n"));
-    assert!(log.len() > 1 << 20, "1 MiB waits: {}", log.len());
-    assert!(log.len() < 1500 << 10, "no more waits: {}", log.len());
-    let (there, dropped) = accounted(&log);
-    assert_eq!(there + dropped, undisturbed_lines());
-    for line in log.lines() {
-        assert!(line.starts_with('\t') || has_stamp(line), "{line}");
-    }
-}
-
-#[test]
-fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
-    let (theirs, ours) = crate::common::pipe();
-    let place = Place::new();
-    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
-}
-
-#[test]
-fn a_socket_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
-    let (theirs, ours) = UnixStream::pair().unwrap();
-    let place = Place::new();
-    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
-}
-
-/// What a permission refuses cannot be opened anew.
-#[test]
-fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
-    let place = Place::public();
-    let fifo = place.path("fifo");
-    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    let flags = OFlag::O_NONBLOCK.bits();
-    let theirs = File::options().read(true).custom_flags(flags).open(&fifo);
-    let theirs = theirs.unwrap();
-    fcntl(&theirs, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    let ours = File::options().write(true).open(&fifo).unwrap();
-    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o000)).unwrap();
-    place.give_away("");
-    let command = place.command_without_rights();
-    check_a_log_nobody_reads(&place, command, ours.into(), theirs);
-}
-
-#[test]
-fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
-    let (_theirs, ours) = crate::common::pipe();
-    let place = Place::new();
-    let jobs = chatty_jobs(&place);
-    let daemon = place.daemon_with(&jobs, |command| {
-        command.stdout(ours);
-    });
-    wait_for_chatty_jobs(&place, &daemon);
-    let told = Instant::now();
-    daemon.signal(Signal::SIGTERM);
-    assert_eq!(daemon.wait().code(), Some(0));
-    assert!(
-        told.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        told.elapsed()
-    );
-}
-
-#[test]
-fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
-    let (theirs, ours) = crate::common::pipe();
-    let place = Place::new();
-    let jobs = chatty_jobs(&place);
-    let daemon = place.daemon_with(&jobs, |command| {
-        command.stdout(ours);
-    });
-    drop(theirs);
-    wait_for_chatty_jobs(&place, &daemon);
-    daemon.signal(Signal::SIGTERM);
-    assert_eq!(daemon.wait().code(), Some(0));
-}
-
-#[test]
-fn a_full_disk_stops_neither_jobs_nor_the_end() {
-    for option in [&["-l", "/dev/full"][..], &[]] {
-        let place = Place::new();
-        let daemon = place.daemon_with(&chatty_jobs(&place), |command| {
-            command
-                .args(option)
-                .stdout(File::options().write(true).open("/dev/full").unwrap());
-        });
-        wait_for_chatty_jobs(&place, &daemon);
-        let used = daemon.processor_time();
-        assert!(used < Duration::from_secs(5), "{used:?}");
-        let told = Instant::now();
-        daemon.signal(Signal::SIGTERM);
-        assert_eq!(daemon.wait().code(), Some(0));
-        assert!(
-            told.elapsed() < Duration::from_secs(3),
-            "{:?}",
-            told.elapsed()
-        );
-    }
-}
-
 /// A limit on file sizes is a full disk that another file ends; the kernel's SIGXFSZ is not the daemon's death.
 #[test]
 fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
@@ -646,17 +436,4 @@ fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
     };
     assert_eq!(without_times(all), without_times(messages(&whole)));
     daemon.stop();
-}
-
-/// So many lines at the start that they are written in parts: each part must not wait for a reader of its own.
-#[test]
-fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
-    let (_theirs, ours) = crate::common::pipe();
-    let place = Place::new();
-    place.script("job", "echo x >>{dir}/ran");
-    let jobs: String = (0..4000).map(|n| once(&format!("j{n}"), "./job")).collect();
-    let _daemon = place.daemon_with(&format!("{ALONE}{jobs}"), |command| {
-        command.stdout(ours);
-    });
-    place.wait_for_lines("ran", 5);
 }

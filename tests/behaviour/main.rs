@@ -26,6 +26,7 @@ mod metrics;
 mod notify;
 mod original;
 mod pidfile;
+mod readers;
 mod readme;
 mod rotation;
 mod running;

@@ -1,0 +1,458 @@
+//! A log that nobody reads, or reads slowly: it holds up neither jobs nor the start nor the end, and each line that it
+//! does not get is counted.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::common::{ALONE, Daemon, Place, Signal, job, messages, once, place_of, ran, wait_for};
+use crate::log::has_stamp;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
+
+/// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
+fn chatty_jobs(place: &Place) -> String {
+    place.write(
+        "job",
+        "yes 0123456789 | head -n 8000; echo ran >>{dir}/ran\n",
+    );
+    let jobs = (1..=30).map(|n| format!("{}alwayslog: yes\n", once(&format!("j{n}"), "sh job")));
+    ALONE.to_string() + &jobs.collect::<String>()
+}
+
+/// Waits until all have run; a log that nobody reads must not have held them up.
+fn wait_for_chatty_jobs(place: &Place, daemon: &Daemon<'_>) {
+    let start = Instant::now();
+    place.wait_for_lines("ran", 30);
+    wait_for("the last run's end", || {
+        daemon.children().is_empty().then_some(())
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// How many lines the log has where it takes all of them.
+fn undisturbed_lines() -> usize {
+    let place = Place::new();
+    let config = chatty_jobs(&place);
+    let daemon = place.daemon(&config);
+    daemon.wait_for_log("Scheduling j1 for 3.6e+03");
+    daemon.stop().lines().count()
+}
+
+/// Lines that are there, and lines that are said to be missing.
+fn accounted(log: &str) -> (usize, usize) {
+    let notices: Vec<usize> = messages(log)
+        .iter()
+        .filter_map(|m| {
+            m.strip_suffix(" log lines were dropped here because the log could not be written")
+        })
+        .map(|count| count.parse().unwrap())
+        .collect();
+    let lines = log.lines().count() - notices.len();
+    (lines, notices.iter().sum())
+}
+
+fn is_nonblocking(fd: impl AsFd) -> bool {
+    let flags = fcntl(fd, FcntlArg::F_GETFL).unwrap();
+    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
+}
+
+/// A reader that came late, on a thread of its own.
+struct Late {
+    text: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Late {
+    fn reads(mut from: impl Read + Send + 'static) -> Late {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&text);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            loop {
+                match from.read(&mut buffer).unwrap() {
+                    0 => return,
+                    n => read.lock().unwrap().extend_from_slice(&buffer[..n]),
+                }
+            }
+        });
+        Late { text, thread }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+
+    /// All of it, once every writer has gone.
+    fn whole(self) -> String {
+        self.thread.join().unwrap();
+        String::from_utf8(self.text.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Has jobs fill a log that nobody reads, looks that they go on and that the description of `ours`, which others
+/// share, stays as it was; then reads `theirs` and counts what came and what is said to be missing.
+fn check_a_log_nobody_reads(
+    place: &Place,
+    command: Command,
+    ours: OwnedFd,
+    theirs: impl Read + Send + 'static,
+) {
+    let stdout = ours.try_clone().unwrap();
+    let daemon = place.daemon_by(command, &chatty_jobs(place), |command| {
+        command.stdout(stdout);
+    });
+    wait_for_chatty_jobs(place, &daemon);
+    assert!(!is_nonblocking(&ours));
+    drop(ours);
+    let reader = Late::reads(theirs);
+    wait_for("the number of dropped lines", || {
+        reader.so_far().contains("lines were dropped").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(daemon);
+    let log = reader.whole();
+    assert!(log.ends_with(" [-] Main loop terminated.\n"));
+    assert!(log.len() > 1 << 20, "1 MiB waits: {}", log.len());
+    assert!(log.len() < 1500 << 10, "no more waits: {}", log.len());
+    let (there, dropped) = accounted(&log);
+    assert_eq!(there + dropped, undisturbed_lines());
+    for line in log.lines() {
+        assert!(line.starts_with('\t') || has_stamp(line), "{line}");
+    }
+}
+
+#[test]
+fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
+}
+
+#[test]
+fn a_socket_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
+    let (theirs, ours) = UnixStream::pair().unwrap();
+    let place = Place::new();
+    check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
+}
+
+/// What a permission refuses cannot be opened anew.
+#[test]
+fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
+    let place = Place::public();
+    let fifo = place.path("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let flags = OFlag::O_NONBLOCK.bits();
+    let theirs = File::options().read(true).custom_flags(flags).open(&fifo);
+    let theirs = theirs.unwrap();
+    fcntl(&theirs, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    let ours = File::options().write(true).open(&fifo).unwrap();
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o000)).unwrap();
+    place.give_away("");
+    let command = place.command_without_rights();
+    check_a_log_nobody_reads(&place, command, ours.into(), theirs);
+}
+
+#[test]
+fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
+    let (_theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let jobs = chatty_jobs(&place);
+    let daemon = place.daemon_with(&jobs, |command| {
+        command.stdout(ours);
+    });
+    wait_for_chatty_jobs(&place, &daemon);
+    let took = time_to_stop(&daemon);
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < SLOW, "{took:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let jobs = chatty_jobs(&place);
+    let daemon = place.daemon_with(&jobs, |command| {
+        command.stdout(ours);
+    });
+    drop(theirs);
+    wait_for_chatty_jobs(&place, &daemon);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_stops_neither_jobs_nor_the_end() {
+    for option in [&["-l", "/dev/full"][..], &[]] {
+        let place = Place::new();
+        let daemon = place.daemon_with(&chatty_jobs(&place), |command| {
+            command
+                .args(option)
+                .stdout(File::options().write(true).open("/dev/full").unwrap());
+        });
+        wait_for_chatty_jobs(&place, &daemon);
+        let used = daemon.processor_time();
+        assert!(used < Duration::from_secs(5), "{used:?}");
+        let told = Instant::now();
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(daemon.wait().code(), Some(0));
+        assert!(
+            told.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            told.elapsed()
+        );
+    }
+}
+
+/// Reads 4 KiB each 0.3 s, on a thread of its own, for ever.
+fn read_slowly(mut from: impl Read + Send + 'static) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while from.read(&mut buffer).unwrap() > 0 {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+}
+
+/// No wait of the daemon's lasts as long, and a log read slowly to its end would last longer.
+const SLOW: Duration = Duration::from_secs(20);
+
+fn time_to_stop(daemon: &Daemon<'_>) -> Duration {
+    let told = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    told.elapsed()
+}
+
+#[test]
+fn at_the_end_a_log_that_is_read_slowly_is_given_three_seconds() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let daemon = place.daemon_with(&chatty_jobs(&place), |command| {
+        command.stdout(ours);
+    });
+    read_slowly(theirs);
+    wait_for_chatty_jobs(&place, &daemon);
+    let took = time_to_stop(&daemon);
+    assert!(took > Duration::from_millis(2900), "{took:?}");
+    assert!(took < SLOW, "{took:?}");
+}
+
+/// A daemon that does not obey takes three seconds each time.
+#[test]
+fn a_further_signal_ends_the_wait_for_the_log() {
+    let one_of_five = (0..5).any(|_| {
+        let (theirs, ours) = crate::common::pipe();
+        let place = Place::new();
+        let config = chatty_jobs(&place).replace("controlsocket: none", "controlsocket: socket");
+        let daemon = place.daemon_with(&config, |command| {
+            command.stdout(ours);
+        });
+        read_slowly(theirs);
+        wait_for_chatty_jobs(&place, &daemon);
+        let told = Instant::now();
+        daemon.signal(Signal::SIGTERM);
+        wait_for("the end of all but the log", || {
+            (!place.path("socket").exists()).then_some(())
+        });
+        time_to_stop(&daemon);
+        told.elapsed() < Duration::from_millis(2500)
+    });
+    assert!(one_of_five);
+}
+
+/// Many jobs, a few of which run at once.
+fn many_jobs(place: &Place, count: usize) -> String {
+    place.script("job", "echo x >>{dir}/ran");
+    let later = "command: true\nmindelay: 3600";
+    let jobs = (0..count).map(|n| match n {
+        0..5 => once(&format!("j{n}"), "./job"),
+        n => job(&format!("j{n}"), later),
+    });
+    jobs.collect()
+}
+
+/// The names in the lines about loaded jobs, and the first message after them.
+fn loaded(messages: &[String]) -> (Vec<&str>, &str) {
+    assert_eq!(messages[0], "Loading jobs...");
+    let names = messages[1..]
+        .iter()
+        .map_while(|message| message.strip_prefix("   ...loaded "));
+    let names: Vec<&str> = names.collect();
+    let next = &messages[1 + names.len()];
+    (names, next)
+}
+
+/// So many lines at the start that they do not fit anywhere. Jobs do not wait for them to be read, nor do those who
+/// ask, and when they are read none is missing and all are in order.
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let jobs = many_jobs(&place, 40_000);
+    let config = format!("[buildsequencer]\ncontrolsocket: socket\n{jobs}");
+    let daemon = place.daemon_with(&config, |command| {
+        command.stdout(ours);
+    });
+    place.wait_for_lines("ran", 5);
+    let status = place.run(&["status", "-s", "socket"]);
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
+    // The jobs of the start are there no longer.
+    place.write(
+        "conf",
+        &format!("{config}{}", once("new", "./job"))
+            .replace("[buildsequencer_job.j39", "[buildsequencer_job.k39"),
+    );
+    let reload = place.run(&["reload", "-s", "socket"]);
+    assert_eq!(reload.status.code(), Some(0), "{reload:?}");
+    let reader = Late::reads(theirs);
+    wait_for("the last line", || {
+        reader.so_far().contains("Job new completed").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(daemon);
+    let log = reader.whole();
+    let messages = messages(&log);
+    let (names, next) = loaded(&messages);
+    let expected: Vec<String> = (0..40_000).map(|n| format!("j{n}")).collect();
+    assert_eq!(names, expected);
+    assert_eq!(next, "Mailer targets set to:");
+    assert_eq!(accounted(&log).1, 0);
+    assert_eq!(ran(&messages), ["j0", "j1", "j2", "j3", "j4", "new"]);
+    let stamps: Vec<&str> = log.lines().map(|line| &line[..24]).collect();
+    assert!(stamps.is_sorted(), "{stamps:?}");
+    assert!(log.ends_with("Main loop terminated.\n"));
+}
+
+#[test]
+fn a_stop_is_obeyed_while_the_log_has_not_taken_the_lines_of_the_start() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let daemon = place.daemon_with(
+        &format!("{ALONE}{}", many_jobs(&place, 40_000)),
+        |command| {
+            command.stdout(ours);
+        },
+    );
+    read_slowly(theirs);
+    place.wait_for_lines("ran", 1);
+    let took = time_to_stop(&daemon);
+    assert!(took < SLOW, "{took:?}");
+}
+
+#[test]
+fn a_start_with_very_many_jobs_loses_no_line_in_a_file_or_to_a_reader() {
+    for piped in [false, true] {
+        let place = Place::new();
+        let config = format!("{ALONE}logsize: 0\n{}", many_jobs(&place, 120_000));
+        let (theirs, ours) = crate::common::pipe();
+        let reader = Late::reads(theirs);
+        let daemon = place.daemon_with(&config, |command| {
+            if piped {
+                command.stdout(ours);
+            } else {
+                command.args(["-l", "log"]);
+            }
+        });
+        place.wait_for_lines("ran", 5);
+        let read = || match piped {
+            true => reader.so_far(),
+            false => daemon.log(),
+        };
+        let log = wait_for("the last run", || {
+            Some(read()).filter(|log| log.contains("Job j4 completed with exit code 0\n"))
+        });
+        let messages = messages(&log);
+        let (names, next) = loaded(&messages);
+        assert_eq!((names.len(), next), (120_000, "Mailer targets set to:"));
+        assert_eq!(accounted(&log).1, 0);
+        daemon.stop_with(Signal::SIGTERM);
+    }
+}
+
+/// Far more than waits for a log otherwise; a reader that is there gets all of it, before the last line.
+#[test]
+fn reports_that_were_not_mailed_are_all_read_at_the_end() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    place.script(
+        "job",
+        "head -c 900000 /dev/zero | tr '\\\\0' x; echo; echo end of $1; exit 1",
+    );
+    let jobs: String = (0..6)
+        .map(|n| once(&format!("j{n}"), &format!("./job j{n}")))
+        .collect();
+    let sendmail = place.script("sendmail", "cat >/dev/null; exit 75");
+    let config = format!(
+        "{ALONE}mailproblemsto: ops@example.com\nsendmail: {}\n{jobs}",
+        sendmail.display()
+    );
+    let daemon = place.daemon_with(&config, |command| {
+        command.stdout(ours);
+    });
+    let reader = Late::reads(theirs);
+    wait_for("six failures", || {
+        (reader
+            .so_far()
+            .matches("Mail to ops@example.com failed")
+            .count()
+            == 6)
+            .then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(daemon);
+    let log = reader.whole();
+    for n in 0..6 {
+        assert_eq!(log.matches(&format!("\tend of j{n}\n")).count(), 1);
+    }
+    assert_eq!(accounted(&log).1, 0);
+    assert!(log.ends_with(" [-] Main loop terminated.\n"));
+}
+
+/// What a reload says is what an operator looks for in the new log, however much the old one has refused.
+#[test]
+fn a_reload_that_leaves_a_stuck_log_says_all_in_the_new_one() {
+    let (_theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    let jobs = chatty_jobs(&place);
+    let daemon = place.daemon_with(&jobs, |command| {
+        command.stdout(ours);
+    });
+    wait_for_chatty_jobs(&place, &daemon);
+    let section = format!("{ALONE}logfile: new\nlogsize: 0\n");
+    place.write("conf", &jobs.replacen(ALONE, &section, 1));
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the new log", || {
+        place.read("new").contains("Changed logsize").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    let log = place.read("new");
+    let (there, dropped) = accounted(&log);
+    let all = messages(&log);
+    let place_of = |start: &str| place_of(&all, start);
+    let notice = all
+        .iter()
+        .position(|message| message.contains("lines were dropped here"));
+    assert!(there > 10_000 && dropped > 10_000, "{there} and {dropped}");
+    assert!(notice.unwrap() < place_of("Received SIGHUP"));
+    assert!(place_of("Received SIGHUP") < place_of("Changed logfile: - -> new"));
+    assert!(place_of("Changed logfile") < place_of("Received SIGTERM"));
+    assert!(
+        log.lines()
+            .all(|line| line.starts_with('\t') || has_stamp(line))
+    );
+}
