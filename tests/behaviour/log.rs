@@ -1,8 +1,10 @@
 //! The log: its lines, where they go, and rotation.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use crate::common::{
@@ -277,6 +279,91 @@ fn usr1_is_harmless_where_the_log_is_standard_output() {
     daemon.wait_for_log_times("Running", runs + 1);
     daemon.stop();
     assert!(!place.path("log.1").exists());
+}
+
+/// Bits that the mask would take, and bits that it would leave.
+#[test]
+fn a_turned_log_keeps_its_mode_whatever_the_mask() {
+    for (mask, bits) in [
+        ("022", 0o600),
+        ("022", 0o640),
+        ("077", 0o644),
+        ("000", 0o640),
+    ] {
+        for size in [0, 2000] {
+            let place = Place::new();
+            let settings = "command: true\nmindelay: 0.02";
+            let config = format!("{ALONE}logsize: {size}\n{}", job("a", settings));
+            place.write("log", "");
+            let allow = fs::Permissions::from_mode(bits);
+            fs::set_permissions(place.path("log"), allow).unwrap();
+            let daemon = place.daemon_after(&format!("umask {mask}"), &config, |command| {
+                command.args(["-l", "log"]);
+            });
+            daemon.wait_for_log("Running a");
+            if size == 0 {
+                daemon.signal(Signal::SIGUSR1);
+            }
+            wait_for_file(&place.path("log.1"));
+            daemon.wait_for_log("Running a");
+            for name in ["log", "log.1"] {
+                let mode = fs::metadata(place.path(name)).unwrap().mode() & 0o777;
+                assert_eq!(mode, bits, "{name} with mask {mask}: {mode:o}");
+            }
+            daemon.stop();
+        }
+    }
+}
+
+/// `/dev/stdout` itself is tried where it is nobody else's.
+#[test]
+fn a_name_of_standard_output_is_never_opened_or_renamed() {
+    for name in ["/proc/self/fd/1", "/dev/fd/1", "{dir}/link"] {
+        let place = Place::new();
+        symlink("/proc/self/fd/1", place.path("link")).unwrap();
+        let jobs = job("a", "command: true\nmindelay: 0.05");
+        let config = format!("{ALONE}logfile: {name}\nlogsize: 100\n{jobs}");
+        let daemon = place.daemon(&config);
+        daemon.wait_for_log("Running a");
+        daemon.signal(Signal::SIGUSR1);
+        daemon.wait_for_log("the log is standard output, nothing to rotate");
+        // Neither has a reload anything to move.
+        daemon.signal(Signal::SIGHUP);
+        daemon.wait_for_log("nothing has changed");
+        daemon.stop();
+        assert!(place.path("link").is_symlink());
+        assert!(!place.path("link.1").exists() && !place.path("log.1").exists());
+        let check = place.run(&["check", "-c", "conf"]);
+        assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+
+        // What is a socket has no name to open.
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        let name = name.replace("{dir}", place.dir());
+        let config = format!("{ALONE}{}", once("a", "true"));
+        let daemon = place.daemon_with(&config, |command| {
+            command.args(["-l", &name]).stdout(OwnedFd::from(ours));
+        });
+        let mut line = String::new();
+        BufReader::new(theirs).read_line(&mut line).unwrap();
+        assert!(line.ends_with("Loading jobs...\n"), "{line}");
+        drop(daemon);
+    }
+}
+
+#[test]
+fn check_refuses_a_log_that_the_daemon_would_refuse() {
+    let place = Place::new();
+    nix::unistd::mkfifo(&place.path("fifo"), Mode::S_IRWXU).unwrap();
+    let _socket = UnixListener::bind(place.path("socket")).unwrap();
+    for (name, what) in [("fifo", "a named pipe"), ("socket", "a socket")] {
+        let config = format!("{ALONE}logfile: {name}\n{}", once("a", "true"));
+        place.write("conf", &config);
+        let check = place.run(&["check", "-c", "conf"]);
+        assert_eq!(check.status.code(), Some(78));
+        let expected = format!("'{name}' cannot be the log: it is {what}; a log is");
+        assert!(stderr(&check).contains(&expected), "{}", stderr(&check));
+        assert_eq!(place.run(&["-c", "conf"]).status.code(), Some(1));
+    }
 }
 
 #[test]
