@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::reload::Reload;
+use super::runs::Haste;
 use super::showing::Form;
 use super::waiters::MAX_WAITERS;
 use super::{Daemon, Phase};
@@ -237,31 +238,47 @@ impl Daemon {
     }
 
     fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Moment) -> Reply {
+        // What has ended by now is over and cannot be stopped any more.
+        self.reap();
+        self.act_on_run(now);
         // A job that a reload has removed may still run.
         let runs = |name: &str| self.run.as_ref().is_some_and(|run| &*run.job.name == name);
         let other = name.filter(|name| !runs(name));
         if let Some(Err(refusal)) = other.map(|name| self.find_job(name)) {
             return refusal;
         }
-        let Some(run) = &mut self.run else {
+        let Some(run) = &self.run else {
             return (exit::FAILURE, "no job runs".to_string());
         };
-        let (running, pid) = (run.job.name.clone(), run.pid);
+        let running = run.job.name.clone();
         if let Some(name) = name.filter(|name| *name != &*running) {
             return (
                 exit::FAILURE,
                 format!("{name} does not run; {running} does"),
             );
         }
-        if !run.life.is_running() {
+        let is_stopping = run.life.stopping().is_some();
+        if !run.life.is_running() && !is_stopping {
             return (
                 exit::FAILURE,
                 format!("{running} has ended already; only its output is still open"),
             );
         }
-        run.life.stop(Why::Operator, now.instant);
-        self.say_asked(&format!("kill {running}"), peer);
-        (exit::OK, format!("stopping {running} (pid {pid})"))
+        let who = format!("{running} (pid {})", run.pid);
+        if run.life.is_killed() {
+            return (exit::OK, format!("{who} has been sent SIGKILL already"));
+        }
+        let (haste, asked, doing) = if is_stopping {
+            (Haste::AtOnce, " at once", "killing")
+        } else {
+            (Haste::InOrder, "", "stopping")
+        };
+        self.say_asked(&format!("kill {running}{asked}"), peer);
+        self.stop_run(Why::Operator, haste, now);
+        match self.run.as_ref().and_then(|run| run.refusal.as_ref()) {
+            Some(why) => (exit::FAILURE, format!("{who} cannot be signalled: {why}")),
+            None => (exit::OK, format!("{doing} {who}")),
+        }
     }
 
     /// `pause` and `resume`, of one job or of all.

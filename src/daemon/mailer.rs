@@ -12,10 +12,10 @@ use nix::unistd::Pid;
 use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
 use crate::config::{Sequencer, command};
 use crate::exit::Exit;
-use crate::mail::queue::{Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
+use crate::mail::queue::{DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
 use crate::mail::report::{Message, Report};
 use crate::system::log::{Level, Log};
-use crate::system::process;
+use crate::system::process::{self, Signalled};
 
 /// A sendmail process and the message it is fed.
 #[derive(Debug)]
@@ -28,8 +28,10 @@ struct Delivering {
     chunk: Vec<u8>,
     written: usize,
     said: Vec<u8>,
+    /// When it is killed, and once it has been, when it is left behind.
     deadline: Instant,
-    timed_out: bool,
+    /// What became of SIGKILL, if it was sent because the time was over.
+    killed: Option<Signalled>,
     /// A pipe was left for the sake of others before it was full or empty; no event will call us back.
     more: bool,
 }
@@ -123,7 +125,7 @@ impl Mailer {
             written: 0,
             said: Vec::new(),
             deadline: now + TRY_TIME,
-            timed_out: false,
+            killed: None,
             more: false,
         };
         delivering.feed();
@@ -141,15 +143,20 @@ impl Mailer {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.delivering {
-            Some(delivering) => delivering.deadline(),
+            Some(delivering) => Some(delivering.deadline()),
             None => self.queue.next_due(),
         }
     }
 
-    pub(super) fn act(&mut self, os: &mut Os, now: Instant) {
-        if let Some(delivering) = &mut self.delivering {
-            delivering.act(os, now);
-        }
+    /// Does what is due at `now`; `Some` if a delivery is over thereby.
+    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Instant) -> Option<Lost> {
+        self.delivering.as_mut()?.act(os, now);
+        let left = self
+            .delivering
+            .take_if(|delivering| delivering.is_to_be_left(now))?;
+        // It is reaped like an orphan when it ends.
+        let why = left.killed.and_then(Signalled::refusal);
+        Some(self.over(Err(Failure::LeftBehind(why, left.said())), log, now))
     }
 
     /// Its process has been reaped.
@@ -158,9 +165,9 @@ impl Mailer {
             return Lost::new();
         };
         delivering.read(&mut os.buffer);
-        let said = String::from_utf8_lossy(&delivering.said).into_owned();
+        let said = delivering.said();
         let result = match exit {
-            _ if delivering.timed_out => Err(Failure::TimedOut(said)),
+            _ if delivering.killed.is_some() => Err(Failure::TimedOut(said)),
             Exit::Code(0) => Ok(()),
             Exit::Code(code) => Err(Failure::Exited(code, said)),
             Exit::Signal(signal) => Err(Failure::Killed(signal, said)),
@@ -192,15 +199,21 @@ impl Mailer {
     }
 
     /// Ends a delivery that the stop cannot wait for; whether the message arrives is uncertain.
-    pub(super) fn abandon(&mut self) {
-        if let Some(delivering) = self.delivering.take() {
-            process::kill(delivering.pid);
+    pub(super) fn abandon(&mut self, log: &mut Log) {
+        let Some(delivering) = self.delivering.take() else {
+            return;
+        };
+        if let Some(why) = process::kill(delivering.pid, true).refusal() {
+            let pid = delivering.pid;
+            let line =
+                format!("sendmail (pid {pid}) cannot be signalled: {why}; leaving it behind.");
+            log.say(Level::Error, &line);
         }
     }
 
     /// What is left in the queue at the end.
-    pub(super) fn give_up_all(&mut self) -> Vec<Dropped> {
-        self.abandon();
+    pub(super) fn give_up_all(&mut self, log: &mut Log) -> Vec<Dropped> {
+        self.abandon(log);
         self.queue.drain()
     }
 }
@@ -270,11 +283,16 @@ impl Delivering {
         self.output = None;
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    /// What sendmail has said so far.
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+
+    fn deadline(&self) -> Instant {
         if self.more {
-            return Some(self.deadline - TRY_TIME);
+            return self.deadline - TRY_TIME;
         }
-        (!self.timed_out).then_some(self.deadline)
+        self.deadline
     }
 
     fn act(&mut self, os: &mut Os, now: Instant) {
@@ -282,10 +300,14 @@ impl Delivering {
             self.feed();
             self.read(&mut os.buffer);
         }
-        if !self.timed_out && now >= self.deadline {
-            self.timed_out = true;
+        if self.killed.is_none() && now >= self.deadline {
             self.input = None;
-            process::kill(self.pid);
+            self.killed = Some(process::kill(self.pid, true));
+            self.deadline = now + DYING_TIME;
         }
+    }
+
+    fn is_to_be_left(&self, now: Instant) -> bool {
+        self.killed.is_some() && now >= self.deadline
     }
 }

@@ -479,7 +479,10 @@ impl Daemon {
             self.reap();
         }
         self.act_on_run(now);
-        self.mailer.act(&mut self.os, now.instant);
+        let over = self.mailer.act(&mut self.os, &mut self.log, now.instant);
+        if let Some(lost) = over {
+            self.delivery_over(&lost);
+        }
         self.act_on_phase(now);
         self.supervisor.act(now.instant);
         self.control.act(self.os.poll.registry(), now.instant);
@@ -492,6 +495,7 @@ impl Daemon {
             job: &run.job,
             pid: run.pid.as_raw(),
             began: run.began,
+            refusal: run.refusal.as_deref(),
         });
         View {
             now,

@@ -15,12 +15,12 @@ use crate::clock::Moment;
 use crate::config::Job;
 use crate::exit::Exit;
 use crate::job::jobs::{End, Index};
-use crate::job::lifecycle::{Action, Life, Why};
+use crate::job::lifecycle::{Action, Group, Life, Why};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::output::{Capture, LineSplitter};
 use crate::job::stuck;
 use crate::system::log::{Level, Log};
-use crate::system::process::{self, SpawnError};
+use crate::system::process::{self, Signalled, SpawnError};
 
 /// The run under way.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub struct Run {
     pub began: Moment,
     /// How it goes on.
     pub life: Life,
+    /// Why it cannot be signalled, in the system's words, since the last signal to it.
+    pub refusal: Option<String>,
+    /// Whether the log has told of that, which is done once.
+    refusal_told: bool,
     stdout: Stream,
     stderr: Stream,
     /// Whether it has been reported as stuck, which is done once.
@@ -55,8 +59,26 @@ struct Stream {
     widened: bool,
 }
 
+/// What the life of a run has to know of a signal.
+fn group(signalled: Signalled) -> Group {
+    match signalled {
+        Signalled::Delivered => Group::InReach,
+        Signalled::Gone => Group::Gone,
+        Signalled::Refused(_) => Group::OutOfReach,
+    }
+}
+
 /// Whether a background process still holds a pipe, which is to be closed.
 type PipesKept = bool;
+
+/// How a run is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// SIGTERM, and SIGKILL after `killdelay`.
+    InOrder,
+    /// SIGKILL.
+    AtOnce,
+}
 
 /// What is left of a run that has ended.
 pub(super) struct Ended {
@@ -149,17 +171,55 @@ impl Run {
         }
         let pid = self.pid;
         loop {
-            match self.life.next(now.instant, || process::group_exists(pid))? {
+            let look = || group(process::look_at(pid));
+            match self.life.next(now.instant, look)? {
                 Action::Terminate => {
                     log.spew(|| format!("Sending SIGTERM to process group {pid}"));
-                    process::terminate(pid);
+                    self.signalled(process::terminate(pid), log);
                 }
                 Action::Kill => {
                     log.spew(|| format!("Sending SIGKILL to process group {pid}"));
-                    process::kill(pid);
+                    self.signalled(process::kill(pid, self.life.is_running()), log);
                 }
                 Action::End { pipes_kept } => return Some(pipes_kept),
+                Action::LeaveBehind => {
+                    self.tell_left_behind(log);
+                    return Some(self.stdout.pipe.is_some() || self.stderr.pipe.is_some());
+                }
             }
+        }
+    }
+
+    /// Takes note of what became of a signal.
+    fn signalled(&mut self, signalled: Signalled, log: &mut Log) {
+        self.life.signalled(group(signalled));
+        self.refusal = signalled.refusal();
+        let news = self.refusal.as_ref().filter(|_| !self.refusal_told);
+        if let Some(why) = news {
+            let who = self.who();
+            let line =
+                format!("{who} cannot be signalled: {why}; no other job starts before its end.");
+            log.say(Level::Error, &line);
+            self.refusal_told = true;
+        }
+    }
+
+    fn tell_left_behind(&self, log: &mut Log) {
+        let who = self.who();
+        let line = match &self.refusal {
+            Some(why) => format!("{who} cannot be signalled: {why}; leaving it behind."),
+            None => format!("{who} does not die of SIGKILL; leaving it behind."),
+        };
+        log.say(Level::Error, &line);
+    }
+
+    /// What is left of it, for a line of the log.
+    fn who(&self) -> String {
+        let (job, pid) = (&self.job.name, self.pid);
+        if self.life.is_running() {
+            format!("Job {job} (pid {pid})")
+        } else {
+            format!("What is left of job {job} (process group {pid})")
         }
     }
 
@@ -280,6 +340,8 @@ impl Daemon {
                     pid,
                     began: now,
                     life,
+                    refusal: None,
+                    refusal_told: false,
                     stdout,
                     stderr,
                     stuck_reported: false,
@@ -299,7 +361,7 @@ impl Daemon {
             (Ok(stdout), Ok(stderr)) => Ok((started.pid, stdout, stderr)),
             (Err(error), _) | (_, Err(error)) => {
                 // Nobody could watch it, so it must not go on; it is reaped like an orphan.
-                process::kill(started.pid);
+                process::kill(started.pid, true);
                 Err(error.into())
             }
         }
@@ -309,15 +371,19 @@ impl Daemon {
         if self.stuck_deadline().is_some_and(|at| now.instant >= at) {
             self.report_stuck(now);
         }
-        let run = self.run.as_mut();
-        let ended = run.and_then(|run| run.act(&mut self.os, &mut self.log, now));
+        let Some(run) = &mut self.run else { return };
+        let was_refused = run.refusal.is_some();
+        let ended = run.act(&mut self.os, &mut self.log, now);
+        if run.refusal.is_some() != was_refused {
+            self.changed();
+        }
         if let Some(pipes_kept) = ended {
             self.end_run(pipes_kept, now);
         }
     }
 
     /// Ends the run under way, whatever state it is in.
-    pub(super) fn end_run(&mut self, pipes_kept: PipesKept, now: Moment) {
+    fn end_run(&mut self, pipes_kept: PipesKept, now: Moment) {
         if let Some(run) = self.run.take() {
             let ended = run.end(pipes_kept, &mut self.os, &mut self.log, now);
             self.run_over(ended, now);
@@ -387,10 +453,14 @@ impl Daemon {
         stuck::report_at(&run.job.settings, run.began.instant, self.jobs.next())
     }
 
-    /// Stops the run under way, if there is one.
-    pub(super) fn stop_run(&mut self, why: Why, now: Moment) {
-        if let Some(run) = &mut self.run {
-            run.life.stop(why, now.instant);
+    /// Stops the run under way, if there is one that has not ended by now.
+    pub(super) fn stop_run(&mut self, why: Why, haste: Haste, now: Moment) {
+        self.reap();
+        let Some(run) = &mut self.run else { return };
+        match haste {
+            Haste::InOrder => run.life.stop(why, now.instant),
+            Haste::AtOnce => run.life.kill(why, now.instant),
         }
+        self.act_on_run(now);
     }
 }

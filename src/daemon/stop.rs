@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Daemon;
 use super::mailer::log_unsent;
+use super::runs::Haste;
 use crate::clock::Moment;
 use crate::job::lifecycle::Why;
 use crate::mail::queue::Dropped;
@@ -23,9 +24,6 @@ const LEAST_LOG_TIME: Duration = Duration::from_millis(200);
 const STOP_TIME: Duration = Duration::from_millis(8800);
 /// How long clients that wait for their answers may take them.
 const ANSWER_TIME: Duration = Duration::from_millis(300);
-/// How long a process may outlive SIGKILL before the stop goes on without it. Longer than a run that is reaped needs
-/// for its pipes and group, and short enough for all to be over in 9 seconds.
-const AFTER_KILL: Duration = Duration::from_millis(750);
 
 /// How far the daemon is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +32,13 @@ pub enum Phase {
     Working,
     /// The running job may end in its own time, then mail is sent.
     Draining,
-    /// The running job goes on until `at`, and is stopped then.
+    /// The running job goes on until `at`, and is stopped then; `None` once it has been.
     Stopping {
         /// When the run is stopped.
-        at: Instant,
-        /// When it is left behind, once it has been told to stop.
-        left_at: Option<Instant>,
+        at: Option<Instant>,
     },
-    /// A run that was killed is waited for, but not for long.
-    Killing {
-        /// When it is left behind.
-        until: Instant,
-    },
+    /// A run that was killed is waited for, as long as its life says, and no mail is sent.
+    Killing,
     /// No run is left; what is queued gets one more try, until then if there is a limit.
     Mailing {
         /// When the rest goes to the log.
@@ -75,10 +68,7 @@ impl Phase {
 
     /// Whether mail may be sent.
     pub fn starts_mail(self) -> bool {
-        !matches!(
-            self,
-            Phase::Killing { .. } | Phase::Closing { .. } | Phase::Over
-        )
+        !matches!(self, Phase::Killing | Phase::Closing { .. } | Phase::Over)
     }
 
     /// Whether all is done but the writing of the log.
@@ -93,8 +83,7 @@ impl Phase {
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Phase::Stopping { at, left_at } => Some(left_at.unwrap_or(at)),
-            Phase::Killing { until } => Some(until),
+            Phase::Stopping { at } => at,
             Phase::Mailing { until } => until,
             _ => None,
         }
@@ -117,23 +106,18 @@ impl Daemon {
                     }
                 } else {
                     Phase::Stopping {
-                        at: now.instant + self.config.stopdelay,
-                        left_at: None,
+                        at: Some(now.instant + self.config.stopdelay),
                     }
                 };
             }
-            Phase::Stopping { .. } | Phase::Killing { .. } | Phase::Mailing { .. } => {
+            Phase::Stopping { .. } | Phase::Killing | Phase::Mailing { .. } => {
                 self.log.say(
                     Level::Info,
                     &format!("Received {signal} again, stopping at once."),
                 );
-                self.phase = Phase::Killing {
-                    until: now.instant + AFTER_KILL,
-                };
-                self.mailer.abandon();
-                if let Some(run) = &mut self.run {
-                    run.life.kill(Why::Shutdown, now.instant);
-                }
+                self.phase = Phase::Killing;
+                self.mailer.abandon(&mut self.log);
+                self.stop_run(Why::Shutdown, Haste::AtOnce, now);
             }
             Phase::Closing { .. } | Phase::Over => self.phase = Phase::Over,
         }
@@ -151,7 +135,6 @@ impl Daemon {
                 None => "Received SIGQUIT, draining: no job runs.".to_string(),
             };
             self.log.say(Level::Info, &line);
-            self.supervisor.stopping(now.instant);
             self.holds.begin_to_stop();
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
@@ -160,33 +143,16 @@ impl Daemon {
 
     /// Moves on to the next phase when this one has nothing left to do or its time is over.
     pub(super) fn act_on_phase(&mut self, now: Moment) {
-        match self.phase {
-            Phase::Stopping { at, left_at: None } if now.instant >= at => {
-                if let Some(run) = &self.run {
-                    let left_at = Some(now.instant + run.job.settings.killdelay + AFTER_KILL);
-                    self.phase = Phase::Stopping { at, left_at };
-                    self.stop_run(Why::Shutdown, now);
-                    self.act_on_run(now);
-                }
-            }
-            Phase::Killing { until: at }
-            | Phase::Stopping {
-                left_at: Some(at), ..
-            } if self.run.is_some() && now.instant >= at => {
-                self.log.say(
-                    Level::Error,
-                    "The run's process does not die; leaving it behind.",
-                );
-                self.end_run(true, now);
-            }
-            _ => {}
+        if matches!(self.phase, Phase::Stopping { at: Some(at) } if now.instant >= at) {
+            self.phase = Phase::Stopping { at: None };
+            self.stop_run(Why::Shutdown, Haste::InOrder, now);
         }
         match self.phase {
             Phase::Draining if self.run.is_none() => self.flush_mail(None, now),
             Phase::Stopping { .. } if self.run.is_none() => {
                 self.flush_mail(Some(now.instant + MAIL_TIME), now)
             }
-            Phase::Killing { .. } if self.run.is_none() => self.close(),
+            Phase::Killing if self.run.is_none() => self.close(),
             Phase::Mailing { until }
                 if (self.mailer.is_idle() || until.is_some_and(|until| now.instant >= until)) =>
             {
@@ -196,7 +162,9 @@ impl Daemon {
         }
     }
 
+    /// The supervisor hears of a drain only now: the time that it gives a stop runs from then.
     fn flush_mail(&mut self, until: Option<Instant>, now: Moment) {
+        self.supervisor.stopping(now.instant);
         self.mailer.queue.close(now.instant);
         self.phase = Phase::Mailing { until };
         if self.mailer.is_idle() {
@@ -211,7 +179,7 @@ impl Daemon {
 
     /// The last acts. What mail did not carry goes to the log, whole, as the log takes it.
     fn close(&mut self) {
-        let unsent = self.mailer.give_up_all();
+        let unsent = self.mailer.give_up_all(&mut self.log);
         let lost: Vec<_> = unsent.iter().map(|d| Rc::clone(&d.unsent.report)).collect();
         self.forget_mailed(&lost);
         // After the mail: the state says which failures still have to be mailed.

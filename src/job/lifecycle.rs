@@ -13,9 +13,15 @@ pub const PIPE_GRACE: Duration = Duration::from_secs(2);
 pub const PIPE_GRACE_AT_STOP: Duration = Duration::from_millis(500);
 /// How often a stopped run's process group is asked for members: the kernel tells nobody when it empties.
 const GROUP_POLL: Duration = Duration::from_millis(20);
-/// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel). No
-/// longer than pipes have at a stop, whose time is counted.
+/// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel), and
+/// how long a stop waits for what may not be signalled. No longer than pipes have at a stop, whose time is counted.
 const AFTER_KILL: Duration = PIPE_GRACE_AT_STOP;
+/// How long a stop waits for a process that SIGKILL has reached. Longer than one that is reaped needs for its pipes
+/// and group, and short enough for all to be over in 9 seconds.
+const DYING: Duration = Duration::from_millis(750);
+/// How often SIGKILL is sent, and the group asked for members, while none of them may be signalled: each of them may
+/// end, or become the daemon's own user again.
+const OUT_OF_REACH_POLL: Duration = Duration::from_secs(1);
 
 /// Why a run is stopped before its own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,23 +37,40 @@ pub enum Why {
 /// What the owner of the process has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Send SIGTERM to the process group.
+    /// Send SIGTERM to the process group, and say with `signalled` what became of it.
     Terminate,
-    /// Send SIGKILL to the process group.
+    /// The same with SIGKILL.
     Kill,
     /// The run has ended. `pipes_kept` when a background process still holds a pipe, which is to be closed.
     End {
         /// Whether a pipe is still open.
         pipes_kept: bool,
     },
+    /// The daemon stops and can wait no longer: the run counts as ended although some of it goes on.
+    LeaveBehind,
+}
+
+/// What a signal to a run's process group has met, or would meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Nobody: the group has no member left, a zombie included.
+    Gone,
+    /// A member that gets it.
+    InReach,
+    /// Only members that may not be signalled, because they have become another user's.
+    OutOfReach,
 }
 
 #[derive(Debug)]
 struct Stop {
     why: Why,
     terminated: bool,
+    /// When SIGKILL is sent, for the first time or once more.
     kill_at: Instant,
+    /// When it was first sent.
     killed_at: Option<Instant>,
+    /// Whether a signal of ours has ever reached the group.
+    reached: bool,
 }
 
 #[derive(Debug)]
@@ -59,12 +82,18 @@ struct Reaped {
 }
 
 impl Stop {
-    fn kill_if_due(&mut self, now: Instant) -> Option<Action> {
-        if self.killed_at.is_some() || now < self.kill_at {
+    /// SIGKILL is sent once; again only while nobody gets it.
+    fn kill_if_due(&mut self, now: Instant, out_of_reach: bool) -> Option<Action> {
+        if now < self.kill_at || (self.killed_at.is_some() && !out_of_reach) {
             return None;
         }
-        self.killed_at = Some(now);
+        self.killed_at.get_or_insert(now);
+        self.kill_at = now + OUT_OF_REACH_POLL;
         Some(Action::Kill)
+    }
+
+    fn next_kill(&self, out_of_reach: bool) -> Option<Instant> {
+        (self.killed_at.is_none() || out_of_reach).then_some(self.kill_at)
     }
 }
 
@@ -87,9 +116,13 @@ pub struct Life {
     open_pipes: u8,
     reaped: Option<Reaped>,
     stop: Option<Stop>,
+    /// Since when the daemon has wanted the run to end because it stops itself.
+    leaving_since: Option<Instant>,
     group_checked: Option<Instant>,
     /// Known to have no member left; its number may be another's by now.
     group_gone: bool,
+    /// Whether the last signal met nobody who may be signalled.
+    out_of_reach: bool,
 }
 
 impl Life {
@@ -103,8 +136,10 @@ impl Life {
             open_pipes: 2,
             reaped: None,
             stop: None,
+            leaving_since: None,
             group_checked: None,
             group_gone: false,
+            out_of_reach: false,
         }
     }
 
@@ -113,7 +148,8 @@ impl Life {
         self.open_pipes = self.open_pipes.saturating_sub(1);
     }
 
-    /// The run's own process was reaped.
+    /// The run's own process was reaped. If no signal of ours has reached it, it has ended by itself and was not
+    /// stopped; only its time may have been over.
     pub fn reaped(&mut self, exit: Exit, now: Instant) {
         let pipes_until = now + self.pipe_grace;
         self.reaped.get_or_insert(Reaped {
@@ -121,6 +157,8 @@ impl Life {
             at: now,
             pipes_until,
         });
+        let stopped = |stop: &Stop| stop.reached || stop.why == Why::TimedOut;
+        self.stop = self.stop.take().filter(stopped);
     }
 
     /// Whether the run's own process still has to be reaped.
@@ -132,18 +170,19 @@ impl Life {
     /// its pipes.
     pub fn stop(&mut self, why: Why, now: Instant) {
         if why == Why::Shutdown {
+            self.leaving_since.get_or_insert(now);
             self.pipe_grace = PIPE_GRACE_AT_STOP;
             if let Some(reaped) = &mut self.reaped {
                 reaped.pipes_until = reaped.pipes_until.min(now + PIPE_GRACE_AT_STOP);
             }
         }
         if self.stop.is_none() && self.reaped.is_none() {
-            let kill_at = now + self.kill_delay;
             self.stop = Some(Stop {
                 why,
                 terminated: false,
-                kill_at,
+                kill_at: now + self.kill_delay,
                 killed_at: None,
+                reached: false,
             });
         }
     }
@@ -157,60 +196,109 @@ impl Life {
         }
     }
 
+    /// What became of the signal that `next` has asked for. An operator's wish to stop the run that could not be
+    /// carried out at all is no more.
+    pub fn signalled(&mut self, group: Group) {
+        self.out_of_reach = group == Group::OutOfReach;
+        if let Some(stop) = &mut self.stop {
+            stop.reached |= group == Group::InReach;
+        }
+        let refused = |stop: &Stop| stop.why == Why::Operator && !stop.reached;
+        if self.out_of_reach && self.stop.as_ref().is_some_and(refused) {
+            self.stop = None;
+        }
+    }
+
     /// When `next` is to be asked again, whatever else happens.
     pub fn deadline(&self) -> Option<Instant> {
-        match (&self.stop, &self.reaped) {
-            (None, None) => self.timeout_at(),
-            (None, Some(reaped)) => Some(reaped.pipes_until),
-            (Some(stop), None) if !stop.terminated => Some(self.started),
-            (Some(stop), None) => stop.killed_at.is_none().then_some(stop.kill_at),
-            (Some(_), Some(reaped)) if self.group_gone => Some(reaped.pipes_until),
-            (Some(_), Some(reaped)) => {
-                Some(self.group_checked.map_or(reaped.at, |at| at + GROUP_POLL))
-            }
-        }
+        let Some(stop) = &self.stop else {
+            return match &self.reaped {
+                None => self.timeout_at(),
+                Some(reaped) => Some(reaped.pipes_until),
+            };
+        };
+        let next = match &self.reaped {
+            None if !stop.terminated => Some(self.started),
+            None => stop.next_kill(self.out_of_reach),
+            Some(reaped) if self.group_gone => Some(reaped.pipes_until),
+            Some(reaped) => Some(self.next_look(reaped)),
+        };
+        [next, self.leave_at()].into_iter().flatten().min()
     }
 
     fn timeout_at(&self) -> Option<Instant> {
         (!self.timeout.is_zero()).then(|| self.started + self.timeout)
     }
 
-    /// What to do at `now`, if anything. `group_alive` tells whether the process group still has a member; it is
-    /// asked only of a run that is being stopped, after its own process was reaped.
-    pub fn next(&mut self, now: Instant, group_alive: impl FnOnce() -> bool) -> Option<Action> {
+    /// When the group is asked for members the next time.
+    fn next_look(&self, reaped: &Reaped) -> Instant {
+        let Some(checked) = self.group_checked else {
+            return reaped.at;
+        };
+        let stop = self.stop.as_ref();
+        let kill_at = stop.and_then(|stop| stop.next_kill(self.out_of_reach));
+        if self.out_of_reach {
+            let look = checked + OUT_OF_REACH_POLL;
+            return kill_at.map_or(look, |at| at.min(look));
+        }
+        checked + GROUP_POLL
+    }
+
+    /// When the daemon, which stops, goes on without the run.
+    fn leave_at(&self) -> Option<Instant> {
+        let killed_at = self.stop.as_ref()?.killed_at?;
+        let patience = if self.out_of_reach { AFTER_KILL } else { DYING };
+        Some(killed_at.max(self.leaving_since?) + patience)
+    }
+
+    /// What to do at `now`, if anything. `group` tells whether the process group still has a member; it is asked
+    /// only of a run that is being stopped, after its own process was reaped.
+    pub fn next(&mut self, now: Instant, group: impl FnOnce() -> Group) -> Option<Action> {
         if self.timeout_at().is_some_and(|at| now >= at) {
             self.stop(Why::TimedOut, now);
         }
-        match (&mut self.stop, &self.reaped) {
-            (None, None) => None,
-            (Some(stop), None) if !stop.terminated => {
+        let Some(stop) = &mut self.stop else {
+            let reaped = self.reaped.as_ref()?;
+            return reaped.end_of_pipes(self.open_pipes, now);
+        };
+        let Some(reaped) = &self.reaped else {
+            if !stop.terminated {
                 stop.terminated = true;
-                Some(Action::Terminate)
+                return Some(Action::Terminate);
             }
-            (Some(stop), None) => stop.kill_if_due(now),
-            (Some(stop), Some(reaped)) if !self.group_gone => {
-                self.group_checked = Some(now);
-                let given_up = stop
-                    .killed_at
-                    .is_some_and(|killed| now >= killed.max(reaped.at) + AFTER_KILL);
-                if group_alive() && !given_up {
-                    // Its own process may have ended between the decision to stop it and now.
-                    if !stop.terminated {
-                        stop.terminated = true;
-                        return Some(Action::Terminate);
-                    }
-                    return stop.kill_if_due(now);
-                }
-                self.group_gone = true;
-                reaped.end_of_pipes(self.open_pipes, now)
-            }
-            (_, Some(reaped)) => reaped.end_of_pipes(self.open_pipes, now),
+            let kill = stop.kill_if_due(now, self.out_of_reach);
+            return kill.or_else(|| self.leave_if_due(now));
+        };
+        if self.group_gone {
+            return reaped.end_of_pipes(self.open_pipes, now);
         }
+        self.group_checked = Some(now);
+        let group = group();
+        self.out_of_reach = group == Group::OutOfReach;
+        let killed_at = stop.killed_at.map(|at| at.max(reaped.at));
+        let given_up = killed_at.is_some_and(|at| now >= at + AFTER_KILL);
+        if group == Group::Gone || (group == Group::InReach && given_up) {
+            self.group_gone = true;
+            return reaped.end_of_pipes(self.open_pipes, now);
+        }
+        let kill = stop.kill_if_due(now, self.out_of_reach);
+        kill.or_else(|| self.leave_if_due(now))
+    }
+
+    fn leave_if_due(&self, now: Instant) -> Option<Action> {
+        let due = self.leave_at().is_some_and(|at| now >= at);
+        due.then_some(Action::LeaveBehind)
     }
 
     /// Why the run is being stopped, if it is.
     pub fn stopping(&self) -> Option<Why> {
         self.stop.as_ref().map(|stop| stop.why)
+    }
+
+    /// Whether SIGKILL has been sent to it and has met somebody.
+    pub fn is_killed(&self) -> bool {
+        let killed = |stop: &Stop| stop.killed_at.is_some();
+        !self.out_of_reach && self.stop.as_ref().is_some_and(killed)
     }
 
     /// How the run ended. A process that SIGKILL has not ended (it hangs in the kernel) counts as killed.
@@ -221,18 +309,12 @@ impl Life {
             .map_or(Exit::Signal(9), |reaped| reaped.exit);
         let cause = match &self.stop {
             None => Cause::of(exit),
-            Some(Stop {
-                why: Why::TimedOut, ..
-            }) => Cause::TimedOut(self.timeout),
-            Some(Stop {
-                why: Why::Operator, ..
-            }) => Cause::Operator,
-            Some(Stop {
-                why: Why::Shutdown,
-                killed_at,
-                ..
-            }) => Cause::Shutdown {
-                forced: killed_at.is_some(),
+            Some(stop) => match stop.why {
+                Why::TimedOut => Cause::TimedOut(self.timeout),
+                Why::Operator => Cause::Operator,
+                Why::Shutdown => Cause::Shutdown {
+                    forced: stop.killed_at.is_some(),
+                },
             },
         };
         Outcome {
@@ -243,166 +325,4 @@ impl Life {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn life(t0: Instant) -> Life {
-        Life::new(t0, s(30), s(5))
-    }
-
-    fn nobody() -> bool {
-        false
-    }
-
-    const END: Option<Action> = Some(Action::End { pipes_kept: false });
-
-    #[test]
-    fn a_run_ends_when_its_process_is_reaped_and_both_pipes_are_at_end() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.pipe_closed();
-        run.pipe_closed();
-        assert_eq!(
-            run.next(t0, nobody),
-            None,
-            "a run that closes its output early runs on"
-        );
-        run.reaped(Exit::Code(3), t0 + s(1));
-        assert_eq!(run.next(t0 + s(1), nobody), END);
-        assert_eq!(run.outcome().to_string(), "3");
-    }
-
-    #[test]
-    fn a_pipe_kept_open_holds_the_sequence_for_two_seconds_only() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.pipe_closed();
-        run.reaped(Exit::Code(0), t0 + s(1));
-        assert_eq!(run.next(t0 + s(2), nobody), None);
-        assert_eq!(run.deadline(), Some(t0 + s(3)));
-        assert_eq!(
-            run.next(t0 + s(3), nobody),
-            Some(Action::End { pipes_kept: true })
-        );
-    }
-
-    #[test]
-    fn a_timeout_terminates_then_kills() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        assert_eq!(run.deadline(), Some(t0 + s(30)));
-        assert_eq!(run.next(t0 + s(29), nobody), None);
-        assert_eq!(run.next(t0 + s(30), nobody), Some(Action::Terminate));
-        assert_eq!(run.deadline(), Some(t0 + s(35)));
-        assert_eq!(run.next(t0 + s(34), nobody), None);
-        assert_eq!(run.next(t0 + s(35), nobody), Some(Action::Kill));
-        assert_eq!(run.deadline(), None, "the reap comes by itself");
-        run.pipe_closed();
-        run.pipe_closed();
-        run.reaped(Exit::Signal(9), t0 + s(36));
-        assert_eq!(run.next(t0 + s(36), nobody), END);
-        assert_eq!(
-            run.outcome().to_string(),
-            "137 (timed out after 30 seconds)"
-        );
-    }
-
-    #[test]
-    fn what_a_stopped_leader_leaves_has_the_rest_of_the_kill_delay() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        assert_eq!(run.next(t0 + s(30), nobody), Some(Action::Terminate));
-        run.pipe_closed();
-        run.pipe_closed();
-        run.reaped(Exit::Signal(15), t0 + s(31));
-        assert_eq!(run.next(t0 + s(31), || true), None);
-        assert_eq!(run.deadline(), Some(t0 + s(31) + GROUP_POLL));
-        assert_eq!(run.next(t0 + s(35), || true), Some(Action::Kill));
-        assert_eq!(run.next(t0 + s(35) + GROUP_POLL, nobody), END);
-    }
-
-    #[test]
-    fn a_group_that_is_gone_before_it_is_told_to_stop_is_told_nothing() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.pipe_closed();
-        run.pipe_closed();
-        run.stop(Why::Operator, t0 + s(1));
-        run.reaped(Exit::Code(0), t0 + s(1));
-        assert_eq!(run.next(t0 + s(1), nobody), END);
-        let mut run = life(t0);
-        run.stop(Why::Operator, t0 + s(1));
-        run.reaped(Exit::Code(0), t0 + s(1));
-        assert_eq!(run.next(t0 + s(1), || true), Some(Action::Terminate));
-        assert_eq!(run.next(t0 + s(1), || true), None);
-    }
-
-    #[test]
-    fn a_group_that_sigkill_does_not_empty_holds_nothing_up_for_long() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.pipe_closed();
-        run.pipe_closed();
-        run.next(t0 + s(30), nobody);
-        run.reaped(Exit::Signal(15), t0 + s(31));
-        assert_eq!(run.next(t0 + s(35), || true), Some(Action::Kill));
-        assert_eq!(run.next(t0 + s(36), || true), END);
-    }
-
-    #[test]
-    fn a_group_found_empty_is_never_asked_again() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.next(t0 + s(30), nobody);
-        run.reaped(Exit::Code(0), t0 + s(31));
-        assert_eq!(run.next(t0 + s(31), nobody), None, "a pipe is still open");
-        assert_eq!(run.next(t0 + s(32), || unreachable!()), None);
-        assert_eq!(
-            run.next(t0 + s(33), || unreachable!()),
-            Some(Action::End { pipes_kept: true })
-        );
-        assert_eq!(run.outcome().to_string(), "0 (timed out after 30 seconds)");
-    }
-
-    #[test]
-    fn the_first_reason_to_stop_stays_and_a_second_stop_does_not_prolong() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.stop(Why::Operator, t0 + s(1));
-        assert_eq!(run.next(t0 + s(1), nobody), Some(Action::Terminate));
-        run.stop(Why::Shutdown, t0 + s(3));
-        assert_eq!(run.next(t0 + s(3), nobody), None);
-        assert_eq!(run.deadline(), Some(t0 + s(6)));
-        assert_eq!(run.stopping(), Some(Why::Operator));
-    }
-
-    #[test]
-    fn a_forced_stop_kills_at_once_and_counts_as_a_failure() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.stop(Why::Shutdown, t0 + s(1));
-        assert_eq!(run.next(t0 + s(1), nobody), Some(Action::Terminate));
-        run.kill(Why::Shutdown, t0 + s(2));
-        assert_eq!(run.next(t0 + s(2), nobody), Some(Action::Kill));
-        run.reaped(Exit::Signal(9), t0 + s(2));
-        assert_eq!(run.outcome().cause, Cause::Shutdown { forced: true });
-    }
-
-    #[test]
-    fn a_stop_leaves_pipes_half_a_second_and_the_outcome_as_it_was() {
-        let t0 = Instant::now();
-        let mut run = life(t0);
-        run.reaped(Exit::Code(1), t0 + s(1));
-        run.stop(Why::Shutdown, t0 + s(2));
-        assert_eq!(run.deadline(), Some(t0 + s(2) + PIPE_GRACE_AT_STOP));
-        assert_eq!(
-            run.next(t0 + s(3), nobody),
-            Some(Action::End { pipes_kept: true })
-        );
-        assert_eq!(run.outcome().to_string(), "1");
-    }
-}
+mod tests;

@@ -17,6 +17,8 @@ pub const MAX_MESSAGES: usize = 256;
 pub const MAX_BYTES: usize = 16 << 20;
 /// How long sendmail may take for one message.
 pub const TRY_TIME: Duration = Duration::from_secs(60);
+/// How long sendmail may still be there after it was killed for having taken longer.
+pub const DYING_TIME: Duration = Duration::from_secs(5);
 /// How long after each failed try the next follows; after the last of these the message is given up.
 pub const RETRY_AFTER: [Duration; 6] = [
     Duration::from_secs(30),
@@ -40,6 +42,9 @@ pub enum Failure {
     Killed(i32, String),
     /// It was stopped after `TRY_TIME`; it had said this.
     TimedOut(String),
+    /// It took longer than `TRY_TIME` and was still there `DYING_TIME` after it was killed; the system's words if it
+    /// may not be signalled, and what it had said.
+    LeftBehind(Option<String>, String),
 }
 
 impl Failure {
@@ -49,7 +54,7 @@ impl Failure {
         match self {
             Failure::NotStarted(_) => true,
             Failure::Exited(status, _) => matches!(status, 64..=68 | 77 | 78),
-            Failure::Killed(..) | Failure::TimedOut(_) => false,
+            Failure::Killed(..) | Failure::TimedOut(_) | Failure::LeftBehind(..) => false,
         }
     }
 }
@@ -72,6 +77,18 @@ impl fmt::Display for Failure {
             }
             Failure::TimedOut(said) => {
                 write!(f, "sendmail took longer than {} seconds", seconds(TRY_TIME))?;
+                said
+            }
+            Failure::LeftBehind(why, said) => {
+                write!(
+                    f,
+                    "sendmail took longer than {} seconds and ",
+                    seconds(TRY_TIME)
+                )?;
+                match why {
+                    Some(why) => write!(f, "cannot be signalled ({why})")?,
+                    None => write!(f, "does not die of SIGKILL")?,
+                }
                 said
             }
         };

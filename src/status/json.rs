@@ -38,6 +38,7 @@ fn running(view: &View<'_>) -> String {
     object.time("started", Some(run.began.wall));
     object.duration("seconds", Some(view.running_for()));
     object.boolean("stuck", view.stuck());
+    object.maybe("cannot_be_signalled", run.refusal);
     object.finish()
 }
 
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(
             all["running"],
             value!({"job": "queue_builder", "pid": 20417, "started": "2026-11-23T23:51:37Z",
-                    "seconds": 100, "stuck": true})
+                    "seconds": 100, "stuck": true, "cannot_be_signalled": null})
         );
         assert_eq!(all["waiting"], 1);
         assert_eq!(all["log_lines_dropped"], 7);

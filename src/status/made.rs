@@ -29,6 +29,8 @@ pub(super) struct Made {
     pub(super) counters: Counters,
     pub(super) phase: &'static str,
     pub(super) lines_dropped: u64,
+    /// Why the run under way cannot be signalled.
+    pub(super) refusal: Option<&'static str>,
     running: Option<(Rc<Job>, Option<Index>, Duration)>,
 }
 
@@ -62,6 +64,7 @@ impl Made {
             counters: Counters::default(),
             phase: "working",
             lines_dropped: 0,
+            refusal: None,
             running: None,
         }
     }
@@ -180,6 +183,7 @@ impl Made {
             job,
             pid: 20_417,
             began: self.at(*began),
+            refusal: self.refusal,
         });
         View {
             now: self.at(at),

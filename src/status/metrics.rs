@@ -242,7 +242,7 @@ const JOB_METRICS: [JobMetric; 15] = [
     JobMetric {
         name: "job_stuck",
         kind: "gauge",
-        help: "Whether a run is under way for longer than stuckafter.",
+        help: "Whether a run is under way for longer than stuckafter, or cannot be signalled.",
         value: |_, row| flag(row.state == State::Stuck),
     },
     JobMetric {

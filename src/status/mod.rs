@@ -45,6 +45,8 @@ pub struct Running<'a> {
     pub pid: i32,
     /// When it began.
     pub began: Moment,
+    /// Why it cannot be signalled, in the system's words, if the last signal to it was refused.
+    pub refusal: Option<&'a str>,
 }
 
 /// All that is to be shown, at the moment `now`.
@@ -186,11 +188,11 @@ impl<'a> View<'a> {
             .map(move |job| view.row(job))
     }
 
-    /// Whether the run under way takes longer than its job's `stuckafter`.
+    /// Whether the run under way takes longer than its job's `stuckafter`, or was to be stopped and cannot be.
     pub fn stuck(&self) -> bool {
         self.running.is_some_and(|run| {
             let at = stuck::stuck_at(&run.job.settings, run.began.instant);
-            at.is_some_and(|at| at <= self.now.instant)
+            run.refusal.is_some() || at.is_some_and(|at| at <= self.now.instant)
         })
     }
 
@@ -249,16 +251,25 @@ impl<'a> View<'a> {
     pub fn headline(&self) -> String {
         let doing = match (self.running, self.jobs.next()) {
             (Some(run), _) => format!("Running {} (pid {})", run.job.name, run.pid),
+            (None, _) if self.phase != "working" => "No job runs".to_string(),
             (None, Some(next)) => format!("Next is {}", self.jobs.job(next.job).name),
             (None, None) => "All jobs are paused".to_string(),
         };
-        let stuck = if self.stuck() { ", STUCK" } else { "" };
+        let stuck = match self.running.and_then(|run| run.refusal) {
+            Some(_) => ", STUCK, cannot be signalled",
+            None if self.stuck() => ", STUCK",
+            None => "",
+        };
         let mail = match (self.queue.last_error(), self.queue.len()) {
             (None, _) | (_, 0) => String::new(),
             (Some(_), 1) => ", 1 mail queued".to_string(),
             (Some(_), n) => format!(", {n} mails queued"),
         };
-        format!("{doing}{stuck}{mail}")
+        let phase = match self.phase {
+            "working" => String::new(),
+            phase => format!(", {phase}"),
+        };
+        format!("{doing}{stuck}{mail}{phase}")
     }
 
     /// How long ago mail was given up, where that is not long ago.
@@ -286,23 +297,8 @@ impl<'a> View<'a> {
 
     /// Whether all is well, in one line: `Err` says what is not.
     pub fn health(&self) -> Result<String, String> {
-        if let (true, Some(run), Some((n, job, time))) =
-            (self.stuck(), self.running, self.waiting())
-        {
-            let jobs = if n == 1 {
-                "1 job waits".to_string()
-            } else {
-                format!("{n} jobs wait")
-            };
-            return Err(format!(
-                "{} is stuck (pid {}, for {}, over {} seconds) and {jobs}, {} longest ({})",
-                run.job.name,
-                run.pid,
-                brief(self.running_for()),
-                seconds(run.job.settings.stuckafter),
-                job.name,
-                brief(time)
-            ));
+        if let Some(run) = self.running {
+            self.health_of(&run)?;
         }
         if let Some(line) = self.mail_fault() {
             return Err(line);
@@ -322,6 +318,30 @@ impl<'a> View<'a> {
             ),
             None => "ok".to_string(),
         })
+    }
+
+    /// A run that cannot be stopped is unhealthy by itself, one that is only stuck where others wait for it.
+    fn health_of(&self, run: &Running<'_>) -> Result<(), String> {
+        let waiting = self.waiting().map(|(n, job, time)| {
+            let jobs = if n == 1 { "job waits" } else { "jobs wait" };
+            format!(" and {n} {jobs}, {} longest ({})", job.name, brief(time))
+        });
+        let (job, pid, time) = (&run.job.name, run.pid, brief(self.running_for()));
+        if let Some(why) = run.refusal {
+            let waiting = waiting.unwrap_or_default();
+            return Err(format!(
+                "{job} cannot be signalled: {why} (pid {pid}, for {time}){waiting}"
+            ));
+        }
+        match waiting.filter(|_| self.stuck()) {
+            None => Ok(()),
+            Some(waiting) => {
+                let after = seconds(run.job.settings.stuckafter);
+                Err(format!(
+                    "{job} is stuck (pid {pid}, for {time}, over {after} seconds){waiting}"
+                ))
+            }
+        }
     }
 }
 
@@ -468,6 +488,48 @@ mod tests {
         }
         let paused = "All jobs are paused, 1 mail queued";
         assert_eq!(made.view(s(3608)).headline(), paused);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_signalled_is_stuck_and_unhealthy_whoever_waits() {
+        let mut made = Made::three();
+        made.begins(0, s(5));
+        made.refusal = Some("Operation not permitted");
+        assert_eq!(order(&made, s(6))[0], ("slave_scanner", "STUCK"));
+        assert_eq!(
+            made.view(s(8)).headline(),
+            "Running slave_scanner (pid 20417), STUCK, cannot be signalled"
+        );
+        assert_eq!(
+            made.view(s(8)).health(),
+            Err(
+                "slave_scanner cannot be signalled: Operation not permitted (pid 20417, for 3s)"
+                    .to_string()
+            )
+        );
+        assert_eq!(
+            made.view(s(965)).health(),
+            Err("slave_scanner cannot be signalled: Operation not permitted (pid 20417, for 16m00s) \
+                 and 1 job waits, queue_builder longest (1m05s)"
+                .to_string())
+        );
+        let table = table::table(&made.view(s(8)));
+        let line = "RUNNING slave_scanner, pid 20417, for 3s: STUCK, cannot be signalled: \
+                    Operation not permitted\n";
+        assert!(table.contains(line), "{table}");
+        assert!(table.contains("slave_scanner  STUCK"), "{table}");
+    }
+
+    #[test]
+    fn a_supervisor_is_told_that_the_daemon_comes_to_its_end() {
+        let mut made = Made::three();
+        made.phase = "draining";
+        assert_eq!(made.view(s(1)).headline(), "No job runs, draining");
+        made.begins(0, s(5));
+        assert_eq!(
+            made.view(s(6)).headline(),
+            "Running slave_scanner (pid 20417), draining"
+        );
     }
 
     #[test]

@@ -72,7 +72,9 @@ fn running(view: &View<'_>, text: &mut String) {
         Duration::ZERO => "no timeout set".to_string(),
         timeout => format!("timeout {}", brief(timeout)),
     };
-    if view.stuck() {
+    if let Some(why) = run.refusal {
+        let _ = write!(text, ": STUCK, cannot be signalled: {why}");
+    } else if view.stuck() {
         let _ = write!(
             text,
             ": STUCK (over {}, {timeout})",

@@ -27,6 +27,8 @@ pub struct Supervisor {
     retry_at: Option<Instant>,
     /// Half of `WATCHDOG_USEC`, and when the next sign of life is due.
     watchdog: Option<(Duration, Instant)>,
+    /// Whether it has been told of the end, after which it wants to hear of no reload.
+    stopping: bool,
     status: String,
     status_is_news: bool,
     /// The earliest moment for the next `STATUS`.
@@ -54,6 +56,7 @@ impl Supervisor {
             waiting: VecDeque::new(),
             retry_at: None,
             watchdog,
+            stopping: false,
             status: String::new(),
             status_is_news: false,
             status_next: now,
@@ -67,11 +70,16 @@ impl Supervisor {
 
     /// The daemon is up, or has finished reloading.
     pub fn ready(&mut self, now: Instant) {
-        self.send("READY=1".to_string(), now);
+        if !self.stopping {
+            self.send("READY=1".to_string(), now);
+        }
     }
 
     /// The daemon begins to reload; one datagram, as `Type=notify-reload` wants it.
     pub fn reloading(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
         let microseconds = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
             let time = Duration::from(t);
             time.as_micros()
@@ -79,9 +87,11 @@ impl Supervisor {
         self.send(format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"), now);
     }
 
-    /// The daemon begins to stop.
+    /// The daemon begins to stop; told once.
     pub fn stopping(&mut self, now: Instant) {
-        self.send("STOPPING=1".to_string(), now);
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.send("STOPPING=1".to_string(), now);
+        }
     }
 
     /// One line on what the daemon does; told at most once a second, the last one always.

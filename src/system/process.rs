@@ -238,20 +238,55 @@ fn environment_for_jobs() -> Vec<CString> {
         .collect()
 }
 
-/// Sends SIGTERM to a process group. Failure means that it is gone, which is what was wanted.
-pub fn terminate(group: Pid) {
-    let _ = signal::killpg(group, Signal::SIGTERM);
+/// What became of a signal to a process group (kill(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signalled {
+    /// At least one of its members got it; a zombie counts.
+    Delivered,
+    /// It has no member left.
+    Gone,
+    /// Whoever is left in it may not be signalled: a set-user-ID program has made it another user's (EPERM), or a
+    /// security module forbids it (EACCES).
+    Refused(Errno),
 }
 
-/// Sends SIGKILL to a process group.
-pub fn kill(group: Pid) {
-    let _ = signal::killpg(group, Signal::SIGKILL);
+impl Signalled {
+    /// Why nobody may be signalled, in the system's words.
+    pub fn refusal(self) -> Option<String> {
+        match self {
+            Signalled::Refused(errno) => Some(system_text(errno)),
+            Signalled::Delivered | Signalled::Gone => None,
+        }
+    }
 }
 
-/// Whether a process group has a member left, a zombie included.
-pub fn group_exists(group: Pid) -> bool {
-    // EPERM means that there is a member which has changed its user.
-    signal::killpg(group, None) != Err(Errno::ESRCH)
+impl From<nix::Result<()>> for Signalled {
+    fn from(result: nix::Result<()>) -> Signalled {
+        match result {
+            Ok(()) => Signalled::Delivered,
+            Err(Errno::ESRCH) => Signalled::Gone,
+            Err(errno) => Signalled::Refused(errno),
+        }
+    }
+}
+
+/// Sends SIGTERM to a process group.
+pub fn terminate(group: Pid) -> Signalled {
+    signal::killpg(group, Signal::SIGTERM).into()
+}
+
+/// Sends SIGKILL to a process group. `led` says that its leader has not been reaped: then it counts whether the
+/// leader may be signalled, because it is what is waited for.
+pub fn kill(group: Pid, led: bool) -> Signalled {
+    match signal::killpg(group, Signal::SIGKILL).into() {
+        Signalled::Delivered if led => signal::kill(group, None).into(),
+        signalled => signalled,
+    }
+}
+
+/// Whether a process group has a member left, a zombie included, and whether that may be signalled.
+pub fn look_at(group: Pid) -> Signalled {
+    signal::killpg(group, None).into()
 }
 
 /// Reaps one child that has ended, whichever it is; `None` when there is none. `ours` are the children whose

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::socket::{SOCKET, answer, fill_backlog, idle_job};
 use crate::common::{
-    Daemon, PROGRAM, Place, Signal, job, messages, place_of, ran, spawn, stderr, stdout, wait_for,
+    Daemon, PROGRAM, Pid, Place, Signal, is_running, job, messages, place_of, ran, spawn, stderr,
+    stdout, wait_for,
 };
 
 /// A job that runs until the file `go` is there.
@@ -258,6 +259,104 @@ fn kill_stops_the_run_and_that_is_a_failure_like_any_other() {
     place.told("kill");
     assert_eq!(end(waiting), 137);
     daemon.wait_for_log("Job stubborn completed with exit code 137 (stopped by operator)");
+}
+
+/// A job that SIGTERM does not end, and that tells of each.
+const UNMOVED: &str =
+    "sh -c \"trap 'echo told >>told' TERM; echo up >up; while :; do sleep 0.02; done\"";
+
+#[test]
+fn a_second_kill_hurries_whatever_stop_has_begun() {
+    let unmoved = |settings: &str| {
+        job(
+            "a",
+            &format!("command: {UNMOVED}\nmindelay: 1d\nstartdelay: 0\nkilldelay: 1d\n{settings}"),
+        )
+    };
+    for (settings, why) in [
+        ("", "stopped by operator"),
+        ("timeout: 0.1", "timed out after 0.1 seconds"),
+        ("", "stopped at shutdown"),
+    ] {
+        let place = Place::new();
+        let daemon = place.listening(&format!("{SOCKET}{}", unmoved(settings)));
+        place.wait_for_lines("up", 1);
+        match why {
+            "stopped by operator" => {
+                let said = place.told("kill a");
+                assert!(said.starts_with("stopping a (pid "), "{said}");
+            }
+            "stopped at shutdown" => daemon.signal(Signal::SIGTERM),
+            _ => {}
+        }
+        place.wait_for_lines("told", 1);
+        let said = place.told("kill");
+        assert!(said.starts_with("killing a (pid "), "{said}");
+        let log = daemon.wait_for_log(&format!("Job a completed with exit code 137 ({why})\n"));
+        let asked = log.matches("Asked to kill a at once by uid ").count();
+        assert_eq!(asked, 1, "{log}");
+        assert_eq!(place.lines("told").len(), 1, "one SIGTERM is enough");
+        if why == "stopped at shutdown" {
+            assert_eq!(daemon.wait().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_second_kill_hurries_the_rest_of_a_group_too() {
+    let place = Place::new();
+    // Its leader ends at SIGTERM, its child does not.
+    place.script(
+        "job",
+        "trap 'exit 0' TERM\n\
+         sh -c 'trap \"\" TERM; echo $$ >{dir}/pid; exec sleep 1000' >/dev/null 2>&1 & wait",
+    );
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}killdelay: 1d\n",
+        idle_job("a", "./job")
+    ));
+    place.told("run a");
+    let child = place.wait_for_lines("pid", 1)[0].parse().unwrap();
+    let leader = daemon.children()[0];
+    place.told("kill a");
+    wait_for("the leader's end", || {
+        (!daemon.children().contains(&leader)).then_some(())
+    });
+    let said = place.told("kill a");
+    assert!(said.starts_with("killing a (pid "), "{said}");
+    daemon.wait_for_log("Job a completed with exit code 0 (stopped by operator)\n");
+    assert!(!is_running(child));
+}
+
+/// Its process is a zombie by the time that the daemon reads the request.
+#[test]
+fn what_has_ended_before_the_kill_is_read_has_ended_by_itself() {
+    let place = Place::new();
+    place.gated("job", "exit 0");
+    let daemon = place.listening(&format!("{SOCKET}{}", idle_job("a", "./job")));
+    place.told("run a");
+    place.wait_for_begin();
+    let run = daemon.children()[0];
+    // By the time that another client has its answer this one has been accepted.
+    let mut client = place.connect();
+    place.told("status");
+    daemon.signal(Signal::SIGSTOP);
+    wait_for("the daemon to stand still", || {
+        stat_of(daemon.pid()).contains(") T ").then_some(())
+    });
+    client.write_all(b"kill a\n").unwrap();
+    place.let_go();
+    wait_for("the run's end", || {
+        (!is_running(run.as_raw())).then_some(())
+    });
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(answer(&mut client), "1\nno job runs\n");
+    daemon.wait_for_log("Job a completed with exit code 0\n");
+    assert!(!daemon.log().contains("Subject:"), "{}", daemon.log());
+}
+
+fn stat_of(pid: Pid) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap()
 }
 
 #[test]

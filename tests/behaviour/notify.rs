@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{LIMIT, PROGRAM, Place, Signal};
+use crate::common::{LIMIT, PROGRAM, Place, Signal, wait_for};
 use nix::time::{ClockId, clock_gettime};
 
 const QUIET: &str = "[buildsequencer]\ncontrolsocket: none\n[buildsequencer_job.quiet]\n\
@@ -117,23 +117,84 @@ fn it_is_not_ready_when_it_cannot_start() {
     assert_eq!(supervisor.has_heard(), [""; 0]);
 }
 
+const LONG: &str = "command: sh -c 'until test -e go; do sleep 0.02; done'\nstartdelay: 0";
+
+/// systemd ends a service that has said STOPPING and takes longer than TimeoutStopSec.
 #[test]
-fn a_drain_is_told_as_stopping_once() {
+fn a_drain_is_told_once_the_run_has_ended_and_not_before() {
     let place = Place::new();
     let supervisor = Supervisor::at_path(&place);
-    let config = QUIET.replace("command: true", "command: sleep 600\nstartdelay: 0");
+    let config = QUIET.replace("command: true", LONG);
     let daemon = place.daemon_with(&config, |command| supervisor.tell(command));
     assert_eq!(supervisor.hears(), "READY=1");
     daemon.wait_for_log("Running quiet");
     daemon.signal(Signal::SIGQUIT);
-    assert_eq!(supervisor.hears(), "STOPPING=1");
+    daemon.wait_for_log("Received SIGQUIT, draining");
+    // Who asks for a reload now is told that it is over, and that the daemon stops is no secret.
+    let asked_at = monotonic_microseconds();
+    daemon.signal(Signal::SIGHUP);
+    hears_a_reload(&supervisor, asked_at);
+    daemon.wait_for_log("Configuration not reloaded: the daemon stops.");
+    let status = wait_for("a status", || {
+        let all = supervisor.has_heard();
+        assert!(!all.contains(&"STOPPING=1".to_string()), "{all:?}");
+        all.into_iter()
+            .find(|message| message.ends_with(", draining"))
+    });
+    assert!(status.starts_with("STATUS=Running quiet (pid "), "{status}");
+    place.write("go", "");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let all = supervisor.has_heard();
+    assert_eq!(
+        all.iter()
+            .filter(|message| *message == "STOPPING=1")
+            .count(),
+        1,
+        "{all:?}"
+    );
+}
+
+#[test]
+fn a_stop_during_a_drain_is_told_at_once_and_only_once() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let config = QUIET.replace("command: true", LONG);
+    let daemon = place.daemon_with(&config, |command| supervisor.tell(command));
+    assert_eq!(supervisor.hears(), "READY=1");
+    daemon.wait_for_log("Running quiet");
+    daemon.signal(Signal::SIGQUIT);
+    daemon.wait_for_log("Received SIGQUIT, draining");
     let log = daemon.stop();
     assert!(log.contains("completed with exit code 143 (stopped at shutdown)"));
-    let rest = supervisor.has_heard();
+    let all = supervisor.has_heard();
+    assert_eq!(
+        all.iter()
+            .filter(|message| *message == "STOPPING=1")
+            .count(),
+        1,
+        "{all:?}"
+    );
+}
+
+#[test]
+fn a_hangup_during_the_stop_is_no_news_for_the_supervisor() {
+    let place = Place::new();
+    let supervisor = Supervisor::at_path(&place);
+    let config = QUIET.replace("command: true", LONG);
+    let config = config.replace("controlsocket: none", "controlsocket: none\nstopdelay: 60");
+    let daemon = place.daemon_with(&config, |command| supervisor.tell(command));
+    assert_eq!(supervisor.hears(), "READY=1");
+    daemon.wait_for_log("Running quiet");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(supervisor.hears(), "STOPPING=1");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Configuration not reloaded: the daemon stops.");
+    place.write("go", "");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let all = supervisor.has_heard();
     assert!(
-        rest.iter()
-            .all(|message| message.starts_with("STATUS=") || message == "STOPPING=1"),
-        "{rest:?}"
+        all.iter().all(|message| message.starts_with("STATUS=")),
+        "{all:?}"
     );
 }
 

@@ -1,0 +1,233 @@
+#!/bin/sh
+# Processes that the daemon may not signal, because a set-user-ID program has made them root's while the daemon is an
+# ordinary user: as a job, as what a job leaves behind, and as sendmail. Needs root, a mount namespace and a compiler.
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "skip set-user-ID jobs: only root can make a program set-user-ID root"
+    exit 0
+fi
+[ "${1:-}" = inside ] || exec unshare --mount --propagation private sh "$0" inside
+. tests/system/lib.sh
+
+# A file system of its own, since that of the temporary directory may be mounted nosuid.
+mkdir "$here/suid"
+mount -t tmpfs -o mode=755,suid,exec check "$here/suid" || exit
+leave() {
+    cd / && umount -l "$here/suid"
+    clean_up
+}
+trap leave EXIT
+chmod 755 "$here"
+cp "$BIN" "$here/suid/program"
+cd "$here/suid" || exit
+
+cat >become_root.c <<'CODE'
+/* become_root SECONDS: becomes root for good, says so, and sleeps. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    if (argc < 2 || setgid(0) || setuid(0)) return 99;
+    printf("root %d\n", (int)getpid());
+    fflush(stdout);
+    for (int i = 0; i < atoi(argv[1]); i++) sleep(1);
+    return 0;
+}
+CODE
+cc -o become_root become_root.c || exit
+chmod 4755 become_root
+user=60872
+mkdir -m 777 work
+cd work || exit
+
+as_user="setpriv --reuid $user --regid $user --clear-groups"
+log_has() { grep -q -- "$1" "$daemon_name.log"; }
+count() { grep -c -- "$1" "$daemon_name.log"; }
+ask() { $as_user ../program "$@" -s "$daemon_name.socket"; }
+show() { tail -n 30 "$daemon_name.log" "$daemon_name.err" | sed 's/^/     | /'; }
+
+# start NAME: a daemon of the user's; the configuration is standard input. Sets `daemon`.
+start() {
+    daemon_name=$1
+    {
+        printf '[buildsequencer]\ncontrolsocket: %s.socket\nlogfile: %s.log\n' "$daemon_name" "$daemon_name"
+        cat
+    } >"$daemon_name.conf"
+    $as_user ../program -c "$daemon_name.conf" 2>"$daemon_name.err" &
+    daemon=$!
+    at_exit_kill $daemon
+}
+
+# The process that says `root NUMBER` in the log of NAME's job, with livelog.
+root_process() { sed -n 's/.*: root \([0-9]*\)$/\1/p' "$daemon_name.log" | tail -n 1; }
+wait_for_root_process() {
+    wait_for 20 log_has ': root [0-9]' || { fail "$daemon_name: the job becomes root"; show; finish; }
+    stranger=$(root_process)
+    at_exit_kill "$stranger"
+}
+status_says() { ask status | grep -- "$1"; }
+says_not() { ! log_has "$1"; }
+exits_with() {
+    status=$1
+    shift
+    "$@" >answer 2>&1
+    [ $? -eq "$status" ] && cat answer
+}
+switches() { awk '/ctxt_switches/ { n += $2 } END { print n }' "/proc/$daemon/status"; }
+
+# sendmail takes over a minute to be given up, so it begins first.
+start mail <<'CONF'
+mailproblemsto: ops@example.com
+sendmail: /bin/sh -c "exec ../become_root 100 >mail.pid 2>&1"
+[buildsequencer_job.failure]
+command: false
+mindelay: 1d
+startdelay: 0
+[buildsequencer_job.tick]
+command: true
+mindelay: 5
+CONF
+mail_daemon=$daemon
+
+start job <<'CONF'
+[buildsequencer_job.root]
+command: ../become_root 600
+mindelay: 1d
+startdelay: 0
+timeout: 1
+killdelay: 1
+livelog: yes
+[buildsequencer_job.next]
+command: true
+mindelay: 1d
+startdelay: 0
+CONF
+wait_for_root_process
+expect "that a job cannot be signalled is logged" \
+    wait_for 20 log_has "Job root (pid $stranger) cannot be signalled: Operation not permitted; no other job starts before its end\.$"
+sleep 3
+expect "once, however often it is tried" [ "$(count 'cannot be signalled')" -eq 1 ]
+expect "the process is still there" kill -0 "$stranger"
+expect "no other job is started" says_not "Running next"
+expect "status tells" status_says "^RUNNING root, pid $stranger, .*: STUCK, cannot be signalled: Operation not permitted\$"
+ask status --json >json
+expect "so does its JSON" grep '"stuck": true, "cannot_be_signalled": "Operation not permitted"' json
+expect "kill is refused with the system's words" exits_with 1 ask kill root
+expect "which are these" grep "^root (pid $stranger) cannot be signalled: Operation not permitted$" answer
+expect "healthcheck fails" exits_with 1 ask healthcheck
+expect "and says why" grep "^root cannot be signalled: Operation not permitted (pid $stranger, for .*) and 1 job waits, next longest" answer
+expect "healthcheck --alive does not" ask healthcheck --alive
+before=$(switches)
+sleep 5
+after=$(switches)
+expect "five seconds of it wake the daemon a few times only" [ $((after - before)) -le 12 ]
+kill -KILL "$stranger"
+expect "its end is what frees the lane" wait_for 20 log_has 'Job next completed with exit code 0$'
+expect "and it has timed out" log_has 'Job root completed with exit code 137 (timed out after 1 seconds)$'
+expect "all is well again" ask healthcheck
+kill -TERM $daemon
+wait $daemon
+expect "it stops cleanly" [ $? -eq 0 ]
+
+# An operator who is refused changes nothing: the run ends as it ends.
+start refused <<'CONF'
+[buildsequencer_job.root]
+command: ../become_root 4
+mindelay: 1d
+startdelay: 0
+livelog: yes
+CONF
+wait_for_root_process
+expect "an operator's kill is refused" exits_with 1 ask kill root
+expect "and asked for in the log" log_has "Asked to kill root by uid $user "
+expect "the run ends by itself and is a success" wait_for 20 log_has 'Job root completed with exit code 0$'
+kill -TERM $daemon
+wait $daemon
+
+# What is left of a group whose leader has been stopped.
+start rest <<'CONF'
+[buildsequencer_job.rest]
+command: sh -c "../become_root 600 & wait"
+mindelay: 1d
+startdelay: 0
+timeout: 1
+killdelay: 1
+livelog: yes
+[buildsequencer_job.next]
+command: true
+mindelay: 1d
+startdelay: 0
+CONF
+wait_for_root_process
+expect "what a stopped leader leaves and may not be signalled is logged" \
+    wait_for 20 log_has 'What is left of job rest (process group [0-9]*) cannot be signalled: Operation not permitted; '
+sleep 2
+expect "it holds the lane" says_not "Running next"
+expect "kill is refused" exits_with 1 ask kill
+expect "healthcheck fails" exits_with 1 ask healthcheck
+kill -KILL "$stranger"
+expect "its end frees the lane" wait_for 20 log_has 'Job next completed with exit code 0$'
+expect "the run ended as its leader did" log_has 'Job rest completed with exit code 143 (timed out after 1 seconds)$'
+kill -TERM $daemon
+wait $daemon
+
+# A stop: with the defaults, and in a hurry.
+for how in patient hasty; do
+    start $how <<'CONF'
+[buildsequencer_job.root]
+command: ../become_root 600
+mindelay: 1d
+startdelay: 0
+livelog: yes
+CONF
+    wait_for_root_process
+    began=$(date +%s%N)
+    kill -TERM $daemon
+    if [ $how = hasty ]; then
+        expect "the stop begins" wait_for 20 log_has 'cannot be signalled'
+        began=$(date +%s%N)
+        kill -TERM $daemon
+    fi
+    wait $daemon
+    status=$?
+    took=$((($(date +%s%N) - began) / 1000000))
+    expect "a $how stop ends cleanly" [ $status -eq 0 ]
+    expect "the process is named" log_has "Job root (pid $stranger) cannot be signalled: Operation not permitted; leaving it behind\.$"
+    expect "and left behind" kill -0 "$stranger"
+    expect "the run is told of as stopped" log_has 'Job root completed with exit code 137 (stopped at shutdown)$'
+    if [ $how = patient ]; then
+        expect "half a second after SIGKILL ($took ms)" [ $took -ge 5400 -a $took -lt 9000 ]
+    else
+        expect "half a second after SIGKILL ($took ms)" [ $took -ge 400 -a $took -lt 3000 ]
+    fi
+    kill -KILL "$stranger"
+done
+
+daemon_name=mail
+daemon=$mail_daemon
+expect "sendmail has become root" wait_for 20 grep -q '^root ' mail.pid
+stranger=$(sed 's/root //' mail.pid)
+at_exit_kill "$stranger"
+expect "a sendmail that cannot be signalled has failed after its time" \
+    wait_for 90 log_has 'Mail to ops@example.com failed: sendmail took longer than 60 seconds and cannot be signalled (Operation not permitted), next try in 30 seconds$'
+expect "though it is still there" kill -0 "$stranger"
+expect "status tells of it" status_says '^MAIL    1 queued; last error .*cannot be signalled (Operation not permitted)'
+expect "jobs went on meanwhile" [ "$(count 'Job tick completed with exit code 0')" -ge 5 ]
+before=$(switches)
+sleep 3
+expect "it is not waited for" [ $(($(switches) - before)) -le 12 ]
+mv mail.pid first.pid
+expect "the next try comes" wait_for 60 grep -q '^root ' mail.pid
+expect "what was left behind is reaped at its end" wait_for 60 sh -c "! kill -0 $stranger"
+at_exit_kill "$(sed 's/root //' mail.pid)"
+began=$(date +%s%N)
+kill -TERM $daemon
+wait $daemon
+expect "a stop ends cleanly" [ $? -eq 0 ]
+took=$((($(date +%s%N) - began) / 1000000))
+expect "and does not wait for it longer than for any mail ($took ms)" [ $took -lt 9000 ]
+expect "which is named" log_has 'sendmail (pid [0-9]*) cannot be signalled: Operation not permitted; leaving it behind\.$'
+expect "the report is in the log" log_has '^	Subject: Job failure exited with code 1$'
+
+[ "$failed" -eq 0 ] || for daemon_name in job refused rest patient hasty mail; do show; done
+finish
