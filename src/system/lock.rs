@@ -25,6 +25,8 @@ const WORKING: off_t = 1;
 
 /// How long a daemon that is stopping is waited for.
 const STOP_TIME: Duration = Duration::from_secs(30);
+/// How long a child of a daemon that was killed may still have the file open: until it has become its job.
+const CHILD_TIME: Duration = Duration::from_secs(1);
 /// How often it is looked whether it has ended; no lock can be waited for with a limit.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How often a file that has lost its name, or is under a read lock, is opened anew.
@@ -137,12 +139,18 @@ impl Lock {
             if !file.metadata().is_ok_and(|found| found.is_file()) {
                 return Err(Errno::EINVAL.into());
             }
+            let waited = patience.now().saturating_duration_since(since);
             let unsupported = match try_lock(&file)? {
                 Attempt::Done => None,
                 Attempt::Unsupported(errno) => Some(errno),
-                Attempt::HeldByWorking => return Err(held(&file, false)),
+                Attempt::HeldByWorking => {
+                    let has_ended = number(&file).is_some_and(|pid| !runs(pid));
+                    if has_ended && waited < CHILD_TIME && patience.pause(LOOK_AGAIN) {
+                        continue;
+                    }
+                    return Err(held(&file, false));
+                }
                 Attempt::HeldByStopping => {
-                    let waited = patience.now().saturating_duration_since(since);
                     if waited >= patience.limit() {
                         return Err(held(&file, true));
                     }
@@ -208,6 +216,11 @@ fn number(mut file: &File) -> Option<u32> {
     file.rewind().ok()?;
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Whether a process of this number runs; one that has ended and was not waited for yet has no command line any more.
+fn runs(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty())
 }
 
 /// What became of a lock that was asked for.

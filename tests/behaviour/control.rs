@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
 
-use crate::common::socket::{SOCKET, answer, half_close, idle_job};
-use crate::common::{Daemon, PROGRAM, Pid, Place, Signal, job, spawn, stderr, stdout, wait_for};
+use crate::common::socket::{SOCKET, answer, half_close, idle_job, read_some};
+use crate::common::{
+    Daemon, PROGRAM, Pid, Place, Signal, each_at_once, job, spawn, stderr, stdout, wait_for,
+};
 
 /// The daemon's own time for a client that is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -149,7 +151,12 @@ fn a_client_that_has_closed_its_side_still_gets_its_answer() {
 }
 
 #[test]
-fn a_silent_and_a_slow_client_have_five_seconds_and_not_more() {
+fn clients_have_five_seconds_to_speak_and_to_listen_and_not_more() {
+    let tests = [a_silent_and_a_slow_client, a_client_that_takes_nothing];
+    each_at_once(tests, |test| test());
+}
+
+fn a_silent_and_a_slow_client() {
     let place = Place::new();
     let daemon = place.listening(&idle());
     let before = daemon.descriptors();
@@ -174,8 +181,7 @@ fn a_silent_and_a_slow_client_have_five_seconds_and_not_more() {
     });
 }
 
-#[test]
-fn a_client_that_takes_nothing_of_a_long_answer_is_dropped() {
+fn a_client_that_takes_nothing() {
     let place = Place::new();
     let jobs: String = (0..3000)
         .map(|n| idle_job(&format!("a_job_with_quite_a_long_name_{n}"), "true"))
@@ -185,24 +191,24 @@ fn a_client_that_takes_nothing_of_a_long_answer_is_dropped() {
     let begun = Instant::now();
     let mut lazy = place.connect();
     lazy.write_all(b"status --json\n").unwrap();
-    wait_for("it to be dropped", || {
-        (daemon.descriptors() == before && begun.elapsed() >= PATIENCE).then_some(())
-    });
-    let got = answer(&mut lazy);
-    assert!(got.starts_with("0\n{") && !got.ends_with("}\n"), "cut off");
     // One that takes some every now and then gets all of it, however long it takes.
     let mut patient = place.connect();
     patient.write_all(b"status --json\n").unwrap();
     let mut taken = Vec::new();
-    let mut buffer = [0; 150_000];
-    loop {
+    let mut buffer = [0; 100_000];
+    while begun.elapsed() < PATIENCE + Duration::from_millis(500) {
+        let n = read_some(&mut patient, &mut buffer);
+        assert!(n > 0, "cut off after {} bytes", taken.len());
+        taken.extend_from_slice(&buffer[..n]);
         std::thread::sleep(Duration::from_millis(1200));
-        match std::io::Read::read(&mut patient, &mut buffer).unwrap() {
-            0 => break,
-            n => taken.extend_from_slice(&buffer[..n]),
-        }
     }
-    assert!(taken.ends_with(b"]}\n"), "{} bytes", taken.len());
+    wait_for("the other one to be dropped", || {
+        (daemon.descriptors() <= before + 1).then_some(())
+    });
+    let got = answer(&mut lazy);
+    assert!(got.starts_with("0\n{") && !got.ends_with("}\n"), "cut off");
+    let rest = answer(&mut patient);
+    assert!(rest.ends_with("]}\n"), "{} bytes", rest.len());
 }
 
 #[test]
@@ -352,15 +358,21 @@ fn until_set(stop: &AtomicBool, act: impl Fn()) {
 #[test]
 fn no_client_costs_a_job_a_moment() {
     let place = Place::new();
-    let daemon = place.listening(&format!(
+    let config = format!(
         "{SOCKET}{}{}",
         job(
             "quick",
             "command: sh -c 'date +%s.%N >>runs'\nmindelay: 0.02\nstuckafter: 0"
         ),
         idle_job("other", "true")
-    ));
-    place.wait_for_lines("runs", 5);
+    );
+    let daemon = place.listening(&config);
+    // The same at the same time, but for the clients: whatever else this machine has to do delays both.
+    let undisturbed_place = Place::new();
+    let undisturbed = undisturbed_place.listening(&config);
+    for place in [&place, &undisturbed_place] {
+        place.wait_for_lines("runs", 5);
+    }
     let stop = AtomicBool::new(false);
     let path = place.path("socket");
     let connect = || UnixStream::connect(&path).ok();
@@ -389,15 +401,14 @@ fn no_client_costs_a_job_a_moment() {
         let mut slow = connect();
         let mut said = 0;
         let begun = Instant::now();
-        let done = || starts(&place).len() >= 120 && begun.elapsed() > Duration::from_secs(4);
-        wait_for("many runs", || {
+        wait_for("some seconds", || {
             if begun.elapsed().as_secs() > said {
                 said += 1;
                 if let Some(slow) = &mut slow {
                     let _ = slow.write_all(b"x");
                 }
             }
-            done().then_some(())
+            (begun.elapsed() > Duration::from_secs(4)).then_some(())
         });
         // With all this going on, an operator is heard.
         let answered = (0..20).any(|_| place.ask("healthcheck").status.success());
@@ -405,10 +416,20 @@ fn no_client_costs_a_job_a_moment() {
         assert!(answered);
         drop(silent);
     });
+    let undisturbed_starts = starts(&undisturbed_place);
+    undisturbed.stop();
     let starts = starts(&place);
-    let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
-    let longest = gaps.fold(0.0, f64::max);
-    assert!(longest < 1.5, "{longest} seconds without a run");
+    let longest = |starts: &[f64]| {
+        let gaps = starts.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.fold(0.0, f64::max)
+    };
+    let (gap, usual) = (longest(&starts), longest(&undisturbed_starts));
+    assert!(
+        gap < usual + 1.5,
+        "{gap} seconds without a run, not {usual}"
+    );
+    let (runs, usual) = (starts.len(), undisturbed_starts.len());
+    assert!(runs > usual / 3, "{runs} runs, not {usual}");
     let before = {
         wait_for("the crowd to be gone", || {
             let count = daemon.descriptors();

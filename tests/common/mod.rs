@@ -60,6 +60,46 @@ pub fn pipe() -> (File, File) {
     (out.into(), into.into())
 }
 
+/// Does the same with each, all at once: of what mostly waits, many need no longer than one.
+pub fn each_at_once<T: Send>(cases: impl IntoIterator<Item = T>, body: impl Fn(T) + Sync) {
+    let body = &body;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || body(case));
+        }
+    });
+}
+
+/// A time that has to be kept, measured by a process that sleeps as long: on a machine that is busy or stands still for
+/// a moment, it is late just as what it measures.
+pub struct Within {
+    seconds: f64,
+    sleep: Child,
+}
+
+impl Within {
+    /// From now on.
+    pub fn seconds(seconds: f64) -> Within {
+        let mut command = Command::new("sleep");
+        let sleep = spawn(command.arg(seconds.to_string()));
+        Within { seconds, sleep }
+    }
+
+    /// The time has not passed yet.
+    #[track_caller]
+    pub fn is_kept(&mut self) {
+        let over = self.sleep.try_wait().unwrap();
+        assert_eq!(over, None, "it has taken {} seconds and more", self.seconds);
+    }
+}
+
+impl Drop for Within {
+    fn drop(&mut self) {
+        let _ = self.sleep.kill();
+        let _ = self.sleep.wait();
+    }
+}
+
 /// The number of a process that is waited for by its number.
 fn pid_of(child: Child) -> Pid {
     Pid::from_raw(child.id().try_into().unwrap())

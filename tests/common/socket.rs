@@ -95,6 +95,17 @@ pub fn answer(stream: &mut UnixStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Some bytes, and how many; none at the end. A wait with a limit is not taken up again by the system (signal(7)).
+#[track_caller]
+pub fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other.unwrap(),
+        }
+    }
+}
+
 /// A client that has said all it will say, and still listens.
 pub fn half_close(stream: &UnixStream) {
     stream.shutdown(Shutdown::Write).unwrap();

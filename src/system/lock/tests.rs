@@ -72,6 +72,32 @@ fn one_that_works_is_not_waited_for() {
     take(&path, &mut never()).unwrap();
 }
 
+/// The child is between fork and exec: it still has what its parent had open.
+#[test]
+fn the_child_of_one_that_was_killed_is_waited_for_but_not_for_long() {
+    let (_directory, path) = place();
+    let mut child = Some(take(&path, &mut never()).unwrap());
+    let killed = 2_000_000_000;
+    child.as_ref().unwrap().name(killed).unwrap();
+    let mut patience = Told::new(|_| true);
+    assert!(matches!(take(&path, &mut patience), Err(Error::Held(_))));
+    assert_eq!(patience.pauses, 20, "somebody else has it");
+    let mut patience = Told::new(|pauses| {
+        if pauses == 2 {
+            child = None;
+        }
+        true
+    });
+    let next = take(&path, &mut patience).unwrap();
+    assert_eq!(
+        patience.waited,
+        [Duration::ZERO; 0],
+        "it is not told: nobody stops"
+    );
+    next.name(std::process::id()).unwrap();
+    assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
+}
+
 #[test]
 fn one_that_stops_is_waited_for() {
     let (_directory, path) = place();
