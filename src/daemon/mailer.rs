@@ -5,11 +5,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
 use std::time::Instant;
 
+use mio::Interest;
 use mio::unix::pipe::{Receiver, Sender};
-use mio::{Interest, Token};
 use nix::unistd::Pid;
 
-use super::{MAIL_INPUT, MAIL_OUTPUT, Os, READ_SIZE, READS_PER_TURN};
+use super::ready::Ready;
+use super::{Os, READ_SIZE, READS_PER_TURN};
 use crate::config::{Sequencer, command};
 use crate::exit::Exit;
 use crate::mail::queue::{DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
@@ -113,8 +114,8 @@ impl Mailer {
         let mut input = Sender::from(started.stdin);
         let registry = os.poll.registry();
         // Without events the time limit still ends the delivery.
-        let _ = registry.register(&mut output, MAIL_OUTPUT, Interest::READABLE);
-        let _ = registry.register(&mut input, MAIL_INPUT, Interest::WRITABLE);
+        let _ = registry.register(&mut output, Ready::MailOutput.token(), Interest::READABLE);
+        let _ = registry.register(&mut input, Ready::MailInput.token(), Interest::WRITABLE);
         log.spew(|| format!("Mail to {} goes to process {}", delivery.to, started.pid));
         let mut delivering = Delivering {
             pid: started.pid,
@@ -133,9 +134,9 @@ impl Mailer {
         None
     }
 
-    pub(super) fn event(&mut self, token: Token, os: &mut Os) {
+    pub(super) fn event(&mut self, ready: Ready, os: &mut Os) {
         match &mut self.delivering {
-            Some(delivering) if token == MAIL_INPUT => delivering.feed(),
+            Some(delivering) if ready == Ready::MailInput => delivering.feed(),
             Some(delivering) => delivering.read(&mut os.buffer),
             None => {}
         }

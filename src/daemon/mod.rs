@@ -7,6 +7,7 @@ mod announcement;
 mod commands;
 mod kept;
 mod mailer;
+mod ready;
 mod reload;
 mod reports;
 mod runs;
@@ -21,9 +22,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 
 use crate::clock::Moment;
 use crate::config::values::is_stdout;
@@ -33,7 +33,7 @@ use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
 use crate::system;
 use crate::system::claim::Claim;
-use crate::system::control::{MAX_CLIENTS, Server};
+use crate::system::control::Server;
 use crate::system::errors;
 use crate::system::files;
 use crate::system::log::{Level, Log};
@@ -47,18 +47,11 @@ use crate::wire::ConfigFile;
 use announcement::Announcement;
 use kept::Files;
 use mailer::{Lost, Mailer};
+use ready::Ready;
 use runs::Run;
 use showing::Showing;
 use stop::{LastWords, Phase};
 use waiters::Waiters;
-
-const JOB_STDOUT: Token = Token(0);
-const JOB_STDERR: Token = Token(1);
-const MAIL_INPUT: Token = Token(2);
-const MAIL_OUTPUT: Token = Token(3);
-const LOG: Token = Token(4);
-const SIGNALS: Token = Token(8);
-const CONTROL: Token = Token(32);
 
 /// Events taken from the kernel at once; what does not fit comes with the next turn.
 const EVENTS: usize = 64;
@@ -216,7 +209,7 @@ impl Daemon {
             |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));
         let poll = Poll::new().map_err(|e| refused("create an epoll instance", e))?;
         signals
-            .register(poll.registry(), SIGNALS)
+            .register(poll.registry(), Ready::Signal(0).token())
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
         let now = system::now();
@@ -243,7 +236,7 @@ impl Daemon {
             configured: now.wall,
             counters: Counters::default(),
             files: Files::default(),
-            control: Server::new(CONTROL),
+            control: Server::new(Ready::Client(0).token()),
             waiters: Waiters::default(),
             showing: Showing::default(),
             warnings: Warned::default(),
@@ -272,6 +265,7 @@ impl Daemon {
     /// Runs until a signal ends it.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
+        let mut ready = Vec::with_capacity(EVENTS);
         self.supervisor.ready(Instant::now());
         loop {
             let now = system::now();
@@ -290,7 +284,7 @@ impl Daemon {
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.os.poll.poll(&mut events, timeout) {
-                Ok(()) => self.take(&events),
+                Ok(()) => self.take(&events, &mut ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.log.say(
                     Level::Error,
@@ -300,56 +294,44 @@ impl Daemon {
         }
     }
 
-    /// Output before signals, and the reaping last, so that a run's last words are there when it ends.
-    fn take(&mut self, events: &Events) {
-        for event in events {
-            match event.token() {
-                JOB_STDOUT | JOB_STDERR => {
+    /// Serves what is ready, in the order of `Ready`.
+    fn take(&mut self, events: &Events, ready: &mut Vec<(Ready, bool)>) {
+        ready.clear();
+        let of = events
+            .iter()
+            .map(|event| (Ready::of(event.token()), event.is_read_closed()));
+        ready.extend(of.filter_map(|(ready, closed)| Some((ready?, closed))));
+        ready.sort_unstable();
+        for &(ready, closed) in &*ready {
+            match ready {
+                Ready::Stdout | Ready::Stderr => {
                     if let Some(run) = &mut self.run {
-                        run.event(event, &mut self.os, &mut self.log);
+                        run.event(ready, closed, &mut self.os, &mut self.log);
                     }
                 }
-                token @ (MAIL_INPUT | MAIL_OUTPUT) => self.mailer.event(token, &mut self.os),
-                LOG => self.log.flush_ready(Instant::now(), SystemTime::now()),
-                _ => {}
+                Ready::MailInput | Ready::MailOutput => self.mailer.event(ready, &mut self.os),
+                Ready::Log => self.log.flush_ready(Instant::now(), SystemTime::now()),
+                Ready::Client(slot) => self.control.client_event(slot, Instant::now()),
+                Ready::Listener => {
+                    let registry = self.os.poll.registry();
+                    self.control.accept(registry, Instant::now());
+                }
+                Ready::Signal(index) => {
+                    if let Some(signal) = self.signals.take(index) {
+                        self.handle_signal(signal);
+                    }
+                }
             }
         }
-        let ends_run = |event: &Event| {
-            matches!(event.token(), JOB_STDOUT | JOB_STDERR) && event.is_read_closed()
-        };
-        if !events.is_empty() && events.iter().all(ends_run) {
+        let ends_run = |&(ready, closed): &(Ready, bool)| closed && ready <= Ready::Stderr;
+        if !ready.is_empty() && ready.iter().all(ends_run) {
             // A process ends in three events within microseconds: both pipes and SIGCHLD. To step aside for it once
             // makes that one wake-up instead of three.
             std::thread::yield_now();
         }
-        for event in events {
-            let slot = event.token().0.wrapping_sub(CONTROL.0 + 1);
-            if slot < MAX_CLIENTS {
-                self.control.client_event(slot, Instant::now());
-            }
-        }
-        // New clients last: a flood of them must not take the place of one whose request is here.
-        if events.iter().any(|event| event.token() == CONTROL) {
-            self.control.accept(self.os.poll.registry(), Instant::now());
-        }
-        let mut child = false;
-        for event in events {
-            let index = event.token().0.wrapping_sub(SIGNALS.0);
-            match (index < Signals::TOKENS)
-                .then(|| self.signals.take(index))
-                .flatten()
-            {
-                Some(Signal::Child) => child = true,
-                Some(signal) => self.obey(signal),
-                None => {}
-            }
-        }
-        if child {
-            self.reap();
-        }
     }
 
-    fn obey(&mut self, signal: Signal) {
+    fn handle_signal(&mut self, signal: Signal) {
         let now = system::now();
         match signal {
             Signal::Hangup | Signal::Quit | Signal::User2 if self.phase.is_closing() => {}
@@ -365,7 +347,7 @@ impl Daemon {
                     &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
                 );
             }
-            Signal::Child => {}
+            Signal::Child => self.reap(),
         }
     }
 
@@ -544,7 +526,7 @@ impl Daemon {
         if let Some(fd) = self.log.watchable() {
             let _ = self.os.poll.registry().register(
                 &mut SourceFd(&fd.as_raw_fd()),
-                LOG,
+                Ready::Log.token(),
                 Interest::WRITABLE,
             );
         }

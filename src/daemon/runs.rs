@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
 use mio::unix::pipe::Receiver;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 use nix::unistd::Pid;
 
-use super::{Daemon, JOB_STDERR, JOB_STDOUT, Os, READS_PER_TURN};
+use super::ready::Ready;
+use super::{Daemon, Os, READS_PER_TURN};
 use crate::clock::Moment;
 use crate::config::Job;
 use crate::exit::Exit;
@@ -114,25 +114,24 @@ impl Ended {
 }
 
 impl Run {
-    fn stream(&mut self, token: Token) -> &mut Stream {
-        if token == JOB_STDOUT {
+    fn stream(&mut self, output: Ready) -> &mut Stream {
+        if output == Ready::Stdout {
             &mut self.stdout
         } else {
             &mut self.stderr
         }
     }
 
-    /// An event of one of its pipes.
-    pub(super) fn event(&mut self, event: &Event, os: &mut Os, log: &mut Log) {
-        let token = event.token();
-        self.stream(token).hung_up |= event.is_read_closed();
-        self.read(token, os, log);
+    /// One of its pipes is ready, or `closed` at the other end.
+    pub(super) fn event(&mut self, output: Ready, closed: bool, os: &mut Os, log: &mut Log) {
+        self.stream(output).hung_up |= closed;
+        self.read(output, os, log);
     }
 
     /// Reads what one of its pipes holds, within bounds.
-    fn read(&mut self, token: Token, os: &mut Os, log: &mut Log) {
+    fn read(&mut self, output: Ready, os: &mut Os, log: &mut Log) {
         let job = Rc::clone(&self.job);
-        let closed = self.stream(token).read(&job.name, &mut os.buffer, log);
+        let closed = self.stream(output).read(&job.name, &mut os.buffer, log);
         if closed {
             self.life.pipe_closed();
         }
@@ -140,9 +139,9 @@ impl Run {
 
     /// Reads both pipes until they are empty, also where no event said that there is more.
     fn read_to_the_end(&mut self, os: &mut Os, log: &mut Log) {
-        for token in [JOB_STDOUT, JOB_STDERR] {
-            self.stream(token).hung_up = true;
-            self.read(token, os, log);
+        for output in [Ready::Stdout, Ready::Stderr] {
+            self.stream(output).hung_up = true;
+            self.read(output, os, log);
         }
     }
 
@@ -164,9 +163,9 @@ impl Run {
 
     /// Does what is due at `now`; `Some` once the run has ended.
     pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Moment) -> Option<PipesKept> {
-        for token in [JOB_STDOUT, JOB_STDERR] {
-            if self.stream(token).more {
-                self.read(token, os, log);
+        for output in [Ready::Stdout, Ready::Stderr] {
+            if self.stream(output).more {
+                self.read(output, os, log);
             }
         }
         let pid = self.pid;
@@ -259,9 +258,9 @@ impl Run {
 }
 
 impl Stream {
-    fn open(fd: OwnedFd, token: Token, job: &Job, registry: &Registry) -> std::io::Result<Stream> {
+    fn open(fd: OwnedFd, output: Ready, job: &Job, registry: &Registry) -> std::io::Result<Stream> {
         let mut pipe = Receiver::from(fd);
-        registry.register(&mut pipe, token, Interest::READABLE)?;
+        registry.register(&mut pipe, output.token(), Interest::READABLE)?;
         Ok(Stream {
             pipe: Some(pipe),
             capture: Capture::new(job.settings.maxoutput),
@@ -355,8 +354,8 @@ impl Daemon {
     fn spawn_run(&mut self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
         let started = self.os.spawner.job(&job.argv())?;
         let registry = self.os.poll.registry();
-        let stdout = Stream::open(started.stdout, JOB_STDOUT, job, registry);
-        let stderr = Stream::open(started.stderr, JOB_STDERR, job, registry);
+        let stdout = Stream::open(started.stdout, Ready::Stdout, job, registry);
+        let stderr = Stream::open(started.stderr, Ready::Stderr, job, registry);
         match (stdout, stderr) {
             (Ok(stdout), Ok(stderr)) => Ok((started.pid, stdout, stderr)),
             (Err(error), _) | (_, Err(error)) => {

@@ -94,7 +94,7 @@ impl Server {
                 return Ok(());
             }
         }
-        self.listening = Some(Listening::at(path, registry, self.first)?);
+        self.listening = Some(Listening::at(path, registry, self.listener())?);
         Ok(())
     }
 
@@ -108,8 +108,12 @@ impl Server {
         self.listening.as_ref().map(Listening::path)
     }
 
+    fn listener(&self) -> Token {
+        Token(self.first.0 + MAX_CLIENTS)
+    }
+
     fn token(&self, slot: usize) -> Token {
-        Token(self.first.0 + 1 + slot)
+        Token(self.first.0 + slot)
     }
 
     fn number(&mut self) -> u64 {
@@ -141,7 +145,7 @@ impl Server {
             }
         }
         if let Some(listening) = &self.listening {
-            listening.tell_again(registry, self.first);
+            listening.tell_again(registry, self.listener());
         }
     }
 

@@ -1,0 +1,84 @@
+//! What the loop waits for, in the order in which it is served: output before all else, so that a run's last words are
+//! there when it ends; clients before new ones, so that a flood of those takes nobody's place; and the reaping last.
+
+use mio::Token;
+
+use crate::system::control::{MAX_CLIENTS, Server};
+use crate::system::signals::Signals;
+
+/// One source of events. The order of the variants is the order of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ready {
+    /// The run's standard output.
+    Stdout,
+    /// The run's standard error.
+    Stderr,
+    /// sendmail takes more of the message.
+    MailInput,
+    /// sendmail says something.
+    MailOutput,
+    /// The log takes more.
+    Log,
+    /// A client of the control socket, by its slot.
+    Client(usize),
+    /// Somebody connects to the control socket.
+    Listener,
+    /// A signal, by its place among those watched; SIGCHLD is the last of them.
+    Signal(usize),
+}
+
+const LOG: usize = 4;
+const CLIENTS: usize = LOG + 1;
+const LISTENER: usize = CLIENTS + MAX_CLIENTS;
+const SIGNALS: usize = CLIENTS + Server::TOKENS;
+const END: usize = SIGNALS + Signals::TOKENS;
+
+impl Ready {
+    /// The token under which it is registered; tokens are in the same order.
+    pub(super) fn token(self) -> Token {
+        Token(match self {
+            Ready::Stdout => 0,
+            Ready::Stderr => 1,
+            Ready::MailInput => 2,
+            Ready::MailOutput => 3,
+            Ready::Log => LOG,
+            Ready::Client(slot) => CLIENTS + slot,
+            Ready::Listener => LISTENER,
+            Ready::Signal(index) => SIGNALS + index,
+        })
+    }
+
+    /// What a token stands for.
+    pub(super) fn of(token: Token) -> Option<Ready> {
+        Some(match token.0 {
+            0 => Ready::Stdout,
+            1 => Ready::Stderr,
+            2 => Ready::MailInput,
+            3 => Ready::MailOutput,
+            LOG => Ready::Log,
+            slot @ CLIENTS..LISTENER => Ready::Client(slot - CLIENTS),
+            LISTENER => Ready::Listener,
+            index @ SIGNALS..END => Ready::Signal(index - SIGNALS),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_variants_are_in_one_order_and_stand_for_each_other() {
+        let all: Vec<Ready> = (0..END)
+            .map(|token| Ready::of(Token(token)).unwrap())
+            .collect();
+        assert!(all.is_sorted());
+        for (token, ready) in all.iter().enumerate() {
+            assert_eq!(ready.token(), Token(token));
+        }
+        assert_eq!(Ready::of(Token(END)), None);
+        assert_eq!(all.last(), Some(&Ready::Signal(Signals::TOKENS - 1)));
+    }
+}
