@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
 
 use crate::cli::{self, Action, Options};
 use crate::config::values::is_stdout;
@@ -21,6 +22,7 @@ use crate::system::errors::error_text;
 use crate::system::files;
 use crate::system::lock::Patience;
 use crate::system::log::{Log, Rotation};
+use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
 use crate::system::signals::{Hangup, Signals};
@@ -133,7 +135,11 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
         .map_err(Failed::at_run_time)?;
     let source = source(options, &places, path);
     source.overrule(&mut config.sequencer);
-    // What root may open is opened before root is given up, and given to whom the daemon becomes.
+    // What root may open is opened before root is given up, as whom the daemon becomes wherever that user may.
+    if let Some(identity) = identity.as_ref().filter(|it| it.leaves_root()) {
+        // A way back from a user that keeps root's rights would be no proof of anything.
+        identity.act_as(|| ()).map_err(Failed::at_run_time)?;
+    }
     let mut waiting = Waiting::new(&signals);
     let taker = Taker {
         pid: std::process::id(),
@@ -276,19 +282,94 @@ pub struct Checked {
     pub missing: Vec<String>,
 }
 
-/// Reads the configuration as the daemon would and looks for what it would need. A faulty configuration is the
-/// error.
+/// Reads the configuration as the daemon would and looks for what it would need, as the user that it would become.
+/// A faulty configuration is the error.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let places = Places::enter(options)?;
     let (path, mut loaded) = load(options, &places)?;
-    source(options, &places, path).overrule(&mut loaded.config.sequencer);
-    let missing = verify::missing(&loaded.config);
+    source(options, &places, path.clone()).overrule(&mut loaded.config.sequencer);
+    let mut warnings = config::check::all_warnings(&loaded);
+    let Loaded {
+        config, origins, ..
+    } = loaded;
+    let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref());
+    let user = identity.as_ref().ok().and_then(Option::as_ref);
+    let log = verify::log(&config.sequencer, user);
+    let pidfile = pidfile_path(options, &places).and_then(|path| look_at_pidfile(path, user));
+    let view = View::take(&identity);
+    let mut findings = verify::commands(&config);
+    findings.extend(verify::files(&config.sequencer, log));
+    if let View::Strangers(why) = &view {
+        findings.retain(|(_, flaw)| !flaw.is_refusal());
+        warnings.push(format!("warning: {why}"));
+    }
+    let mut missing: Vec<String> = findings
+        .into_iter()
+        .map(|(about, flaw)| origins.locate((about, flaw.to_string())).to_string())
+        .collect();
+    if let (View::Users, Some(user)) = (&view, user) {
+        missing.extend(unreadable(&path, &places, user));
+    }
+    let lines = [view.fault(), pidfile.filter(|_| !view.is_strangers())];
+    let lines = lines.into_iter().flatten();
+    missing.extend(lines.map(|line| format!("buildd-sequencer: {line}")));
     Ok(Checked {
-        text: config::check::print(&loaded.config),
-        warnings: config::check::all_warnings(&loaded),
-        missing: missing
-            .into_iter()
-            .map(|notice| loaded.origins.locate(notice).to_string())
-            .collect(),
+        text: config::check::print(&config),
+        warnings,
+        missing,
     })
+}
+
+/// Through whose eyes `check` looks.
+enum View {
+    /// The daemon's own user's.
+    Users,
+    /// Somebody else's, who may not become that user; with what that means.
+    Strangers(String),
+    /// The daemon would not start, for this reason.
+    Nobodys(String),
+}
+
+impl View {
+    /// Becomes the user, if there is one to become.
+    fn take(identity: &Result<Option<Identity>, String>) -> View {
+        let identity = match identity {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return View::Users,
+            Err(why) => return View::Nobodys(why.clone()),
+        };
+        match identity.assume() {
+            Ok(()) => View::Users,
+            Err(why) if geteuid().is_root() => View::Nobodys(why),
+            Err(_) => View::Strangers(format!(
+                "only root can look as {identity} does: whether its permissions suffice for commands, files and \
+                 configuration has not been checked"
+            )),
+        }
+    }
+
+    fn is_strangers(&self) -> bool {
+        matches!(self, View::Strangers(_))
+    }
+
+    fn fault(&self) -> Option<String> {
+        match self {
+            View::Nobodys(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
+    let error = opening::look(&path, &PID_FILE, user).err()?;
+    Some(pidfile::Error::System(path, error).to_string())
+}
+
+/// What of the configuration cannot be read again by the user that the daemon becomes, so that a reload would fail.
+fn unreadable(path: &Path, places: &Places, user: &Identity) -> Vec<String> {
+    let Err(faults) = config::load(path, &places.start, &files::source) else {
+        return Vec::new();
+    };
+    let line = |fault: config::Fault| format!("{fault} (as {user}, so no reload would succeed)");
+    faults.into_iter().map(line).collect()
 }

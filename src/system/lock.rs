@@ -136,9 +136,6 @@ impl Lock {
         let mut tries = 0;
         while tries < MOST_TRIES {
             let file = opening::open(path, wanted, user)?;
-            if !file.metadata().is_ok_and(|found| found.is_file()) {
-                return Err(Errno::EINVAL.into());
-            }
             let waited = patience.now().saturating_duration_since(since);
             let unsupported = match try_lock(&file)? {
                 Attempt::Done => None,

@@ -1,5 +1,6 @@
 //! Everything that touches the operating system, as thin wrappers that know nothing of jobs.
 
+pub mod access;
 pub mod claim;
 pub mod control;
 pub mod detach;

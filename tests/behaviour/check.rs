@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
 
-use crate::common::{Place, stderr, stdout};
+use crate::common::{ALONE, Place, Signal, stderr, stdout};
 
 const JOB: &str = "[buildsequencer_job.a]\ncommand: true\n";
 
@@ -325,6 +325,128 @@ fn a_log_that_is_a_device_needs_no_directory() {
             0
         )
         .is_empty()
+    );
+}
+
+/// What the daemon itself would say, and end with.
+#[test]
+fn what_ends_the_start_is_a_fault_in_the_same_words() {
+    let place = Place::new();
+    place.write("file", "");
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    nix::unistd::mkfifo(&place.path("fifo"), mode).unwrap();
+    fs::create_dir(place.path("dir")).unwrap();
+    let long = format!("{}/{}", place.dir(), "x".repeat(107));
+    for (setting, options, daemons) in [
+        (
+            "logfile: fifo",
+            &[][..],
+            "cannot open log 'fifo': it is a named pipe; a log is a regular file or a terminal",
+        ),
+        (
+            "controlsocket: file",
+            &[],
+            "cannot listen on control socket 'file': something that is not a socket is there",
+        ),
+        (
+            &format!("controlsocket: {long}"),
+            &[],
+            &format!("cannot listen on control socket '{long}': the path is longer than 107 bytes"),
+        ),
+        (
+            "",
+            &["--pidfile", "fifo"],
+            &format!(
+                "cannot write pid file '{}/fifo': Invalid argument",
+                place.dir()
+            ),
+        ),
+        (
+            "",
+            &["--pidfile", "dir"],
+            &format!(
+                "cannot write pid file '{}/dir': Is a directory",
+                place.dir()
+            ),
+        ),
+        (
+            "",
+            &["--uid", "no such one"],
+            "there is no user 'no such one'; give a number if users cannot be looked up here",
+        ),
+    ] {
+        let config = format!("{ALONE}{setting}\n{JOB}");
+        let checked: Vec<_> = ["check", "-c", "conf"]
+            .iter()
+            .chain(options)
+            .copied()
+            .collect();
+        place.write("conf", &config);
+        let output = place.run(&checked);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let line = match setting.split_once(':') {
+            Some((key, _)) => format!("conf:3: {key}: {daemons}\n"),
+            None => format!("buildd-sequencer: {daemons}\n"),
+        };
+        assert!(said.contains(&line), "{said}");
+        let output = place.run(&checked[1..]);
+        assert_eq!(stderr(&output), format!("buildd-sequencer: {daemons}\n"));
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
+fn what_a_running_daemon_holds_is_no_fault() {
+    let place = Place::new();
+    let config = format!(
+        "[buildsequencer]\nlogfile: daemons.log\nstatefile: state\ncontrolsocket: socket\nmetricsfile: x.prom\n{JOB}"
+    );
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["--pidfile", "pid"]);
+    });
+    for made in ["pid", "state", "socket", "x.prom"] {
+        crate::common::wait_for_file(&place.path(made));
+    }
+    let output = place.run(&["check", "-c", "conf", "--pidfile", "pid"]);
+    assert_eq!(
+        (stderr(&output), output.status.code()),
+        (String::new(), Some(0))
+    );
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+}
+
+/// Whoever tries a configuration before it is installed is not root.
+#[test]
+fn who_cannot_become_the_user_is_told_what_was_not_looked_at() {
+    let place = Place::public();
+    fs::create_dir(place.path("shut")).unwrap();
+    fs::set_permissions(place.path("shut"), fs::Permissions::from_mode(0o555)).unwrap();
+    place.write(
+        "conf",
+        "[buildsequencer]\nstatefile: shut/state\nlogfile: shut/log\n[buildsequencer_job.a]\ncommand: true\n",
+    );
+    place.write(
+        "gone.conf",
+        "[meta]\nextends: conf\n[buildsequencer]\nmetricsfile: gone/x.prom\n",
+    );
+    let check = |file: &str| {
+        let mut command = place.command_without_rights();
+        command.args(["check", "-c", file, "-u", "3999999998", "-g", "3999999999"]);
+        command.args(["--pidfile", "shut/pid"]);
+        let output = crate::common::finish(command);
+        (stderr(&output), output.status.code())
+    };
+    let warning = "warning: only root can look as user 3999999998 does: whether its permissions suffice for commands, \
+                   files and configuration has not been checked\n";
+    assert_eq!(check("conf"), (warning.to_string(), Some(0)));
+    // What is missing is missing for everybody.
+    let missing =
+        "gone.conf:4: metricsfile: directory 'gone' cannot be written: No such file or directory\n";
+    assert_eq!(
+        check("gone.conf"),
+        (format!("{warning}{missing}"), Some(78))
     );
 }
 

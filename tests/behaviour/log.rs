@@ -360,7 +360,7 @@ fn check_refuses_a_log_that_the_daemon_would_refuse() {
         place.write("conf", &config);
         let check = place.run(&["check", "-c", "conf"]);
         assert_eq!(check.status.code(), Some(78));
-        let expected = format!("'{name}' cannot be the log: it is {what}; a log is");
+        let expected = format!("cannot open log '{name}': it is {what}; a log is");
         assert!(stderr(&check).contains(&expected), "{}", stderr(&check));
         assert_eq!(place.run(&["-c", "conf"]).status.code(), Some(1));
     }

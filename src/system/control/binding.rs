@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
@@ -104,6 +104,17 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
         }
     }
     Err(BindError::Taken)
+}
+
+/// Whether a socket can be at `path`, as far as can be told without connecting to the one that is there. Makes nothing.
+pub fn fit(path: &Path) -> Result<(), BindError> {
+    if path.as_os_str().len() > LONGEST {
+        return Err(BindError::TooLong);
+    }
+    match fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(there) if !is_socket(&there) => Err(BindError::InTheWay),
+        _ => Ok(()),
+    }
 }
 
 /// Connects without waiting.

@@ -21,7 +21,7 @@ use mio::{Interest, Registry, Token};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
-pub use binding::{BindError, try_connect};
+pub use binding::{BindError, fit, try_connect};
 use connection::{Connection, Then};
 use listening::Listening;
 pub use permission::who_may_connect;

@@ -28,6 +28,17 @@ pub enum OpenError {
     System(io::Error),
 }
 
+impl OpenError {
+    /// Whether it is a matter of permissions, so that another user may fare better.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            OpenError::Kind(_) => false,
+            OpenError::Opening(error) => error.is_refusal(),
+            OpenError::System(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,6 +190,12 @@ fn flags() -> OFlag {
     OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
 }
 
+/// Whether the file at `path` could be opened, as `open` would. Makes nothing.
+pub(super) fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
+    fit(path)?;
+    Ok(opening::look(path, &opening::LOG, user)?)
+}
+
 fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> {
     // Before it is opened, because that alone can do something.
     fit(path)?;
@@ -189,7 +206,7 @@ fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> 
 }
 
 /// Whether what is at `path`, if anything, can be a log.
-pub fn fit(path: &Path) -> Result<(), OpenError> {
+fn fit(path: &Path) -> Result<(), OpenError> {
     match fs::metadata(path) {
         Ok(there) => check_kind(there.file_type()),
         Err(_) => Ok(()),

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::system::privileges::Identity;
 use crate::text::{Utc, unix_seconds};
 
-pub use file::{OpenError, fit};
+pub use file::OpenError;
 pub use rotation::Rotation;
 pub use sink::is_stdout;
 
@@ -89,6 +89,14 @@ impl Log {
         log.path = path.map(Path::to_path_buf);
         log.rotation = rotation;
         Ok(log)
+    }
+
+    /// Whether the file at `path`, if it is not standard output, could be opened. Makes nothing.
+    pub fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
+        if sink::is_stdout(path) {
+            return Ok(());
+        }
+        file::look(path, user)
     }
 
     /// Standard output. Has to be called before privileges are dropped: only then may `/proc/self/fd/1` be

@@ -16,11 +16,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open as open_path};
+use nix::fcntl::{AtFlags, OFlag, open as open_path};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
+use crate::system::access::is_refusal;
 use crate::system::errors::system_text;
 use crate::system::privileges::Identity;
 
@@ -34,6 +35,8 @@ pub struct Wanted {
     mode: Mode,
     /// Whether the last part of the path may be a link.
     follow: bool,
+    /// Whether nothing but a regular file will do; the error for others is EINVAL.
+    regular: bool,
     /// Whether a file that root had to make is given to the user that the daemon becomes.
     given_away: bool,
 }
@@ -43,6 +46,7 @@ pub const LOG: Wanted = Wanted {
     access: OFlag::O_WRONLY.union(OFlag::O_APPEND),
     mode: Mode::from_bits_truncate(0o666),
     follow: true,
+    regular: false,
     given_away: true,
 };
 
@@ -51,6 +55,7 @@ pub const PID_FILE: Wanted = Wanted {
     access: OFlag::O_RDWR,
     mode: Mode::from_bits_truncate(0o644),
     follow: false,
+    regular: true,
     given_away: false,
 };
 
@@ -59,6 +64,7 @@ pub const LOCK: Wanted = Wanted {
     access: OFlag::O_RDWR,
     mode: Mode::from_bits_truncate(0o600),
     follow: false,
+    regular: true,
     given_away: false,
 };
 
@@ -70,6 +76,16 @@ impl Wanted {
             OFlag::O_NOFOLLOW
         };
         self.access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow
+    }
+
+    /// The error for what will not do, and must not be opened only to find that out.
+    fn judge(&self, found: &FileStat) -> Result<(), Errno> {
+        match kind(found) {
+            SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK if self.regular => Err(Errno::EINVAL),
+            // Its reader would take it for the end that a writer comes and goes; and without a reader it is this error.
+            SFlag::S_IFIFO => Err(Errno::ENXIO),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,6 +127,16 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    /// Whether it is a matter of permissions, so that another user may fare better.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Error::System(errno) => is_refusal(*errno),
+            Error::Refused { .. } | Error::Dangerous(_) | Error::Identity(_) => true,
+        }
+    }
+}
+
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         Error::System(errno)
@@ -120,7 +146,7 @@ impl From<Errno> for Error {
 /// Opens the file at `path`, which is made if there is none. `user` is whom the daemon is going to become; `None`
 /// once it has, or if it does not.
 pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<File, Error> {
-    act(
+    let file = act(
         user,
         || open_plainly(path, wanted),
         |rule| {
@@ -128,7 +154,11 @@ pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<Fil
             let owner = user.filter(|_| wanted.given_away);
             walk.open(wanted, owner.map(Identity::owner))
         },
-    )
+    )?;
+    if wanted.regular && kind(&fstat(&file)?) != SFlag::S_IFREG {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(file)
 }
 
 /// Whether `open` would succeed. Makes nothing.
@@ -245,21 +275,13 @@ fn open_plainly(path: &Path, wanted: &Wanted) -> Result<File, Errno> {
     Ok(File::from(opened?))
 }
 
+/// By a walk, because the directory of a file that is missing may be another than the path says.
 fn look_plainly(path: &Path, wanted: &Wanted) -> Result<(), Errno> {
-    let named = match wanted.follow {
-        true => fstatat(AT_FDCWD, path, AtFlags::empty()),
-        false => fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW),
-    };
-    match named.map(|named| kind(&named)) {
-        // To open it, if only for a moment, would tell its reader that all writers have gone.
-        Ok(SFlag::S_IFIFO) => Err(Errno::ENXIO),
-        Ok(_) => open_path(path, wanted.flags(), Mode::empty()).map(drop),
-        Err(Errno::ENOENT) => {
-            let directory = parent(path).ok_or(Errno::EISDIR)?;
-            let enter = AccessFlags::W_OK | AccessFlags::X_OK;
-            faccessat(AT_FDCWD, directory, enter, AtFlags::AT_EACCESS)
-        }
-        Err(errno) => Err(errno),
+    let walk = Walk::to(path, wanted.follow, Rule::OwnRights);
+    match walk.and_then(|walk| walk.look(wanted)) {
+        Err(Stop::System(errno)) => Err(errno),
+        Err(Stop::Danger(_)) => Err(Errno::EPERM),
+        Ok(()) => Ok(()),
     }
 }
 

@@ -64,7 +64,8 @@ impl fmt::Display for Danger {
 /// Who may have put what is on the way to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Root alone: every directory is one that only root may write, and the file has but one name.
+    /// Root alone: every directory is root's, and others may write in none that holds the file or a link on the way;
+    /// and the file has but one name.
     RootAlone,
     /// Anybody, as long as the way does not lead out of what is theirs: no link of others', no hard link where
     /// others may make one, and no file of others' in a sticky directory, where it may lie in wait for a name.
@@ -115,13 +116,13 @@ impl Walk {
             };
             let entry = openat(&walk.directory, &*part, entry_flags(), Mode::empty());
             let entry = match entry {
-                Err(Errno::ENOENT) if rest.is_empty() => return Ok(walk.arrived(part, None)),
+                Err(Errno::ENOENT) if rest.is_empty() => return walk.arrived(part, None),
                 entry => entry?,
             };
             let named = fstat(&entry)?;
             if kind(&named) != SFlag::S_IFLNK {
                 if rest.is_empty() {
-                    return Ok(walk.arrived(part, Some(named)));
+                    return walk.arrived(part, Some(named));
                 }
                 walk.enter(&part, entry, &named)?;
                 continue;
@@ -129,12 +130,10 @@ impl Walk {
             if rest.is_empty() && !follow {
                 return Err(Stop::System(Errno::ELOOP));
             }
-            if rule != Rule::OwnRights && named.st_uid != 0 {
-                return Err(walk.danger(&part, What::LinkOf(named.st_uid)));
-            }
+            walk.examine_link(&part, &named)?;
             if rest.is_empty() && walk.is_at_own_descriptors() {
                 walk.is_own_descriptor = true;
-                return Ok(walk.arrived(part, Some(named)));
+                return walk.arrived(part, Some(named));
             }
             links += 1;
             if links > MOST_LINKS {
@@ -177,23 +176,38 @@ impl Walk {
         self.judge(found)
     }
 
-    /// Whether others may write in the directory that has been reached, and whether that is borne.
+    /// Whether others may write in the directory that has been reached, and whether that is borne. Through a sticky
+    /// one root alone can lead on: nobody else may rename or remove what is root's in it.
     fn judge(&mut self, found: &FileStat) -> Result<(), Stop> {
-        self.is_roots = found.st_uid == 0 && found.st_mode & OTHERS_MAY_WRITE == 0;
-        let sticky = found.st_mode & STICKY != 0 && found.st_mode & OTHERS_MAY_WRITE != 0;
-        self.sticky_of = sticky.then_some(found.st_uid);
-        if self.rule == Rule::RootAlone && !self.is_roots {
-            return Err(Stop::Danger(Danger {
-                at: self.shown.clone(),
-                what: What::Directory,
-            }));
+        let is_roots = found.st_uid == 0;
+        let others_may_write = found.st_mode & OTHERS_MAY_WRITE != 0;
+        let is_sticky = others_may_write && found.st_mode & STICKY != 0;
+        self.is_roots = is_roots && !others_may_write;
+        self.sticky_of = is_sticky.then_some(found.st_uid);
+        if self.rule == Rule::RootAlone && !(self.is_roots || is_roots && is_sticky) {
+            return Err(self.danger_here());
         }
         Ok(())
     }
 
-    fn arrived(mut self, name: OsString, named: Option<FileStat>) -> Walk {
+    /// Whether a link may be followed. One of root's has others names where somebody has made a hard link to it.
+    fn examine_link(&self, part: &OsStr, link: &FileStat) -> Result<(), Stop> {
+        match self.rule {
+            Rule::OwnRights => Ok(()),
+            _ if link.st_uid != 0 => Err(self.danger(part, What::LinkOf(link.st_uid))),
+            _ if self.is_roots => Ok(()),
+            Rule::RootAlone => Err(self.danger_here()),
+            Rule::LinksOfRoot if link.st_nlink == 1 => Ok(()),
+            Rule::LinksOfRoot => Err(self.danger(part, What::Names(link.st_nlink))),
+        }
+    }
+
+    fn arrived(mut self, name: OsString, named: Option<FileStat>) -> Result<Walk, Stop> {
+        if self.rule == Rule::RootAlone && !self.is_roots {
+            return Err(self.danger_here());
+        }
         (self.name, self.named) = (name, named);
-        self
+        Ok(self)
     }
 
     fn is_at_own_descriptors(&self) -> bool {
@@ -201,6 +215,13 @@ impl Walk {
             (Ok(here), Ok(own)) => identity(&here) == identity(&own),
             _ => false,
         }
+    }
+
+    fn danger_here(&self) -> Stop {
+        Stop::Danger(Danger {
+            at: self.shown.clone(),
+            what: What::Directory,
+        })
     }
 
     fn danger(&self, part: &OsStr, what: What) -> Stop {
@@ -301,9 +322,7 @@ impl Walk {
             return Ok(());
         }
         self.examine(named)?;
-        if kind(named) == SFlag::S_IFIFO {
-            return Err(Stop::System(Errno::ENXIO));
-        }
+        wanted.judge(named)?;
         let flags = wanted.flags() | OFlag::O_NOFOLLOW;
         openat(&self.directory, &*self.name, flags, Mode::empty())?;
         Ok(())

@@ -1,0 +1,135 @@
+//! Whether something could be run, written or read by whoever looks. Looks and tells; opens nothing for writing, starts
+//! and makes nothing. What is needed, and for what, is not known here.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+
+use crate::system::errors::system_text;
+use crate::system::mounts::directory_of;
+
+/// What is wrong with something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    text: String,
+    is_refusal: bool,
+}
+
+impl Flaw {
+    /// A flaw; `is_refusal` as below.
+    pub fn new(text: String, is_refusal: bool) -> Flaw {
+        Flaw { text, is_refusal }
+    }
+
+    /// A flaw for everybody.
+    pub fn of_all(text: String) -> Flaw {
+        Flaw::new(text, false)
+    }
+
+    /// What the system said about `what`.
+    fn said(what: &str, errno: Errno) -> Flaw {
+        Flaw::new(system_text(errno), is_refusal(errno)).of(what)
+    }
+
+    /// The same, said of `what`.
+    pub fn of(self, what: &str) -> Flaw {
+        Flaw::new(format!("{what}: {}", self.text), self.is_refusal)
+    }
+
+    /// Whether it is a matter of permissions, so that another user may fare better.
+    pub fn is_refusal(&self) -> bool {
+        self.is_refusal
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether this error says that permission is missing.
+pub fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM)
+}
+
+/// Whether `program` can be executed, looked for as execvp(3) does.
+pub fn executable(program: &str) -> Result<(), Flaw> {
+    if program.contains('/') {
+        return executable_file(Path::new(program))
+            .map_err(|flaw| flaw.of(&format!("command '{program}' cannot be run")));
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut refused = None;
+    for directory in env::split_paths(&path) {
+        let candidate = directory.join(program);
+        match executable_file(&candidate) {
+            Ok(()) => return Ok(()),
+            Err(flaw) if candidate.exists() => {
+                refused = Some(flaw.of(&format!("'{}' cannot be run", candidate.display())));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        let path = path.to_string_lossy();
+        Flaw::of_all(format!("command '{program}' not found in PATH ({path})"))
+    }))
+}
+
+fn executable_file(path: &Path) -> Result<(), Flaw> {
+    access(path, AccessFlags::X_OK)
+        .map_err(|errno| Flaw::new(system_text(errno), is_refusal(errno)))?;
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        _ => Err(Flaw::of_all("it is not a file".to_string())),
+    }
+}
+
+/// Whether a file can be made, replaced and removed at `path`, as far as its directory goes.
+pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
+    let directory = directory_of(path);
+    let shown = directory.display();
+    if directory.exists() && !directory.is_dir() {
+        return Err(Flaw::of_all(format!("'{shown}' is not a directory")));
+    }
+    let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+    access(directory, flags)
+        .map_err(|errno| Flaw::said(&format!("directory '{shown}' cannot be written"), errno))
+}
+
+/// The same, where there is no file yet.
+pub fn directory_of_new(path: &Path) -> Result<(), Flaw> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(()),
+        Err(_) => writable_directory_of(path),
+    }
+}
+
+/// What the last part of `path` leads to, if it is a link; else `path` as it is.
+pub fn where_it_leads(path: &Path) -> PathBuf {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.into()),
+        _ => path.into(),
+    }
+}
+
+/// Whether there is a regular file at `path`, or nothing.
+pub fn is_file_or_nothing(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |there| there.is_file())
+}
+
+/// Whether the file at `path` can be read, if there is one.
+pub fn readable_if_there(path: &Path) -> Result<(), Flaw> {
+    match access(path, AccessFlags::R_OK) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => {
+            let what = format!("'{}' cannot be read", path.display());
+            Err(Flaw::said(&what, errno))
+        }
+    }
+}
