@@ -69,8 +69,10 @@ for user in "" "-u 65534 -g 65534"; do
         wait_for 20 log_has "cannot write metrics file 'place/m .prom': it $mountable"
     expect "a pause is refused with the same words$as" not tell pause a
     expect "a pause is refused with what to do$as" told "state file 'place/state': it $mountable"
-    # Time for two more tries.
+    # Time for two more tries, which know better than to write a new file first.
+    before=$(stat -c %z place)
     sleep 2.5
+    expect "nothing is written in vain$as" [ "$(stat -c %z place)" = "$before" ]
     expect "it is told once$as" once "state file 'place/state'"
     expect "nothing is left beside it$as" [ "$(find place -name '.*.new' | wc -l)" -eq 0 ]
     stop

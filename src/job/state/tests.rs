@@ -253,6 +253,32 @@ fn a_pause_from_the_future_of_a_job_that_has_never_run_stays() {
 }
 
 #[test]
+fn each_time_that_lies_ahead_is_told() {
+    let now = start();
+    let (past, ahead) = ("1795470000.000000000", "1795480000.000000000");
+    let line = |ended, succeeded, paused, since, notice, mailed| {
+        format!(
+            "{HEADER}\na\tended={ended}\tsucceeded={succeeded}\tpaused={paused},0\trow=1,1,{since},1,1,{notice}\tmailed={mailed},x\n"
+        )
+    };
+    let none = line(past, past, past, past, past, past);
+    assert_eq!(read(none.as_bytes(), now.wall).warning, None);
+    for text in [
+        line(ahead, past, past, past, past, past),
+        line(past, ahead, past, past, past, past),
+        line(past, past, ahead, past, past, past),
+        line(past, past, past, ahead, past, past),
+        line(past, past, past, past, ahead, past),
+        line(past, past, past, past, past, ahead),
+    ] {
+        let state = read(text.as_bytes(), now.wall);
+        assert!(state.warning.is_some(), "{text}");
+        let (timing, record) = state.restore("a", &delays(1, 60, 0), now);
+        assert!(timing.paused && timing.ran && record.paused_by().is_some());
+    }
+}
+
+#[test]
 fn there_is_one_warning_whatever_is_wrong() {
     let now = start();
     let ahead = "ended=4000000000.000000000";

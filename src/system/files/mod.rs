@@ -128,6 +128,7 @@ mod tests {
             (Path::new("/dev/zero"), "it is not a regular file"),
         ] {
             assert_eq!(read(path).unwrap_err().to_string(), why, "{path:?}");
+            can_open(path).unwrap();
         }
         let nowhere = directory.path().join("nowhere");
         assert_eq!(

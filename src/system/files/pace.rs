@@ -203,6 +203,12 @@ mod tests {
                 assert_eq!(at, Some(t0 + ms(written_at)), "due after {due_at}");
             }
         }
+        // The later it is, the more is in the way.
+        let later = earliest + ms(2000);
+        for (due_at, written_at) in [(8610, 16_000), (8611, 6000)] {
+            let at = pace.deadline(later, &due(t0 + ms(due_at)));
+            assert_eq!(at, Some(t0 + ms(written_at)), "due after {due_at}");
+        }
         // Whatever stands in its way: when a start has just been made, it has to wait for the rest alone.
         assert!(pace.allows(earliest));
     }

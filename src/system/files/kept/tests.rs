@@ -14,8 +14,9 @@ fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
+/// Its mode is one that no mask of a test's leaves as it is.
 fn kept(path: &Path) -> Kept {
-    Kept::new(path.to_path_buf(), 0o640, true)
+    Kept::new(path.to_path_buf(), 0o666, true)
 }
 
 fn write(kept: &mut Kept, text: &str) -> Result<(), String> {
@@ -42,7 +43,7 @@ fn a_file_is_replaced_by_a_new_one_with_its_own_mode() {
     write(&mut kept, "new").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     let there = fs::metadata(&path).unwrap();
-    assert_eq!(there.permissions().mode() & 0o7777, 0o640);
+    assert_eq!(there.permissions().mode() & 0o7777, 0o666);
     assert_ne!(there.ino(), old.metadata().unwrap().ino());
     assert_eq!(names(&directory), ["file"]);
 }
@@ -324,6 +325,11 @@ fn a_write_through_is_owed_until_it_is_made() {
     assert!(!kept.is_owed());
     kept.write_through(b"x", Instant::now()).unwrap();
     assert!(!kept.is_owed());
+    fs::remove_dir_all(directory.path().join("later")).unwrap();
+    write(&mut kept, "x").unwrap_err();
+    assert!(!kept.is_owed(), "nobody waited for it");
+    kept.write_through(b"x", Instant::now()).unwrap_err();
+    assert!(kept.is_owed());
 }
 
 #[test]
