@@ -20,28 +20,23 @@ pub struct Rotation {
     pub keep: u32,
 }
 
-/// Things in the way that are named one by one.
+/// Things in the way that are named one by one, and as many that could not be moved.
 const MOST_NAMED: usize = 3;
 
-/// Gives the log, which is at `place`, the number 1, after everything that has a number has made room. Returns what is
-/// in the way and was gone around. On failure the log still has its name; in any case nothing is replaced.
+/// Gives the log, which is at `place`, the number 1, after everything that has a number has made room, and removes what
+/// is beyond `keep`. Returns what is in the way and was gone around. On failure the log still has its name, and no old
+/// one is lost; in any case nothing is replaced.
 pub(super) fn rotate(place: &Place, path: &Path, keep: u32) -> Result<Vec<String>, String> {
     let mut old = Old::look(place, path)?;
-    old.remove_beyond(keep)?;
     for number in old.chain().into_iter().rev() {
-        let is_last = keep > 0 && old.position(number) >= keep as usize;
-        let moved = match old.free_after(number).filter(|_| !is_last) {
-            Some(to) => old.rename(number, to)?,
-            None => old.remove(number)?,
-        };
-        if !moved {
-            old.in_the_way.insert(number);
-        }
+        old.make_room(number)?;
     }
     let first = old.free_after(0).unwrap_or(1);
     place
         .rename(None, first)
         .map_err(|errno| old.cannot_rename("", &suffix(first), errno))?;
+    old.files.insert(first);
+    old.remove_beyond(keep);
     Ok(old.notes)
 }
 
@@ -78,7 +73,10 @@ impl<'a> Old<'a> {
             match owners.stranger(&found) {
                 None => old.files.insert(number),
                 Some(what) => {
-                    old.note(&what, number);
+                    let path = path.display();
+                    old.note(MOST_NAMED, format!(
+                        "'{path}.{number}' is {what}, no old log; it stays, and rotation goes around it"
+                    ));
                     old.in_the_way.insert(number)
                 }
             };
@@ -93,12 +91,9 @@ impl<'a> Old<'a> {
         Ok(old)
     }
 
-    fn note(&mut self, what: &str, number: u32) {
-        if self.notes.len() < MOST_NAMED {
-            let path = self.path.display();
-            self.notes.push(format!(
-                "'{path}.{number}' is {what}, no old log; it stays, and rotation goes around it"
-            ));
+    fn note(&mut self, most: usize, line: String) {
+        if self.notes.len() < most {
+            self.notes.push(line);
         }
     }
 
@@ -123,46 +118,36 @@ impl<'a> Old<'a> {
             .collect()
     }
 
-    /// Removes what would not stay even if nothing were added.
-    fn remove_beyond(&mut self, keep: u32) -> Result<(), String> {
-        let beyond = |&number: &u32| keep > 0 && self.position(number) > keep as usize;
-        let beyond: Vec<u32> = self.files.iter().copied().filter(beyond).collect();
-        for number in beyond {
-            self.remove(number)?;
-        }
-        Ok(())
-    }
-
-    /// False where the system does not let this one go; an error where it lets none.
-    fn rename(&mut self, from: u32, to: u32) -> Result<bool, String> {
-        match self.place.rename(Some(from), to) {
-            Ok(()) => Ok(true),
-            Err(errno) => self.refused(errno, |old| {
-                old.cannot_rename(&suffix(from), &suffix(to), errno)
-            }),
-        }
-    }
-
-    /// The same.
-    fn remove(&mut self, number: u32) -> Result<bool, String> {
-        match self.place.remove(number) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(true),
-            Err(errno) => self.refused(errno, |old| {
-                let (path, why) = (old.path.display(), system_text(errno));
-                format!("cannot remove old log '{path}.{number}': {why}")
-            }),
-        }
-    }
-
-    fn refused(&mut self, errno: Errno, line: impl Fn(&Self) -> String) -> Result<bool, String> {
-        let line = line(self);
+    /// Gives a file the next number. One that the system does not let go is in the way; it is an error where it lets
+    /// none go.
+    fn make_room(&mut self, number: u32) -> Result<(), String> {
+        self.files.remove(&number);
+        let to = self.free_after(number).unwrap_or(number);
+        let Err(errno) = self.place.rename(Some(number), to) else {
+            self.files.insert(to);
+            return Ok(());
+        };
+        let line = self.cannot_rename(&suffix(number), &suffix(to), errno);
         if matches!(errno, Errno::EACCES | Errno::EROFS) {
             return Err(line);
         }
-        if self.notes.len() < MOST_NAMED {
-            self.notes.push(format!("{line}; rotation goes around it"));
+        self.note(2 * MOST_NAMED, format!("{line}; rotation goes around it"));
+        self.in_the_way.insert(number);
+        Ok(())
+    }
+
+    fn remove_beyond(&mut self, keep: u32) {
+        let beyond = |&number: &u32| keep > 0 && self.position(number) > keep as usize;
+        let beyond: Vec<u32> = self.files.iter().copied().filter(beyond).collect();
+        for number in beyond {
+            if let Err(errno) = self.place.remove(number) {
+                let (path, why) = (self.path.display(), system_text(errno));
+                self.note(
+                    2 * MOST_NAMED,
+                    format!("cannot remove old log '{path}.{number}': {why}"),
+                );
+            }
         }
-        Ok(false)
     }
 
     fn cannot_rename(&self, from: &str, to: &str, errno: Errno) -> String {
