@@ -16,6 +16,7 @@ use crate::config::values::is_stdout;
 use crate::config::{self, Loaded, Sequencer};
 use crate::daemon::{Daemon, Holds, Source};
 use crate::exit;
+use crate::system::capabilities;
 use crate::system::claim::{self, Claim};
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
@@ -116,6 +117,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     let run_time = |what: &str, error: io::Error| {
         Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
     };
+    shed_capabilities(options, &hangup)?;
     let detaching = match options.daemon {
         true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
@@ -171,6 +173,26 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     }
     daemon.run();
     Ok(())
+}
+
+/// Gives up what would outlive root: inheritable capabilities, where root is going to be given up. That begins the
+/// program anew, so nothing has been done before.
+fn shed_capabilities(options: &Options, hangup: &Hangup) -> Result<(), Failed> {
+    if options.uid.is_none() || !geteuid().is_root() {
+        return Ok(());
+    }
+    let inheritable = capabilities::Set::inheritable();
+    if inheritable.is_empty() {
+        return Ok(());
+    }
+    match Identity::find(options.uid.as_deref(), options.gid.as_deref()) {
+        Ok(Some(identity)) if identity.leaves_root() => {
+            let why = capabilities::begin_without(inheritable, hangup);
+            Err(Failed::at_run_time(why))
+        }
+        // It is told in its turn why nobody can be become.
+        _ => Ok(()),
+    }
 }
 
 fn pidfile_path(options: &Options, places: &Places) -> Option<PathBuf> {

@@ -61,19 +61,7 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
     attributes.set_sigmask(&blocked)?;
     let arguments: Result<Vec<CString>, NulError> = env::args_os().map(c_string).collect();
-    let mark = (
-        OsString::from(DETACHING),
-        std::process::id().to_string().into(),
-    );
-    let environment: Result<Vec<CString>, NulError> = env::vars_os()
-        .filter(|(name, _)| name != DETACHING)
-        .chain([mark])
-        .map(|(mut name, value)| {
-            name.push("=");
-            name.push(value);
-            c_string(name)
-        })
-        .collect();
+    let environment = marked_environment(DETACHING);
     posix_spawn(
         ITSELF,
         &actions,
@@ -81,6 +69,20 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
         &arguments.map_err(|_| Errno::EINVAL)?,
         &environment.map_err(|_| Errno::EINVAL)?,
     )
+}
+
+/// The environment with a mark that says that this process is the one before.
+pub(super) fn marked_environment(mark: &str) -> Result<Vec<CString>, NulError> {
+    let value = std::process::id().to_string();
+    env::vars_os()
+        .filter(|(name, _)| name != mark)
+        .chain([(OsString::from(mark), OsString::from(value))])
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            c_string(name)
+        })
+        .collect()
 }
 
 fn c_string(text: OsString) -> Result<CString, NulError> {

@@ -1,6 +1,7 @@
 //! Everything that touches the operating system, as thin wrappers that know nothing of jobs.
 
 pub mod access;
+pub mod capabilities;
 pub mod claim;
 pub mod control;
 pub mod detach;

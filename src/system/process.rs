@@ -24,10 +24,14 @@ use crate::system::inherited;
 /// Tells the second run of `--daemon` that it is one, by its parent's process id.
 pub const DETACHING: &str = "BUILDD_SEQUENCER_DETACHING";
 
+/// Tells the second run without inheritable capabilities that it is one, by its own process id.
+pub const SHEDDING: &str = "BUILDD_SEQUENCER_SHEDDING";
+
 /// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the
 /// daemon's name (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
-const NOT_FOR_JOBS: [&str; 5] = [
+const NOT_FOR_JOBS: [&str; 6] = [
     DETACHING,
+    SHEDDING,
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

@@ -59,6 +59,12 @@ impl Hangup {
         Ok(Hangup { pipe, fatal })
     }
 
+    /// Whether one has come already.
+    pub fn has_come(&self) -> bool {
+        let mut pipe = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut pipe, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
     /// Gives SIGHUP its usual effect back, for commands that are not the daemon.
     pub fn make_fatal(self) {
         self.fatal.store(true, std::sync::atomic::Ordering::Relaxed);

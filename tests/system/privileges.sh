@@ -98,6 +98,32 @@ becomes '2005 2005 2005 2005,2002 2002 2002 2002,groups 2002 2004,none' -u other
 becomes '3000 3000 3000 3000,3001 3001 3001 3001,groups 3001,none' -u 3000 -g 3001
 becomes '0 0 0 0,2003 2003 2003 2003,groups 2004 2006,some' -g more
 
+# Capabilities that would stay with a process that is no longer root.
+inherits() {
+    expected=$builder
+    start setpriv "$@" ./program -c conf -u builder
+    identity /proc/$daemon/status >own
+    grep "$(printf '^\t')" log | cut -f2- >status
+    expect "$*: the daemon is $builder" [ "$(cat own)" = "$builder" ]
+    expect "$*: so is its job" [ "$(identity status)" = "$builder" ]
+    mark=$(tr '\000' '\n' <"/proc/$daemon/environ" | grep -c SHEDDING)
+    expect "$*: it has begun anew once, as the same process" [ "$mark" -eq 1 ]
+    stop
+}
+inherits --inh-caps +net_raw
+inherits --inh-caps +net_raw,+chown --ambient-caps +net_raw,+chown
+
+# A SIGHUP that comes before is not lost on the way.
+log=log
+: >log
+# shellcheck disable=SC2016 # the inner shell's own id
+env --block-signal=HUP sh -c 'kill -HUP $$; exec "$@"' sh \
+    setpriv --inh-caps +net_raw ./program -c conf -u builder >>log 2>errors &
+daemon=$!
+at_exit_kill $daemon
+expect "a SIGHUP that comes before is obeyed after" wait_for 20 log_has 'Received SIGHUP'
+stop
+
 # refused STATUS TEXT COMMAND...: ends with this status and exactly this line, and leaves no file behind.
 refused() {
     expected="$1 buildd-sequencer: $2"
@@ -118,6 +144,17 @@ refused 1 "there is no user '4294967295'; $ask_numbers" ./program -u 4294967295 
 refused 1 "there is no user '-1'; $ask_numbers" ./program -u -1 -g 1
 refused 1 "there is no group 'nosuchgroup'; give a number if groups cannot be looked up here" ./program -u builder -g nosuchgroup
 refused 1 "user 3000 is not known here, so neither is its group; give one with --gid" ./program -u 3000
+# Without setpriv there is no way.
+cp "$(command -v setpriv)" ours
+: >empty
+for setpriv in /usr/bin/setpriv /bin/setpriv; do
+    mount --bind empty $setpriv
+done
+refused 1 "cannot give up the inheritable capabilities 0000000000002000: cannot run setpriv: Permission denied; start it without them, for instance by 'setpriv --inh-caps=-all'" \
+    ./ours --inh-caps +net_raw ./program -u builder
+for setpriv in /usr/bin/setpriv /bin/setpriv; do
+    while umount $setpriv 2>/dev/null; do :; done
+done
 mkdir -m 777 open
 as_builder="setpriv --reuid 2001 --regid 2002 --clear-groups"
 cannot="buildd-sequencer: cannot become user 2005 and group 2006: Operation not permitted; only root can"
@@ -236,8 +273,8 @@ expect "the state is" [ "$(stat -c %U:%G theirs/state)" = "builder:builders" ]
 are_gone() { [ ! -e theirs/socket ] && [ ! -e theirs/metrics.prom ]; }
 expect "socket and metrics are gone in the end" are_gone
 
-# Detached.
-./program -c conf -u builder -d theirs --daemon >out 2>&1
+# Detached, and with inheritable capabilities, so that it begins anew in between.
+setpriv --inh-caps +net_raw ./program -c conf -u builder -d theirs --daemon >out 2>&1
 expect "a detached daemon starts" [ $? -eq 0 ]
 daemon=$(cat theirs/twistd.pid)
 at_exit_kill "$daemon"

@@ -1,0 +1,128 @@
+//! Inheritable capabilities, which stay with a process that has given up root, and with all that it starts
+//! (capabilities(7)). Knows how to be rid of them, not when.
+//!
+//! capset(2) has no safe interface, and nothing else takes them away. So setpriv(1) does it, which is part of every
+//! distribution's base: this process becomes it, and it becomes this program again. Where there is no setpriv, there
+//! is no way.
+
+use std::env;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, raise};
+use nix::unistd::execve;
+
+use crate::system::detach::marked_environment;
+use crate::system::errors::{error_text, system_text};
+use crate::system::process::SHEDDING;
+use crate::system::signals::Hangup;
+
+/// Where setpriv is, if at all. No PATH is searched: root runs it.
+const SETPRIV: [&str; 3] = [
+    "/usr/bin/setpriv",
+    "/bin/setpriv",
+    "/run/current-system/sw/bin/setpriv",
+];
+
+/// A set of capabilities, a bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set(u64);
+
+impl Set {
+    /// The inheritable ones of this process. Empty where /proc does not tell.
+    pub fn inheritable() -> Set {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Set(parse(&status).unwrap_or(0))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What setpriv is asked: the numbers, each with a minus, since names of new ones are not known everywhere.
+    fn without(self) -> String {
+        let numbers = (0..u64::BITS).filter(|number| self.0 & (1 << number) != 0);
+        let minus: Vec<String> = numbers.map(|number| format!("-cap_{number}")).collect();
+        minus.join(",")
+    }
+}
+
+/// The set in the text of proc_pid_status(5).
+fn parse(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|it| it.strip_prefix("CapInh:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// Begins this program anew without the inheritable capabilities `set`, and returns only if that fails, with why. The
+/// process id, the descriptors and the parent stay; a SIGHUP that has come or comes meanwhile waits for the new
+/// beginning.
+pub fn begin_without(set: Set, hangup: &Hangup) -> String {
+    let cannot = |why: &str| {
+        format!(
+            "cannot give up the inheritable capabilities {:016x}: {why}; start it without them, for instance by \
+             'setpriv --inh-caps=-all'",
+            set.0
+        )
+    };
+    if env::var(SHEDDING).is_ok_and(|pid| pid == std::process::id().to_string()) {
+        return cannot("setpriv has not taken them away");
+    }
+    let own = match env::current_exe() {
+        Ok(own) => own,
+        Err(error) => return cannot(&error_text(&error)),
+    };
+    let before = ["setpriv", "--inh-caps", &set.without(), "--"].map(Into::into);
+    let arguments = before
+        .into_iter()
+        .chain([own.into_os_string()])
+        .chain(env::args_os().skip(1))
+        .map(|argument| CString::new(argument.into_vec()))
+        .collect::<Result<Vec<CString>, _>>();
+    let (Ok(arguments), Ok(environment)) = (arguments, marked_environment(SHEDDING)) else {
+        return cannot(&system_text(Errno::EINVAL));
+    };
+    let mut kept = SigSet::empty();
+    kept.add(Signal::SIGHUP);
+    if let Err(errno) = kept.thread_block() {
+        return cannot(&system_text(errno));
+    }
+    if hangup.has_come() {
+        let _ = raise(Signal::SIGHUP);
+    }
+    let mut why = Errno::ENOENT;
+    for setpriv in SETPRIV.iter().filter_map(|path| CString::new(*path).ok()) {
+        match execve(&setpriv, &arguments, &environment) {
+            Err(Errno::ENOENT) => {}
+            Err(errno) => why = errno,
+        }
+    }
+    let _ = kept.thread_unblock();
+    match why {
+        Errno::ENOENT => cannot("setpriv is not installed"),
+        errno => cannot(&format!("cannot run setpriv: {}", system_text(errno))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inheritable_set_is_read_from_the_status() {
+        let status = "Name:\tx\nCapInh:\t0000000000002001\nCapPrm:\t000001ffffffffff\n";
+        assert_eq!(parse(status), Some(0x2001));
+        assert_eq!(Set(0x2001).without(), "-cap_0,-cap_13");
+        assert_eq!(parse("Name:\tx\n"), None);
+        assert_eq!(parse("CapInh:\t\n"), None);
+    }
+
+    #[test]
+    fn the_highest_number_there_could_be_is_one_too() {
+        assert_eq!(Set(1 << 63).without(), "-cap_63");
+        assert!(Set(0).is_empty() && !Set(1 << 63).is_empty());
+    }
+}
