@@ -99,6 +99,26 @@ comand: /bin/true"
     holds "as another process" test "$pid" != "$first"
     holds "the job runs again" test -s "$here/log/job.pid"
 
+    # A job that takes its time: SIGTERM by somebody else, and a start that would find the old daemon still running.
+    configuration "killdelay: 1h
+[buildsequencer_job.stubborn]
+command: /bin/sh -c 'trap : TERM; echo >$here/log/stubborn; until [ -e $here/log/go ]; do sleep 0.1; done'
+startdelay: 0"
+    asked "it reloads again" 0 reload
+    kill "$(cat "$here/log/job.pid")"
+    holds "a stubborn job runs" test -e "$here/log/stubborn"
+    first=$pid
+    kill -TERM "$first"
+    holds "the daemon is stopping" grep "Received SIGTERM" "$log"
+    (sleep 1; : >"$here/log/go") &
+    asked "a start waits for the daemon that is stopping" 0 start
+    holds "and there is another" test "$pid" != "$first"
+    holds "which runs" kill -0 "$pid"
+    configuration ""
+    rm -f "$here/log/job.pid" "$here/log/go" "$here/log/stubborn"
+    asked "it restarts once more" 0 restart
+    holds "the job runs once more" test -s "$here/log/job.pid"
+
     kill -KILL "$pid" "$(cat "$here/log/job.pid")"
     holds "killed, it has died" job_is_gone
     holds "status of what has died is 1" dead_with_pid_file

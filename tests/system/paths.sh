@@ -92,11 +92,17 @@ allowed() {
     expect "$name: and stops" [ $? -eq 0 ]
 }
 
-log_options="-u $user -g $group -l"
-pid_options="-u $user -g $group -l /dev/null --pidfile"
+# options_of KIND: those after which the path comes.
+whom="-u $user -g $group"
+options_of() {
+    case $1 in
+    log) options="$whom -l" ;;
+    pid) options="$whom -l /dev/null --pidfile" ;;
+    esac
+}
 
 for kind in log pid; do
-    eval "options=\$${kind}_options"
+    options_of $kind
     # shellcheck disable=SC2086 # some words
     {
         prepare
@@ -220,13 +226,12 @@ done
 prepare
 ln -s ../roots/dir/file roots/link
 # shellcheck disable=SC2086
-allowed "log, root's link to root's file" roots/dir/file $log_options "$here/roots/link"
+allowed "log, root's link to root's file" roots/dir/file $whom -l "$here/roots/link"
 
 # Without -u: root for good.
-log_options="-l"
-pid_options="-l /dev/null --pidfile"
+whom=
 for kind in log pid; do
-    eval "options=\$${kind}_options"
+    options_of $kind
     # shellcheck disable=SC2086
     {
         says="is a symbolic link of user $user"
