@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::values::is_stdout;
-use crate::text::on_one_line;
+use crate::text::harmless;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -179,7 +179,7 @@ impl UsageError {
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = on_one_line(&self.0);
+        let message = harmless(&self.0);
         write!(f, "{message}; see 'buildd-sequencer --help'")
     }
 }

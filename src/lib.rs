@@ -56,6 +56,7 @@ pub mod daemon;
 pub mod exit;
 pub mod job;
 pub mod mail;
+pub mod near;
 pub mod start;
 pub mod status;
 pub mod system;

@@ -124,14 +124,11 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     };
     let places = Places::enter(options)?;
     let (path, loaded) = load(options, &places)?;
-    let Loaded {
-        mut config,
-        warnings,
-        ..
-    } = loaded;
-    if options.if_launch && !config.sequencer.launch {
+    if options.if_launch && !loaded.config.sequencer.launch {
         return Ok(());
     }
+    let warnings = loaded.few_warnings();
+    let mut config = loaded.config;
     let signals = Signals::watch(hangup).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
@@ -167,7 +164,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     let holds = Holds { state, pidfile };
     let mut daemon =
         Daemon::new(source, config, log, holds, signals).map_err(Failed::at_run_time)?;
-    daemon.announce_start(&warnings);
+    daemon.announce_start(warnings);
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
     }
@@ -310,7 +307,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let places = Places::enter(options)?;
     let (path, mut loaded) = load(options, &places)?;
     source(options, &places, path.clone()).overrule(&mut loaded.config.sequencer);
-    let mut warnings = config::check::all_warnings(&loaded);
+    let mut warnings = config::check::all_warnings(&loaded, usize::MAX);
     let Loaded {
         config, origins, ..
     } = loaded;

@@ -1,7 +1,9 @@
-//! Numbers and times as text: UTC stamps for log, mail and status, and Python's number format. And the known word
-//! that is nearest to an unknown one.
+//! Numbers and times as text: UTC stamps for log, mail and status, and Python's number format. And foreign text made
+//! harmless for messages.
 //! Pure; whoever calls brings the time along.
 
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A duration in seconds without trailing zeros: `5`, `0.25`.
@@ -73,84 +75,61 @@ fn without_trailing_zeros(number: &str) -> &str {
     }
 }
 
-/// The one of `known` that `word` was most likely meant to be, the first of the nearest: by the least number of
-/// letters to change, add, drop or swap with their neighbours (Damerau's distance), where a word that is part of the
-/// other is nearer than any that is not. Capital letters do not matter.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // What is much longer than any name is no slip of the finger, and would take long to compare.
-    let word: Vec<char> = word.to_lowercase().chars().take(LONGEST + 1).collect();
-    let text: String = word.iter().collect();
-    if text.is_empty() || word.len() > LONGEST {
-        return None;
+/// Foreign text made fit for a line of ours: what cannot be seen, or could end or turn the line, becomes visible as
+/// `\n` or `\u{a0}`.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_visible) {
+        return Cow::Borrowed(text);
     }
-    known
-        .into_iter()
-        .filter(|name| name.len() <= LONGEST)
-        .take(MOST_COMPARED)
-        .map(|name| {
-            let folded = name.to_lowercase();
-            // One letter is part of nearly everything.
-            let part = text.len().min(folded.len()) > 1
-                && (folded.contains(&text) || text.contains(&folded));
-            (!part, distance(&word, &folded), name)
-        })
-        .min_by_key(|(whole, distance, _)| (*whole, *distance))
-        .map(|(.., name)| name)
-}
-
-/// Whether `word` may well have been meant as `name`: at most a third of its letters are different.
-pub fn resembles(word: &str, name: &str) -> bool {
-    let word: Vec<char> = word.chars().take(LONGEST + 1).collect();
-    let most = (word.len() / 3).max(1);
-    name.len().abs_diff(word.len()) <= most && distance(&word, name) <= most
-}
-
-/// The longest word that is compared with others.
-const LONGEST: usize = 64;
-/// With more names than this, only so many are compared: a slip of the finger must not hold up the loop.
-const MOST_COMPARED: usize = 10_000;
-
-/// The optimal string alignment distance.
-fn distance(word: &[char], name: &str) -> usize {
-    let mut above: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=word.len()).collect();
-    let mut last = None;
-    for (i, c) in name.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for (j, d) in word.iter().enumerate() {
-            let changed = row[j] + usize::from(c != *d);
-            let mut least = changed.min(row[j + 1] + 1).min(next[j] + 1);
-            let swapped = j > 0 && last == Some(*d) && word[j - 1] == c;
-            if swapped {
-                least = least.min(above[j - 1] + 1);
-            }
-            next.push(least);
+    let mut made = String::new();
+    for c in text.chars() {
+        match c {
+            '\n' => made.push_str("\\n"),
+            '\t' => made.push_str("\\t"),
+            '\r' => made.push_str("\\r"),
+            c if is_visible(c) => made.push(c),
+            c => drop(write!(made, "\\u{{{:x}}}", u32::from(c))),
         }
-        above = std::mem::replace(&mut row, next);
-        last = Some(c);
     }
-    row[word.len()]
+    Cow::Owned(made)
+}
+
+/// Whether a character leaves a mark, and only where it stands: Unicode's controls, formats, fillers and white space
+/// do not, but for the blank, and of private characters nobody knows.
+pub fn is_visible(c: char) -> bool {
+    !matches!(c, '\0'..='\x1f' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}'
+        | '\u{1680}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
+        | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{2800}' | '\u{3000}' | '\u{3164}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}'..='\u{ffff}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..)
 }
 
 /// A value in a message: in quotes, on one line, and not longer than a line.
 pub fn shown(value: &str) -> String {
-    let mut rest = value.chars();
-    let start: String = rest.by_ref().take(60).flat_map(escaped).collect();
-    let more = if rest.next().is_some() { "..." } else { "" };
+    let cut = value.char_indices().nth(60).map(|(at, _)| at);
+    let start = harmless(&value[..cut.unwrap_or(value.len())]);
+    let more = if cut.is_some() { "..." } else { "" };
     format!("'{start}{more}'")
 }
 
-/// A value on one line, whole.
-pub fn on_one_line(value: &str) -> String {
-    value.chars().flat_map(escaped).collect()
-}
-
-/// What could change the line, made visible.
-fn escaped(c: char) -> impl Iterator<Item = char> {
-    let plain = (!c.is_control()).then_some(c);
-    let escape = c.is_control().then(|| c.escape_debug());
-    plain.into_iter().chain(escape.into_iter().flatten())
+/// `a, b and c`, or `a, b and 5 more`.
+pub fn listed(names: impl ExactSizeIterator<Item = impl fmt::Display>, most: usize) -> String {
+    let count = names.len();
+    // One name takes no more room than the number that would stand for it.
+    let told = if count > most + 1 { most } else { count };
+    let mut text = String::new();
+    for (place, name) in names.take(told).enumerate() {
+        let before = match place {
+            0 => "",
+            place if place + 1 == count => " and ",
+            _ => ", ",
+        };
+        let _ = write!(text, "{before}{name}");
+    }
+    if told < count {
+        let _ = write!(text, " and {} more", count - told);
+    }
+    text
 }
 
 /// A moment as a calendar has it, in UTC; seconds are whole.
@@ -291,19 +270,61 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_is_offered() {
-        let known = ["mindelay", "maxdelay", "command", "timeout"];
-        assert_eq!(nearest("midnelay", known), Some("mindelay"));
-        assert_eq!(nearest("comand", known), Some("command"));
-        assert_eq!(nearest("time-out", known), Some("timeout"));
-        assert_eq!(nearest("xdelay", known), Some("maxdelay"));
-        assert_eq!(nearest("delay", known), Some("mindelay"));
-        assert_eq!(nearest("TIMEOUT", known), Some("timeout"));
-        assert_eq!(nearest("cmd", known), Some("command"));
-        assert_eq!(nearest("bda", ["ab", "bad", "b"]), Some("bad"));
-        assert_eq!(nearest("", known), None);
-        assert_eq!(nearest("x", []), None);
-        assert_eq!(nearest(&"command".repeat(100), known), None);
+    fn what_cannot_be_seen_in_foreign_text_is_made_visible() {
+        for (text, expected) in [
+            ("it's \"x\" \\ é", "it's \"x\" \\ é"),
+            ("a\nb\tc\rd\0e\u{7f}\u{85}", r"a\nb\tc\rd\u{0}e\u{7f}\u{85}"),
+            ("a\u{a0}b\u{2003}c\u{3000}", r"a\u{a0}b\u{2003}c\u{3000}"),
+            (
+                "\u{feff}a\u{200b}\u{200d}\u{ad}",
+                r"\u{feff}a\u{200b}\u{200d}\u{ad}",
+            ),
+            ("\u{202e}\u{2066}\u{2028}", r"\u{202e}\u{2066}\u{2028}"),
+            (
+                "\u{e000}\u{e0041}\u{3164}\u{10ffff}",
+                r"\u{e000}\u{e0041}\u{3164}\u{10ffff}",
+            ),
+            ("“a – b” 日本 e\u{301} ที่ 🦀", "“a – b” 日本 e\u{301} ที่ 🦀"),
+            ("\u{301}", "\u{301}"),
+            ("", ""),
+        ] {
+            assert_eq!(harmless(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_control_white_space_or_mark_of_direction_is_left() {
+        let hidden = "\u{200b}\u{200c}\u{200d}\u{200e}\u{200f}\u{2060}\u{2066}\u{2069}\u{feff}\u{ad}\u{61c}\u{180e}";
+        for c in ('\0'..=char::MAX)
+            .filter(|c| c.is_control() || c.is_whitespace() || hidden.contains(*c))
+        {
+            assert!(c == ' ' || !is_visible(c), "{c:?}");
+        }
+        for c in ('!'..='~').chain("é–“”’«»中あ한กा\u{301}🦀€№".chars()) {
+            assert!(is_visible(c), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_a_message_is_short_and_on_one_line() {
+        assert_eq!(shown("a\nb\u{a0}c"), r"'a\nb\u{a0}c'");
+        assert_eq!(shown(&"é".repeat(60)), format!("'{}'", "é".repeat(60)));
+        assert_eq!(shown(&"é".repeat(61)), format!("'{}...'", "é".repeat(60)));
+        assert_eq!(shown(""), "''");
+    }
+
+    #[test]
+    fn a_list_names_as_many_as_it_may() {
+        let told = |count: usize| listed(["a", "b", "c", "d", "e"][..count].iter(), 2);
+        let expected = [
+            "",
+            "a",
+            "a and b",
+            "a, b and c",
+            "a, b and 2 more",
+            "a, b and 3 more",
+        ];
+        assert_eq!([0, 1, 2, 3, 4, 5].map(told), expected);
     }
 
     // Expected values are what Python 2.7 prints for '%6.3g' % value.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::dialect::{self, Entry, Fault, Section};
 use super::{keys, values};
-use crate::text::resembles;
+use crate::near::nearest;
 
 /// What tells a file from all others, whatever its name: device and inode.
 pub type Identity = (u64, u64);
@@ -172,7 +172,7 @@ fn meta(text: &[u8]) -> Meta {
     dialect::sections(text, wanted, &mut faults, |_, _, entries| {
         for entry in entries {
             let line = entry.line;
-            let near = resembles(&entry.key, "extends");
+            let near = nearest(&entry.key, ["extends"]).is_some();
             match extends(entry) {
                 Ok(base) => meta.extends = base.map(|path| (line, path)),
                 Err(message) => {
@@ -191,7 +191,7 @@ fn meta(text: &[u8]) -> Meta {
 fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
     let value = entry.value.ok_or(None)?;
     if entry.key != "extends" {
-        return Err(Some(keys::unknown(&entry.key, ["extends"])));
+        return Err(Some(keys::unknown(&entry.key, &["extends"])));
     }
     if value.is_empty() || value.eq_ignore_ascii_case("none") {
         return Ok(None);
@@ -247,7 +247,7 @@ mod tests {
         let told: Vec<_> = faults.iter().map(|f| (f.line, &*f.message)).collect();
         assert_eq!(told.len(), 4, "{told:?}");
         for expected in [
-            (2, "unknown key 'extend'; is 'extends' meant?"),
+            (2, "unknown key 'extend'; did you mean 'extends'?"),
             (
                 3,
                 r"extends: 'b\nc' is not a path: it has more than one line",

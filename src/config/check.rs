@@ -42,15 +42,19 @@ fn line(text: &mut String, key: &str, value: &str) {
     let _ = writeln!(text, "{key}:{start}{}", value.replace('\n', "\n    "));
 }
 
-/// Everything that is legal but most likely not meant, a line each with its place.
-pub fn all_warnings(loaded: &Loaded) -> Vec<String> {
-    let of_text = loaded.warnings.iter().map(ToString::to_string);
-    let unwise = warnings(&loaded.config).into_iter();
-    let unwise = unwise.map(|notice| loaded.origins.locate(notice).to_string());
-    of_text
-        .chain(unwise)
-        .map(|line| format!("warning: {line}"))
-        .collect()
+/// Everything that is legal but most likely not meant, a line each with its place: at most `most`, and how many more.
+pub fn all_warnings(loaded: &Loaded, most: usize) -> Vec<String> {
+    let (told, mut more) = loaded.warnings(most);
+    let mut lines: Vec<String> = told.iter().map(|line| format!("warning: {line}")).collect();
+    for notice in warnings(&loaded.config) {
+        if lines.len() < most {
+            lines.push(format!("warning: {}", loaded.origins.locate(notice)));
+        } else {
+            more += 1;
+        }
+    }
+    lines.extend(super::warnings::and_more(more));
+    lines
 }
 
 /// What is legal but most likely not meant, a line each.

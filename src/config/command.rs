@@ -21,60 +21,158 @@ impl fmt::Display for Error {
     }
 }
 
-/// The words of `command`: split at white space; `'...'` keeps everything, `"..."` everything but a backslash
+/// What keeps a character from meaning something to a shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quoting {
+    /// Nothing.
+    Bare,
+    /// Double quotes, in which `$` and the backquote still do.
+    Double,
+    /// Single quotes or a backslash.
+    Full,
+}
+
+/// What a command is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A piece of the word at hand, which is a new one where there is none. It may be empty.
+    Text(&'a str, Quoting),
+    /// The word at hand is complete, if there is one.
+    End,
+}
+
+/// Reads a command piece by piece, up to its end or the first error.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    rest: &'a str,
+    in_double: bool,
+}
+
+/// Reads `command`: words end at white space; `'...'` keeps everything, `"..."` everything but a backslash
 /// before `"`, `\`, `$` or a backquote; outside of quotes a backslash keeps the next character; a backslash
 /// before a line break joins the lines.
-pub fn split(command: &str) -> Result<Vec<String>, Error> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut rest = command.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            c if c.is_ascii_whitespace() => words.extend(word.take()),
-            '\'' => single_quoted(&mut rest, word.get_or_insert_default())?,
-            '"' => double_quoted(&mut rest, word.get_or_insert_default())?,
-            '\\' => match rest.next() {
-                None => return Err(Error::LoneBackslash),
-                Some('\n') => {}
-                Some(quoted) => word.get_or_insert_default().push(quoted),
-            },
-            c => word.get_or_insert_default().push(c),
+pub fn pieces(command: &str) -> Pieces<'_> {
+    Pieces {
+        rest: command,
+        in_double: false,
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<Piece<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let special = |b: u8| match b {
+                b'"' | b'\\' => true,
+                _ => !self.in_double && (b == b'\'' || b.is_ascii_whitespace()),
+            };
+            let end = self
+                .rest
+                .bytes()
+                .position(special)
+                .unwrap_or(self.rest.len());
+            let plain = if self.in_double {
+                Quoting::Double
+            } else {
+                Quoting::Bare
+            };
+            if end > 0 {
+                return Some(Ok(Piece::Text(self.cut(end), plain)));
+            }
+            match self.rest.as_bytes().first() {
+                None if self.in_double => return self.fail(Error::Unclosed('"')),
+                None => return None,
+                Some(b'"') => {
+                    self.cut(1);
+                    self.in_double = !self.in_double;
+                    // Also where nothing follows there is a word.
+                    return Some(Ok(Piece::Text("", plain)));
+                }
+                Some(b'\'') => {
+                    self.cut(1);
+                    let Some(end) = self.rest.find('\'') else {
+                        return self.fail(Error::Unclosed('\''));
+                    };
+                    let quoted = self.cut(end);
+                    self.cut(1);
+                    return Some(Ok(Piece::Text(quoted, Quoting::Full)));
+                }
+                Some(b'\\') => match self.rest.chars().nth(1) {
+                    None if self.in_double => return self.fail(Error::Unclosed('"')),
+                    None => return self.fail(Error::LoneBackslash),
+                    Some('\n') => {
+                        self.cut(2);
+                    }
+                    Some(kept) => {
+                        let both = self.cut(1 + kept.len_utf8());
+                        let piece = match kept {
+                            '"' | '\\' | '$' | '`' => Piece::Text(&both[1..], Quoting::Full),
+                            _ if self.in_double => Piece::Text(both, Quoting::Double),
+                            _ => Piece::Text(&both[1..], Quoting::Full),
+                        };
+                        return Some(Ok(piece));
+                    }
+                },
+                Some(_) => {
+                    self.cut(1);
+                    return Some(Ok(Piece::End));
+                }
+            }
         }
     }
-    words.extend(word);
+}
+
+impl<'a> Pieces<'a> {
+    /// Nothing comes after an error.
+    fn fail(&mut self, error: Error) -> Option<Result<Piece<'a>, Error>> {
+        *self = pieces("");
+        Some(Err(error))
+    }
+
+    /// Takes so many bytes off.
+    fn cut(&mut self, count: usize) -> &'a str {
+        let (start, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        start
+    }
+}
+
+/// The words of `command`.
+pub fn split(command: &str) -> Result<Vec<String>, Error> {
+    let mut words: Vec<String> = Vec::new();
+    let mut open = false;
+    for piece in pieces(command) {
+        let Piece::Text(text, _) = piece? else {
+            open = false;
+            continue;
+        };
+        match words.last_mut().filter(|_| open) {
+            Some(word) => word.push_str(text),
+            None => words.push(text.to_string()),
+        }
+        open = true;
+    }
     Ok(words)
+}
+
+/// Whether `command` can be split and its first word, the program, is not empty.
+pub fn names_program(command: &str) -> Result<bool, Error> {
+    // Whether the first word has begun, and what it is once it has ended.
+    let (mut named, mut first) = (None, None);
+    for piece in pieces(command) {
+        match piece? {
+            Piece::Text(text, _) => named = Some(named.unwrap_or(false) | !text.is_empty()),
+            Piece::End => first = first.or(named),
+        }
+    }
+    Ok(first.or(named).unwrap_or(false))
 }
 
 /// The first word of a command that has been read, its program.
 pub fn first(command: &str) -> String {
     let words = split(command).unwrap_or_default();
     words.into_iter().next().unwrap_or_default()
-}
-
-fn single_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Error> {
-    for c in rest {
-        if c == '\'' {
-            return Ok(());
-        }
-        word.push(c);
-    }
-    Err(Error::Unclosed('\''))
-}
-
-fn double_quoted(rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Error> {
-    while let Some(c) = rest.next() {
-        match c {
-            '"' => return Ok(()),
-            '\\' => match rest.next() {
-                Some('\n') => {}
-                Some(quoted @ ('"' | '\\' | '$' | '`')) => word.push(quoted),
-                Some(other) => word.extend(['\\', other]),
-                None => break,
-            },
-            c => word.push(c),
-        }
-    }
-    Err(Error::Unclosed('"'))
 }
 
 #[cfg(test)]
@@ -119,7 +217,68 @@ mod tests {
         assert_eq!(words("a \\"), Err(Error::LoneBackslash));
     }
 
+    /// The same by the letter of POSIX, a character at a time.
+    fn model(command: &str) -> Result<Vec<String>, Error> {
+        let mut words: Vec<String> = Vec::new();
+        let mut word: Option<String> = None;
+        let mut quote = None;
+        let mut rest = command.chars();
+        while let Some(c) = rest.next() {
+            match (c, quote) {
+                ('\'', Some('\'')) | ('"', Some('"')) => quote = None,
+                ('\'' | '"', None) => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                ('\\', None) => match rest.next() {
+                    None => return Err(Error::LoneBackslash),
+                    Some('\n') => {}
+                    Some(kept) => word.get_or_insert_default().push(kept),
+                },
+                ('\\', Some('"')) => match rest.next() {
+                    None => break,
+                    Some('\n') => {}
+                    Some(kept) => {
+                        let backslash = (!"\"\\$`".contains(kept)).then_some('\\');
+                        word.get_or_insert_default()
+                            .extend(backslash.into_iter().chain([kept]));
+                    }
+                },
+                (c, None) if c.is_ascii_whitespace() => words.extend(word.take()),
+                (c, _) => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        quote.map_or(Ok(words), |quote| Err(Error::Unclosed(quote)))
+    }
+
+    fn commands() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "'", "'", "\"", "\"", "\\", "\\", " ", "\t", "\n", "$", "`", "a", "bc", "é", "🦀",
+        ]);
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn any_command_is_split_as_the_model_has_it(command in commands()) {
+            let expected = model(&command);
+            let names = expected.as_ref().map(|words| words.first().is_some_and(|word| !word.is_empty()));
+            prop_assert_eq!(names_program(&command), names.map_err(|error| *error));
+            prop_assert_eq!(words(&command), expected);
+        }
+
+        #[test]
+        fn a_piece_knows_how_it_was_quoted(command in commands()) {
+            for piece in pieces(&command) {
+                if let Ok(Piece::Text(text, Quoting::Bare)) = piece {
+                    prop_assert!(!text.contains(['"', '\'', '\\']), "{}", text);
+                }
+            }
+        }
+
         #[test]
         fn any_words_survive_quoting(given in prop::collection::vec(any::<String>(), 0..6)) {
             let quoted = |w: &String| format!("'{}'", w.replace('\'', r"'\''"));

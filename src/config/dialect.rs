@@ -48,6 +48,8 @@ pub struct Entry {
     pub value: Option<String>,
     /// Whether a comment, from the first ` ;` on, was cut from it.
     pub cut: bool,
+    /// The numbers of the lines that continue it.
+    pub continued: Vec<usize>,
 }
 
 /// A place in the file that is wrong, and why.
@@ -68,21 +70,50 @@ pub struct Between {
     pub misnamed: bool,
 }
 
-/// Looks at what belongs to no section of ours.
-pub fn between(text: &[u8]) -> Between {
+/// A line outside of our sections that begins with a bracket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stray<'a> {
+    /// The name of a section that is none of ours.
+    Section(&'a [u8]),
+    /// What follows a bracket that is never closed, or closed at once.
+    Unclosed(&'a [u8]),
+    /// What follows a bracket in a line that is indented, so that it begins no section.
+    Indented(&'a [u8]),
+}
+
+/// Looks at what belongs to no section of ours, and hands out what may have been meant as one, with its line.
+pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> Between {
     let mut between = Between::default();
-    let mut in_section = false;
+    let (mut in_section, mut ours) = (false, false);
     for (line, text) in lines(text) {
         let message = if let Some(header) = header(text) {
             in_section = true;
-            match section(header) {
-                Ok(_) => continue,
+            let section = section(header);
+            ours = section != Ok(None);
+            match section {
+                Ok(Some(_)) => continue,
+                Ok(None) => {
+                    stray(line, Stray::Section(header));
+                    continue;
+                }
                 Err(message) => {
                     between.misnamed |= header != DEFAULT;
                     message
                 }
             }
-        } else if in_section || is_comment_or_blank(text) {
+        } else if in_section {
+            match text {
+                // In our sections these are read, and told where they are wrong.
+                [b'[', rest @ ..] if !ours => stray(line, Stray::Unclosed(rest)),
+                [b' ' | b'\t', ..] if !ours => {
+                    let rest = trim(text).strip_prefix(b"[");
+                    rest.into_iter()
+                        .for_each(|rest| stray(line, Stray::Indented(rest)));
+                }
+                _ => {}
+            }
+            continue;
+        } else if is_comment_or_blank(text) {
             continue;
         } else {
             // One such line is enough to say that this is no configuration file.
@@ -149,13 +180,13 @@ impl Body {
     /// Takes a line that is neither blank nor a comment.
     fn take(&mut self, line: &[u8], number: usize) -> Result<(), String> {
         if line.first().is_some_and(is_space) {
-            self.continuation(trim(line))
+            self.continuation(trim(line), number)
         } else {
             self.key(line, number)
         }
     }
 
-    fn continuation(&mut self, line: &[u8]) -> Result<(), String> {
+    fn continuation(&mut self, line: &[u8], number: usize) -> Result<(), String> {
         let entry = self
             .entries
             .last_mut()
@@ -163,7 +194,10 @@ impl Body {
         match printable(line) {
             // What continues a faulty line has nothing to go to.
             Ok(_) if entry.value.is_none() => {}
-            Ok(line) => self.text.extend([" \u{1}", line, "\u{1}\n"]),
+            Ok(line) => {
+                self.text.extend([" \u{1}", line, "\u{1}\n"]);
+                entry.continued.push(number);
+            }
             Err(message) => {
                 entry.value = None;
                 return Err(message);
@@ -187,6 +221,7 @@ impl Body {
             key,
             value,
             cut,
+            continued: Vec::new(),
         });
         written
     }
@@ -475,7 +510,7 @@ mod tests {
     #[track_caller]
     fn faults(text: &[u8], expected: &[(usize, &str)]) {
         let (_, mut faults) = read(text);
-        faults.extend(between(text).faults);
+        faults.extend(between(text, |_, _| {}).faults);
         faults.sort_by_key(|fault| fault.line);
         let told: Vec<_> = faults.iter().map(|f| (f.line, &*f.message)).collect();
         assert_eq!(told.len(), expected.len(), "{told:?}");
@@ -614,7 +649,7 @@ mod tests {
             .map(|e| (e.line, &*e.key, e.value.as_deref()))
             .collect();
         assert_eq!(told, [(2, "a", Some("b\nc")), (7, "e", Some("f"))]);
-        assert!(between(text.as_bytes()).faults.is_empty());
+        assert!(between(text.as_bytes(), |_, _| {}).faults.is_empty());
     }
 
     #[test]
@@ -643,7 +678,10 @@ mod tests {
                     .map(|e| (e.line, &*e.key, e.value.as_deref().unwrap()))
                     .collect();
                 assert_eq!((&*told, faults), (&expected[..], vec![]), "{text:?}");
-                assert!(between(text.as_bytes()).faults.is_empty(), "{text:?}");
+                assert!(
+                    between(text.as_bytes(), |_, _| {}).faults.is_empty(),
+                    "{text:?}"
+                );
             }
         }
     }
@@ -688,7 +726,7 @@ mod tests {
         let text = b"[x]\n\xff\xfe\0 garbage\n  indented\n: y\n[z\n[]\n[buildsequencer_job.a]\na: b\n[Meta]\n\x07\n[default]\n?\n";
         let (entries, faults) = read(text);
         assert_eq!((entries.len(), faults), (1, vec![]));
-        assert!(between(text).faults.is_empty());
+        assert!(between(text, |_, _| {}).faults.is_empty());
     }
 
     #[test]
@@ -927,7 +965,7 @@ mod tests {
             let mut text = b"[buildsequencer_job.a]\n".to_vec();
             text.extend(&bytes);
             let (_, faults) = read(&text);
-            between(&bytes);
+            between(&bytes, |_, _| {});
             for fault in faults {
                 prop_assert!(!fault.message.contains(char::is_control), "{}", fault.message);
             }

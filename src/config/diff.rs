@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Job, Sequencer, keys};
-use crate::text::on_one_line;
+use crate::text::harmless;
 
 /// The differences, in the order in which they are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub fn difference(
         match key.name {
             "mailproblemsto" => difference.lines.extend(mailer_targets(&new.mailproblemsto)),
             name => {
-                let (was, is) = (on_one_line(&was), on_one_line(&is));
+                let (was, is) = (harmless(&was), harmless(&is));
                 let line = format!("Changed {name}: {was} -> {is}");
                 difference.lines.push(line);
             }
@@ -73,8 +73,8 @@ impl Difference {
 
 fn changed(was: &Job, is: &Job) -> String {
     let settings = keys::JOB.iter().filter_map(|key| {
-        let (was, is) = (on_one_line(&(key.show)(was)), on_one_line(&(key.show)(is)));
-        (was != is).then(|| format!("{} {was} -> {is}", key.name))
+        let (was, is) = ((key.show)(was), (key.show)(is));
+        (was != is).then(|| format!("{} {} -> {}", key.name, harmless(&was), harmless(&is)))
     });
     format!(
         "Changed job {}: {}",

@@ -7,9 +7,11 @@ pub mod check;
 pub mod command;
 pub mod dialect;
 pub mod diff;
+pub mod doubts;
 pub mod keys;
 mod layers;
 pub mod values;
+pub mod warnings;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -48,8 +50,10 @@ impl fmt::Display for Fault {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is legal but most likely not meant.
-    pub warnings: Vec<Fault>,
+    /// What was noticed of lines and keys.
+    noticed: Vec<(usize, dialect::Fault)>,
+    /// Jobs whose commands may hold what was not meant.
+    doubtful: Vec<u32>,
     /// Where it says what.
     pub origins: Origins,
 }
@@ -65,40 +69,71 @@ pub enum About {
     Command(usize),
 }
 
-/// Where in the files the parts of a configuration stand: a file's number and a line.
+/// A file's number and a line, in half the space.
+pub(crate) type Place = (u32, u32);
+
+fn place(file: usize, line: usize) -> Place {
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (narrow(file), narrow(line))
+}
+
+/// Where in the files the parts of a configuration stand.
 #[derive(Debug, Default)]
 pub struct Origins {
     files: Vec<Rc<str>>,
     /// Only those that stand anywhere.
-    keys: HashMap<&'static str, (u32, u32)>,
+    keys: HashMap<&'static str, Place>,
     /// Of each job the section that first names it, and its command.
-    jobs: Vec<[(u32, u32); 2]>,
+    jobs: Vec<[Place; 2]>,
 }
 
 impl Origins {
-    /// A notice with its place; what stands nowhere is at the first line of the file that was named.
+    /// A notice with its place.
     pub fn locate(&self, (about, message): (About, String)) -> Fault {
-        let top = (
-            u32::try_from(self.files.len().saturating_sub(1)).unwrap_or(0),
-            1,
-        );
-        let job = |place: usize, part: usize| self.jobs.get(place).map(|places| places[part]);
-        let (file, line) = match about {
-            About::Key(key) => self.keys.get(key).copied(),
-            About::Job(place) => job(place, 0),
-            About::Command(place) => job(place, 1),
-        }
-        .unwrap_or(top);
-        let path = self
-            .files
-            .get(file as usize)
-            .map_or_else(|| "".into(), Rc::clone);
-        Fault {
-            path,
-            line: line as usize,
-            message,
-        }
+        self.fault(self.place(about), message)
     }
+
+    /// What stands nowhere is at the first line of the file that was named.
+    fn place(&self, about: About) -> Place {
+        let top = place(self.files.len().saturating_sub(1), 1);
+        let job = |index: usize, part: usize| self.jobs.get(index).map(|places| places[part]);
+        match about {
+            About::Key(key) => self.keys.get(key).copied(),
+            About::Job(index) => job(index, 0),
+            About::Command(index) => job(index, 1),
+        }
+        .unwrap_or(top)
+    }
+
+    fn fault(&self, (file, line): Place, message: String) -> Fault {
+        let line = line as usize;
+        located(
+            &self.files,
+            (file as usize, dialect::Fault { line, message }),
+        )
+    }
+
+    fn located(&self, faults: Vec<(usize, dialect::Fault)>) -> Vec<Fault> {
+        faults
+            .into_iter()
+            .map(|fault| located(&self.files, fault))
+            .collect()
+    }
+}
+
+/// A fault with its file's name.
+fn located(files: &[Rc<str>], (file, fault): (usize, dialect::Fault)) -> Fault {
+    let path = files.get(file);
+    Fault {
+        path: path.map_or_else(|| "".into(), Rc::clone),
+        line: fault.line,
+        message: fault.message,
+    }
+}
+
+/// Sorts faults into the order in which the chain is read.
+fn in_order(faults: &mut [(usize, dialect::Fault)]) {
+    faults.sort_by_key(|(file, fault)| (*file, fault.line));
 }
 
 /// Where the control socket is.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::Daemon;
+use crate::config::Job;
 use crate::config::diff::mailer_targets;
-use crate::config::{Fault, Job};
 use crate::system;
 use crate::system::log::Level;
 
@@ -25,7 +25,7 @@ pub(super) struct Announcement {
 
 impl Daemon {
     /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
-    pub fn announce_start(&mut self, warnings: &[Fault]) {
+    pub fn announce_start(&mut self, warnings: Vec<String>) {
         self.log.say(Level::Info, "Loading jobs...");
         self.log.hold();
         self.announcement = Some(Announcement {

@@ -14,10 +14,11 @@ use crate::config::{CONTROL_SOCKET, ControlSocket};
 use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
+use crate::near;
 use crate::system;
 use crate::system::control::{Asked, Peer};
 use crate::system::log::Level;
-use crate::text::{brief, nearest, on_one_line};
+use crate::text::{brief, harmless, shown};
 use crate::wire::{self, Asker};
 
 /// For how long answers are written before other things have their turn. A job's end is seen at most that much
@@ -167,7 +168,7 @@ impl Daemon {
              the same",
             own.path.display(),
         );
-        Err((exit::FAILURE, on_one_line(&line)))
+        Err((exit::FAILURE, harmless(&line).into_owned()))
     }
 
     /// The job of that name, or the refusal that offers the nearest one.
@@ -175,13 +176,10 @@ impl Daemon {
         if let Some(job) = self.jobs.find(name) {
             return Ok(job);
         }
-        let meant = nearest(name, self.jobs.names())
-            .map(|name| format!("; is '{name}' meant?"))
-            .unwrap_or_default();
-        Err((
-            exit::FAILURE,
-            format!("unknown job '{}'{meant}", name.escape_debug()),
-        ))
+        let known: Vec<&str> = self.jobs.names().collect();
+        let instead = near::instead(name, &known, "there are");
+        let line = format!("unknown job {}{instead}", shown(name));
+        Err((exit::FAILURE, line))
     }
 
     fn ask_for_run(&mut self, name: &str, peer: Peer, now: Moment) -> Reply {

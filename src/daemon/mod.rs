@@ -27,7 +27,7 @@ use mio::{Events, Interest, Poll};
 
 use crate::clock::Moment;
 use crate::config::values::is_stdout;
-use crate::config::{Config, ControlSocket, Fault, Job, Sequencer};
+use crate::config::{Config, ControlSocket, Job, Sequencer};
 use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
 use crate::status::{Counters, Running, View, table};
@@ -41,7 +41,7 @@ use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
-use crate::text::{on_one_line, six_three_g};
+use crate::text::{harmless, six_three_g};
 use crate::wire::ConfigFile;
 
 use announcement::Announcement;
@@ -112,10 +112,10 @@ struct Warned(HashSet<String>);
 
 impl Warned {
     /// Those of `warnings` that are new.
-    fn news(&mut self, warnings: &[Fault]) -> Vec<String> {
-        let now = || warnings.iter().map(ToString::to_string);
-        let before = std::mem::replace(&mut self.0, now().collect());
-        now().filter(|warning| !before.contains(warning)).collect()
+    fn news(&mut self, warnings: Vec<String>) -> Vec<String> {
+        let before = std::mem::replace(&mut self.0, warnings.iter().cloned().collect());
+        let is_news = |warning: &String| !before.contains(warning);
+        warnings.into_iter().filter(is_news).collect()
     }
 }
 
@@ -536,10 +536,8 @@ impl Daemon {
 /// This machine's name. The kernel takes any bytes for one; here it is one line.
 fn host_name() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
-    let name = on_one_line(&name.to_string_lossy());
-    if name.is_empty() {
-        "localhost".to_string()
-    } else {
-        name
+    match &*harmless(&name.to_string_lossy()) {
+        "" => "localhost".to_string(),
+        name => name.to_string(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use super::{Daemon, Phase};
 use crate::clock::Moment;
+use crate::config::warnings::FEW;
 use crate::config::{self, Config, Fault, Job, Loaded, Sequencer, check};
 use crate::system::claim::Claim;
 use crate::system::files;
@@ -74,13 +75,9 @@ impl Daemon {
     /// is still to be said.
     fn adopt(&mut self, mut loaded: Loaded, why: Option<&str>, now: Moment) -> Reload {
         self.source.overrule(&mut loaded.config.sequencer);
-        let warnings = check::all_warnings(&loaded);
-        let Loaded {
-            config,
-            warnings: of_text,
-            ..
-        } = loaded;
-        let Config { sequencer, jobs } = config;
+        let warnings = check::all_warnings(&loaded, FEW);
+        let of_text = loaded.few_warnings();
+        let Config { sequencer, jobs } = loaded.config;
         let before = (&self.config, self.jobs.definitions());
         let mut changes = config::diff::difference(before, (&sequencer, &jobs)).lines;
         let old = std::mem::replace(&mut self.config, sequencer);
@@ -95,7 +92,7 @@ impl Daemon {
         if changes.is_empty() {
             changes.push("Configuration reloaded: nothing has changed.".to_string());
         }
-        for warning in self.warnings.news(&of_text) {
+        for warning in self.warnings.news(of_text) {
             self.log.say(Level::Warning, &warning);
         }
         for line in &changes {

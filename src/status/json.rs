@@ -78,7 +78,7 @@ fn job(view: &View<'_>, row: &Row<'_>) -> String {
     let record = row.record;
     let mut object = Object::new();
     object.text("name", &row.job.name);
-    object.text("state", &row.state.word().to_lowercase());
+    object.text("state", &row.state.word().to_ascii_lowercase());
     object.maybe("behind", view.behind(row));
     object.time("due", row.due().map(|due| view.wall_time(due)));
     object.time("started", record.started());

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Row, State, View};
 use crate::job::record::Last;
-use crate::text::{brief, on_one_line, precise};
+use crate::text::{brief, harmless, precise};
 
 const TITLES: [&str; 8] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
@@ -23,7 +23,7 @@ pub fn table(view: &View<'_>) -> String {
         view.host,
         std::process::id(),
         brief(view.up()),
-        on_one_line(&view.file.to_string_lossy()),
+        harmless(&view.file.to_string_lossy()),
         brief(since(view, view.configured)),
         if view.phase == "working" {
             String::new()

@@ -263,10 +263,10 @@ fn every_kind_of_fault_is_told_at_once_with_its_line() {
     let expected = [
         "base.conf:1: this line comes before any [section]",
         "base.conf:3: unknown key 'base'",
-        "base.conf:5: unknown key 'logfil'; is 'logfile' meant?",
+        "base.conf:5: unknown key 'logfil'; did you mean 'logfile'?",
         "base.conf:6: launch: '2' is not a boolean",
         "base.conf:7: fromaddress: bad address '-f': it begins with '-'",
-        "base.conf:8: mailproblemsto: bad address 'a\u{a0}b': it has white space in it",
+        "base.conf:8: mailproblemsto: bad address 'a\\u{a0}b': it has white space in it",
         "base.conf:9: sendmail: cannot split the command into words: a \" is opened and never closed",
         "base.conf:11: byte 0xff is not UTF-8",
         "base.conf:12: logsize: '1k' is not a size",
@@ -285,7 +285,7 @@ fn every_kind_of_fault_is_told_at_once_with_its_line() {
         "top.conf:13: stuckafter: '9999d' is too long: a duration is at most 3650d",
         "top.conf:14: maxoutput: '99999999999G' is too large a size",
         "top.conf:15: alwayslog: a value is missing",
-        "top.conf:16: unknown key 'comand'; is 'command' meant?",
+        "top.conf:16: unknown key 'comand'; did you mean 'command'?",
         "top.conf:17: control character U+0007",
     ];
     for (fault, expected) in faults.iter().zip(expected) {

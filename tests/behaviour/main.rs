@@ -19,6 +19,7 @@ mod configparser;
 mod configuration;
 mod control;
 mod detach;
+mod doubts;
 mod faults;
 mod log;
 mod mail;

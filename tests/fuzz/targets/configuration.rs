@@ -35,11 +35,20 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     };
-    let config = loaded.config;
-    assert!(!config.jobs.is_empty());
-    for warning in &loaded.warnings {
+    let before = loaded.config.clone();
+    let (warnings, _) = loaded.warnings(usize::MAX);
+    for warning in &warnings {
         assert!(printable(&warning.to_string()), "{warning}");
+        assert!(warning.line > 0, "{warning}");
     }
+    for few in [0, 1, 20] {
+        let (told, more) = loaded.warnings(few);
+        assert_eq!(told.len(), few.min(warnings.len()));
+        assert_eq!(told.len() + more, warnings.len());
+    }
+    let config = loaded.config;
+    assert_eq!(config, before);
+    assert!(!config.jobs.is_empty());
     for (_, warning) in check::warnings(&config) {
         assert!(printable(&warning), "{warning}");
     }

@@ -1,0 +1,177 @@
+//! What a command holds that only a shell would understand, though none reads it, and characters in it that look like
+//! others. A word that is quoted is taken for meant.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::first_word;
+use super::line::{Line, Whose};
+use super::look_alike::LookAlike;
+use super::words::{Marked, Word};
+use crate::config::command::Quoting;
+use crate::text::{harmless, listed, shown};
+
+/// Words that are named in one message.
+const MOST_NAMED: usize = 3;
+/// Words that are compared with each other, so that none is named twice.
+const MOST_COMPARED: usize = 20;
+/// Commands whose result is kept for others that are the same.
+const MOST_KEPT: usize = 1000;
+
+/// Looks at one command after another; those of many jobs may be the same.
+#[derive(Debug, Default)]
+pub struct Commands<'a> {
+    words: Marked,
+    known: HashMap<&'a str, usize>,
+    found: Vec<Rc<[String]>>,
+}
+
+impl<'a> Commands<'a> {
+    /// What is surely not meant in a job's `command`, a line each.
+    pub fn of_job(&mut self, command: &'a str) -> Rc<[String]> {
+        if let Some(known) = self.known.get(command) {
+            return Rc::clone(&self.found[*known]);
+        }
+        let found: Rc<[String]> = self.look(command, Whose::Job).into();
+        if self.found.len() < MOST_KEPT {
+            self.known.insert(command, self.found.len());
+            self.found.push(Rc::clone(&found));
+        }
+        found
+    }
+
+    /// The same of any command.
+    pub fn look(&mut self, command: &str, whose: Whose) -> Vec<String> {
+        let line = Line::new(command, self.words.read(command), whose);
+        let mut told = Vec::new();
+        let mut from = 0;
+        if let Some((message, told_of)) = first_word::look(&line) {
+            told.push(message);
+            from = told_of;
+        }
+        told.extend(for_a_shell(&line, from));
+        told.extend(look_alike(&line));
+        told
+    }
+}
+
+/// Whether `command` holds nothing that any rule here looks for, told without splitting it: nearly all of a million
+/// commands do.
+pub fn is_plain(command: &str) -> bool {
+    let special = |b: &u8| {
+        matches!(
+            b,
+            b'|' | b'&' | b';' | b'#' | b'<' | b'>' | b'$' | b'`' | b'~' | b'*'
+        ) || !b.is_ascii()
+    };
+    !command.as_bytes().iter().any(special) && first_word::is_plain(command)
+}
+
+/// What only a shell would understand, in one line for all of it; words before the one at `from` have been
+/// spoken of.
+fn for_a_shell(line: &Line<'_>, from: usize) -> Option<String> {
+    let wrong = wrong_words(line, from);
+    let first = *wrong.first()?;
+    let is_bash = |word: &Word<'_>| {
+        ["&>", "<(", ">(", "<<<"]
+            .iter()
+            .any(|start| word.text.starts_with(start))
+    };
+    let instead = line.in_a_shell(if wrong.iter().any(is_bash) {
+        "bash"
+    } else {
+        "sh"
+    });
+    if std::ptr::eq(first.text, line.words[from].text) {
+        let program = shown(first.text);
+        return Some(format!(
+            "no shell reads this command, so the program is looked for as {program}; {instead}"
+        ));
+    }
+    let stand = match wrong.len() {
+        1 => "an argument, just as it stands",
+        _ => "arguments, just as they stand",
+    };
+    let names = listed(wrong.iter().map(|word| shown(word.text)), MOST_NAMED);
+    let program = harmless(line.words[from].program());
+    Some(format!(
+        "no shell reads this command, so {program} gets {names} as {stand}; {instead}, or put quotes around what is \
+         meant to be an argument"
+    ))
+}
+
+/// The words that only a shell would understand, each once.
+fn wrong_words<'a>(line: &Line<'a>, from: usize) -> Vec<Word<'a>> {
+    let mut wrong: Vec<Word<'a>> = Vec::new();
+    // It has patterns of its own, and a semicolon ends its `-exec`.
+    let (mut finds, mut executes) = (false, false);
+    for (place, &word) in line.words.iter().enumerate().skip(from) {
+        executes |= finds && matches!(word.text, "-exec" | "-execdir" | "-ok" | "-okdir");
+        let ends_exec = word.text == ";" && std::mem::take(&mut executes);
+        let is_last = place + 1 == line.words.len();
+        let put_in =
+            !line.readers.is_remote(place) && (word.begins("~/") || is_replaced(word, finds));
+        finds |= word.program() == "find";
+        if (put_in || is_redirection(word) || (is_operator(word, is_last) && !ends_exec))
+            && !line.readers.shell_reads(place)
+            && !wrong
+                .iter()
+                .take(MOST_COMPARED)
+                .any(|known| known.text == word.text)
+        {
+            wrong.push(word);
+        }
+    }
+    wrong
+}
+
+/// The first character outside of quotes that looks like another.
+fn look_alike(line: &Line<'_>) -> Option<String> {
+    for (place, word) in line.words.iter().enumerate() {
+        if word.text.is_ascii() || line.readers.shell_reads(place) {
+            continue;
+        }
+        for (at, c) in word.text.char_indices() {
+            if let Some(alike) = LookAlike::of(c).filter(|_| word.quoting[at] == Quoting::Bare) {
+                return Some(format!("{alike}, or put quotes around it"));
+            }
+        }
+    }
+    None
+}
+
+/// What ends a command or begins a comment. A semicolon that hangs at a word does so too, if anything follows.
+fn is_operator(word: Word<'_>, is_last: bool) -> bool {
+    match word.text {
+        "|" | "||" | "&&" | "&" | ";" | "#" => word.is_bare(),
+        text => text.ends_with(';') && !is_last && word.is_bare(),
+    }
+}
+
+/// `>` or `<`, perhaps with a number before it, and `&>`.
+fn is_redirection(word: Word<'_>) -> bool {
+    let digits = word.text.bytes().take_while(u8::is_ascii_digit).count();
+    let sign = word.text.as_bytes().get(digits);
+    (matches!(sign, Some(b'>' | b'<')) && word.bare(digits + 1)) || word.begins("&>")
+}
+
+/// What a shell would put something else in the place of: `$NAME`, `${`, `$(`, a backquote, or unless `find` reads it
+/// a pattern of file names. In a word without a slash that may be any other pattern.
+fn is_replaced(word: Word<'_>, finds: bool) -> bool {
+    let text = word.text.as_bytes();
+    let is_path = !finds && text.contains(&b'/') && text[0] != b'-';
+    text.iter()
+        .zip(word.quoting)
+        .enumerate()
+        .any(|(at, (byte, quoting))| match byte {
+            b'*' => is_path && *quoting == Quoting::Bare,
+            b'`' => *quoting != Quoting::Full,
+            b'$' => {
+                let next = text
+                    .get(at + 1)
+                    .is_some_and(|b| b.is_ascii_alphabetic() || b"_{(".contains(b));
+                next && *quoting != Quoting::Full && word.quoting[at + 1] == *quoting
+            }
+            _ => false,
+        })
+}

@@ -1,0 +1,55 @@
+//! A command with its words, and how it would be written for a shell.
+
+use super::words::{Readers, Word};
+use crate::text::harmless;
+
+/// The longest command that is written out in a proposal.
+const LONGEST_PROPOSED: usize = 100;
+
+/// Whose command it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// A job's, which gets no further arguments.
+    Job,
+    /// `sendmail`, which does.
+    Sendmail,
+}
+
+/// A command and its words.
+#[derive(Debug)]
+pub struct Line<'a> {
+    /// As configured.
+    pub command: &'a str,
+    /// Split.
+    pub words: Vec<Word<'a>>,
+    /// Who else reads some of them.
+    pub readers: Readers,
+    whose: Whose,
+}
+
+impl<'a> Line<'a> {
+    /// A command that has been split.
+    pub fn new(command: &'a str, words: Vec<Word<'a>>, whose: Whose) -> Line<'a> {
+        Line {
+            readers: Readers::find(&words),
+            command,
+            words,
+            whose,
+        }
+    }
+
+    /// What to write where a shell is wanted.
+    pub fn in_a_shell(&self, shell: &str) -> String {
+        if self.whose == Whose::Sendmail {
+            return "put it into a script and name that".to_string();
+        }
+        let text = self.whole().filter(|text| !text.contains('\''));
+        format!("write: {shell} -c '{}'", text.unwrap_or("...".into()))
+    }
+
+    /// The command as part of a proposal, if it is short enough for one line.
+    pub fn whole(&self) -> Option<String> {
+        let fits = self.command.len() <= LONGEST_PROPOSED && !self.command.contains('\n');
+        fits.then(|| harmless(self.command).into_owned())
+    }
+}

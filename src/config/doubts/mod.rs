@@ -1,0 +1,162 @@
+//! What is surely not what was meant: legal, so that it stops nothing, but a line that does something else than its
+//! writer thought. Each finding says what will happen and what to write instead. Pure, and it opens no file.
+
+mod command;
+mod first_word;
+mod line;
+mod look_alike;
+mod sections;
+mod words;
+
+use std::collections::HashMap;
+
+use super::command::{Error, split};
+use super::dialect::Entry;
+use crate::text::shown;
+
+pub use command::{Commands, is_plain};
+pub use first_word::shell_that_knows;
+pub use line::Whose;
+use look_alike::LookAlike;
+use sections::meant;
+pub use sections::{indented, nearly_ours, unclosed};
+
+/// Lines of one value that are told of.
+const MOST_CONTINUED: usize = 20;
+/// More entries than this in one section are compared by way of a table.
+const FEW: usize = 16;
+
+/// What is wrong with the value of a key that is no command.
+pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
+    if is_path {
+        if let Some(found) = comment_behind_path(value) {
+            return Some(found);
+        }
+    }
+    if key == "logfile" {
+        if let Some(found) = stream_as_file(value) {
+            return Some(found);
+        }
+    }
+    // Nearly every value ends here.
+    if value.is_ascii() {
+        return None;
+    }
+    value
+        .chars()
+        .find_map(LookAlike::of)
+        .map(|alike| alike.to_string())
+}
+
+/// `/x.log # main`, `/x/state; kept`
+fn comment_behind_path(value: &str) -> Option<String> {
+    let bytes = value.as_bytes();
+    let parts = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_whitespace);
+    let begins_comment = |&at: &usize| match bytes[at] {
+        b'#' => parts(at - 1),
+        b';' => parts(at - 1) || parts(at + 1),
+        _ => false,
+    };
+    let at = (1..bytes.len()).find(begins_comment)?;
+    Some(format!(
+        "'{}' begins no comment here, so the file is {}, all of it; write {} alone, or a blank and ';' before a comment",
+        char::from(bytes[at]),
+        shown(value),
+        shown(value[..at].trim_end())
+    ))
+}
+
+/// A name that other programs give a meaning to.
+fn stream_as_file(value: &str) -> Option<String> {
+    let names = ["stdout", "stderr", "syslog"];
+    let place = names
+        .iter()
+        .position(|name| name.eq_ignore_ascii_case(value))?;
+    let instead = [
+        "",
+        "; there is no log on standard error",
+        "; systemd takes it to its journal",
+    ][place];
+    Some(format!(
+        "this is a file called {} in the run directory; write '-' for standard output{instead}",
+        shown(value)
+    ))
+}
+
+/// Lines that continue a value but read as if they were meant for themselves, each with its number. `keys` are those
+/// of the section.
+pub fn of_continuation(entry: &Entry, keys: &[&str]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let value = entry.value.as_deref().unwrap_or_default();
+    let is_command = matches!(&*entry.key, "command" | "sendmail");
+    // The first lines stand beside the key, unless there is nothing.
+    let beside = value
+        .split('\n')
+        .count()
+        .saturating_sub(entry.continued.len());
+    // Where a line starts, and the last one that no quote reaches.
+    let (mut start, mut unquoted) = (0, 0);
+    for (place, line) in value.split('\n').enumerate() {
+        let number = place
+            .checked_sub(beside)
+            .and_then(|at| entry.continued.get(at));
+        let what = line_of_its_own(line, is_command, keys);
+        if let (Some(number), Some(what), true) = (number, what, found.len() < MOST_CONTINUED) {
+            let quoted =
+                is_command && matches!(split(&value[unquoted..start]), Err(Error::Unclosed(_)));
+            if !quoted {
+                unquoted = start;
+                let message = format!(
+                    "this line is indented and so continues '{}'; {what}",
+                    entry.key
+                );
+                found.push((*number, message));
+            }
+        }
+        start += line.len() + 1;
+    }
+    found
+}
+
+/// What a line would be if it was not indented, and what to do about that.
+fn line_of_its_own(line: &str, is_command: bool, keys: &[&str]) -> Option<String> {
+    let end = line
+        .bytes()
+        .position(|b| b":=]".contains(&b))
+        .unwrap_or(line.len());
+    let what = match line.as_bytes().first() {
+        Some(b'#') if is_command => "a comment",
+        Some(b'[') => meant(&line.as_bytes()[1..end]).map(|_| "a section")?,
+        _ => {
+            let written = line[..end].trim_end();
+            let is_it = |key: &&&str| key.eq_ignore_ascii_case(written);
+            let key = keys.iter().find(is_it).filter(|_| end < line.len())?;
+            return Some(format!(
+                "to set {key} begin it in the first column, or put quotes around what is meant to be part of it"
+            ));
+        }
+    };
+    Some(format!("{what} begins in the first column"))
+}
+
+/// Entries whose key has been set by an entry before, with the line of that one.
+pub fn repeated(entries: &[Entry]) -> Vec<(&Entry, usize)> {
+    let mut found = Vec::new();
+    let mut lines: HashMap<&str, usize> = HashMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        let before = if entries.len() > FEW {
+            lines.insert(&entry.key, entry.line)
+        } else {
+            let before = entries[..place]
+                .iter()
+                .rev()
+                .find(|before| before.key == entry.key);
+            before.map(|before| before.line)
+        };
+        found.extend(before.map(|line| (entry, line)));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Warnings of a configuration: gathered while its chain is read, as far as they are about lines and keys, and told
+//! together with those about the commands that are run in the end. They change nothing of what is read. Pure.
+
+use super::dialect::{self, Entry, Stray};
+use super::doubts::{self, Commands, Whose};
+use super::keys::{self, Key};
+use super::{About, Fault, Loaded, in_order};
+use crate::text::{harmless, shown};
+
+/// Of so many warnings the daemon tells; `check` tells of all.
+pub const FEW: usize = 20;
+
+/// The line that stands for those that are not told.
+pub fn and_more(more: usize) -> Option<String> {
+    (more > 0).then(|| format!("and {more} more: see check"))
+}
+
+/// What has been found, each with the number of its file.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    found: Vec<(usize, dialect::Fault)>,
+    /// Of the daemon's keys what is wrong with the values that count so far.
+    values: Vec<(&'static str, (usize, dialect::Fault))>,
+}
+
+impl Warnings {
+    fn add(&mut self, file: usize, line: usize, message: String) {
+        self.found.push((file, dialect::Fault { line, message }));
+    }
+
+    /// What stands outside of our sections, if it was meant to begin one of them.
+    pub fn stray(&mut self, file: usize, line: usize, stray: Stray<'_>) {
+        let found = match stray {
+            Stray::Section(header) => doubts::nearly_ours(header),
+            Stray::Unclosed(rest) => doubts::unclosed(rest),
+            Stray::Indented(rest) => doubts::indented(rest),
+        };
+        if let Some(message) = found {
+            self.add(file, line, message);
+        }
+    }
+
+    /// An entry of `[buildsequencer]` that sets this key.
+    pub fn value(&mut self, file: usize, key: &'static str, is_path: bool, entry: &Entry) {
+        let Some(value) = &entry.value else { return };
+        // Only the value that counts in the end gets a warning.
+        self.values.retain(|(known, _)| *known != key);
+        let line = entry.line;
+        let mut add = |message| {
+            self.values
+                .push((key, (file, dialect::Fault { line, message })))
+        };
+        match key {
+            "sendmail" => {
+                for found in Commands::default().look(value, Whose::Sendmail) {
+                    add(format!("{key}: {found}"));
+                }
+                cut(entry).map(&mut add);
+            }
+            "smtphost" => drop(smtphost(value).map(&mut add)),
+            _ => drop(
+                doubts::of_value(key, is_path, value).map(|found| add(format!("{key}: {found}"))),
+            ),
+        }
+        self.continuation(file, entry, &keys::SEQUENCER);
+    }
+
+    /// An entry of a job or of the template.
+    pub fn entry(&mut self, file: usize, entry: &Entry) {
+        let Some(value) = &entry.value else { return };
+        let found = match &*entry.key {
+            "command" => cut(entry),
+            key => doubts::of_value(key, false, value).map(|found| format!("{key}: {found}")),
+        };
+        if let Some(message) = found {
+            self.add(file, entry.line, message);
+        }
+        self.continuation(file, entry, &keys::JOB);
+    }
+
+    fn continuation<T>(&mut self, file: usize, entry: &Entry, known: &[Key<T>]) {
+        if !entry.continued.is_empty() {
+            for (line, message) in doubts::of_continuation(entry, &keys::names(known)) {
+                self.add(file, line, message);
+            }
+        }
+    }
+
+    /// An entry of the template.
+    pub fn of_template(&mut self, file: usize, entry: &Entry) {
+        self.entry(file, entry);
+        let said = entry.value.as_deref().unwrap_or("none");
+        if entry.key == "command" && !said.eq_ignore_ascii_case("none") {
+            let message = "a command here is run by every job that has none of its own; \
+                           write it in the section of the job that is to run it";
+            self.add(file, entry.line, message.to_string());
+        }
+    }
+
+    /// Entries of one section, or of several of one name in a file.
+    pub fn repeated(&mut self, file: usize, entries: &[Entry]) {
+        for (again, before) in doubts::repeated(entries) {
+            let key = harmless(&again.key);
+            let message = format!(
+                "{key} has been set in line {before} already; only this line counts, so take one of them out"
+            );
+            self.add(file, again.line, message);
+        }
+    }
+
+    /// A second section of the same name in a file.
+    pub fn job_again(&mut self, file: usize, line: usize, name: &str, before: u32) {
+        let message = format!(
+            "job {name} has a section in line {before} already; they count as one, and of a key in both the later \
+             counts; put them together, or give one of them another name"
+        );
+        self.add(file, line, message);
+    }
+
+    /// All of them, in the order in which the chain is read.
+    pub fn finish(mut self) -> Vec<(usize, dialect::Fault)> {
+        self.found
+            .extend(self.values.into_iter().map(|(_, found)| found));
+        in_order(&mut self.found);
+        self.found
+    }
+}
+
+/// Of a command that ends in a comment.
+fn cut(entry: &Entry) -> Option<String> {
+    entry.cut.then(|| {
+        "the ';' after white space begins a comment, so the command ends before it; to pass a ';', leave out the white \
+         space before it or write it on an indented line of its own"
+            .to_string()
+    })
+}
+
+fn smtphost(value: &str) -> Option<String> {
+    let usual = |name: &&str| name.eq_ignore_ascii_case(value);
+    if ["localhost", "none", ""].iter().any(usual) {
+        return None;
+    }
+    Some(format!(
+        "smtphost has no effect: mail goes through sendmail, not to {}",
+        shown(value)
+    ))
+}
+
+impl Loaded {
+    /// What is legal but surely not meant, as far as the text alone shows it: at most `most`, in the order in which
+    /// the chain is read, and how many more there are.
+    pub fn warnings(&self, most: usize) -> (Vec<Fault>, usize) {
+        let mut told: Vec<(usize, dialect::Fault)> =
+            self.noticed.iter().take(most).cloned().collect();
+        let mut count = self.noticed.len();
+        let wanted = told.len().saturating_add(most);
+        let mut commands = Commands::default();
+        for &index in &self.doubtful {
+            let Some(job) = self.config.jobs.get(index as usize) else {
+                continue;
+            };
+            let found = commands.of_job(&job.command);
+            count += found.len();
+            if told.len() < wanted {
+                let (file, line) = self.origins.place(About::Command(index as usize));
+                for message in found.iter() {
+                    let message = format!("job {}: {message}", job.name);
+                    let line = line as usize;
+                    told.push((file as usize, dialect::Fault { line, message }));
+                }
+            }
+        }
+        in_order(&mut told);
+        told.truncate(most);
+        let more = count - told.len();
+        (self.origins.located(told), more)
+    }
+
+    /// The same for the log, a line each: twenty, and how many more there are.
+    pub fn few_warnings(&self) -> Vec<String> {
+        let (told, more) = self.warnings(FEW);
+        let mut lines: Vec<String> = told.iter().map(ToString::to_string).collect();
+        lines.extend(and_more(more));
+        lines
+    }
+}
