@@ -90,7 +90,7 @@ silent() {
     status=$?
     jobs=$(grep -c '^\[buildsequencer_job' "$here/checked.conf")
     if [ "$status" -eq 0 ] && [ "$(grep -c '^\[buildsequencer_job' "$here/out")" -eq "$jobs" ] &&
-        ! grep -vE ": $jobs jobs?(, 0 warnings)?\$" "$here/err"; then
+        ! grep -vE ": $jobs jobs?(, (0|no) warnings)?\$" "$here/err"; then
         ok "$1 ($jobs jobs)"
     else
         fail "$1" "exit $status" "$(cat "$here/err")"
