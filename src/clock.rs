@@ -1,7 +1,7 @@
 //! A moment by both clocks: the one that is never stepped, which decides, and the one that people read and that
 //! survives a restart. Reading them is for who owns a loop; everybody else is told.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -38,5 +38,22 @@ impl Moment {
         self.instant
             .checked_sub(self.age(at))
             .unwrap_or(self.instant)
+    }
+}
+
+/// A moment of the wall clock in eight bytes: nanoseconds since 1970, zero for never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// The moment `time`; what lies outside 1970 to 2554 is never.
+    pub fn at(time: SystemTime) -> Stamp {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Stamp(u64::try_from(since.as_nanos()).unwrap_or(0))
+    }
+
+    /// The moment, unless it is never.
+    pub fn time(self) -> Option<SystemTime> {
+        (self.0 > 0).then(|| UNIX_EPOCH + Duration::from_nanos(self.0))
     }
 }

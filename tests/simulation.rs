@@ -5,8 +5,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use buildd_sequencer::clock::Moment;
 use buildd_sequencer::job::schedule::{Delays, Schedule, Timing};
 
 const YEAR: u64 = 365 * 24 * 3600 * 1000;
@@ -151,8 +152,11 @@ impl Simulation {
         job.since = self.now;
         job.runs += 1;
         let (due, delays) = (job.due(), job.delays());
-        let now = self.at(self.now);
-        self.schedule.end(place, now, Some(failed), &delays);
+        let now = Moment {
+            instant: self.at(self.now),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1),
+        };
+        self.schedule.end(place, now, Some(failed), &delays, false);
         assert_eq!(self.schedule.timing(place).due, self.at(due));
         self.order.push(Reverse((due, place)));
     }

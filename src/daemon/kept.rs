@@ -113,7 +113,7 @@ impl Daemon {
             return Upcoming::default();
         }
         let running = self.run.as_ref().and_then(|run| run.index);
-        let comes_again = running.filter(|&job| !self.jobs.timing(job).paused);
+        let comes_again = running.filter(|&job| !self.jobs.is_paused(job));
         Upcoming {
             next: self.jobs.next().map(|next| next.start(now.instant)),
             after_end: comes_again.map(|job| self.jobs.job(job).settings.mindelay),

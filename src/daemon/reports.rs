@@ -17,9 +17,10 @@ impl Daemon {
     pub(super) fn report_failure(&mut self, ended: Ended, now: Moment) {
         let job = &ended.job;
         let interval = self.config.mail_interval(job);
-        let throttle = ended.index.map(|index| self.jobs.throttle(index));
-        let decision = throttle.map_or(Decision::Mail(None), |throttle| {
-            throttle.failed(&ended.outcome.word(), interval, now.instant, now.wall)
+        let decision = ended.index.map_or(Decision::Mail(None), |index| {
+            let row = self.jobs.timing(index).failures;
+            let throttle = self.jobs.throttle(index);
+            throttle.failed(&ended.outcome.word(), row, interval, now)
         });
         let Decision::Mail(repeat) = decision else {
             self.log.spew(|| {

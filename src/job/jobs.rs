@@ -65,8 +65,14 @@ impl Jobs {
             .iter()
             .map(|job| state.restore(&job.name, &delays(job), now));
         let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
+        let mut schedule = Schedule::new(timings);
+        for (job, record) in records.iter().enumerate() {
+            if record.paused_by().is_some() {
+                schedule.hold(job);
+            }
+        }
         Jobs {
-            schedule: Schedule::new(timings),
+            schedule,
             defined,
             records,
         }
@@ -157,7 +163,8 @@ impl Jobs {
         if matches!(end.outcome.cause, Cause::NotStarted(_)) {
             delays.min = delays.min.max(LEAST_DELAY_AFTER_FAILED_START);
         }
-        self.schedule.end(index.0, now.instant, failed, &delays);
+        let held = self.is_paused(index);
+        self.schedule.end(index.0, now, failed, &delays, held);
     }
 
     /// Makes a job next, before all others and paused or not; asking twice is asking once.
@@ -187,22 +194,29 @@ impl Jobs {
         waiting.map(|(job, time)| (Index(job), time))
     }
 
+    /// Whether an operator holds a job.
+    pub fn is_paused(&self, index: Index) -> bool {
+        self.record(index).paused_by().is_some()
+    }
+
     /// Holds a job for the operator with this user id. False if it was held already.
     pub fn pause(&mut self, index: Index, at: SystemTime, uid: u32) -> bool {
-        let is_news = self.schedule.pause(index.0);
-        if is_news {
-            self.records[index.0].set_paused(Some((at, uid)));
+        if self.is_paused(index) {
+            return false;
         }
-        is_news
+        self.records[index.0].set_paused(Some((at, uid)));
+        self.schedule.hold(index.0);
+        true
     }
 
     /// Lets a held job go on, at its own due time. False if it was not held.
     pub fn resume(&mut self, index: Index) -> bool {
-        let is_news = self.schedule.resume(index.0);
-        if is_news {
-            self.records[index.0].set_paused(None);
+        if !self.is_paused(index) {
+            return false;
         }
-        is_news
+        self.records[index.0].set_paused(None);
+        self.schedule.release(index.0);
+        true
     }
 
     /// Reports of these failures (job and `Outcome::word`) were lost: the next ones like them are mailed at once. One

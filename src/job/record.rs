@@ -2,27 +2,11 @@
 //! Pure, and small on purpose: there is one for each job, and there may be a million jobs.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use crate::clock::Stamp;
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::throttle::Throttle;
-
-/// A moment of the wall clock in eight bytes: nanoseconds since 1970, zero for never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Stamp(u64);
-
-impl Stamp {
-    /// The moment `time`; what lies outside 1970 to 2554 is never.
-    pub fn at(time: SystemTime) -> Stamp {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Stamp(u64::try_from(since.as_nanos()).unwrap_or(0))
-    }
-
-    /// The moment, unless it is never.
-    pub fn time(self) -> Option<SystemTime> {
-        (self.0 > 0).then(|| UNIX_EPOCH + Duration::from_nanos(self.0))
-    }
-}
 
 /// Why a run counts as failed, as the metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +53,6 @@ pub struct Record {
     lateness: u64,
     lateness_in_all: u64,
     started: Stamp,
-    ended: Stamp,
     succeeded: Stamp,
     rare: Option<Box<Rare>>,
     /// What `mailinterval` remembers of the job.
@@ -113,7 +96,6 @@ impl Record {
         self.runs = self.runs.saturating_add(1);
         self.took = nanoseconds(took);
         self.run_nanoseconds = self.run_nanoseconds.saturating_add(self.took);
-        self.ended = Stamp::at(now);
         if left_out > 0 {
             let rare = self.rare();
             rare.left_out = rare.left_out.saturating_add(left_out);
@@ -124,7 +106,7 @@ impl Record {
             *count = count.saturating_add(1);
         }
         if verdict == Verdict::Success {
-            self.succeeded = self.ended;
+            self.succeeded = Stamp::at(now);
             self.set_last(None);
         } else {
             self.set_last(Some(Last {
@@ -138,10 +120,6 @@ impl Record {
         self.rare.get_or_insert_default()
     }
 
-    fn has_just_succeeded(&self) -> bool {
-        self.ended != Stamp::default() && self.ended == self.succeeded
-    }
-
     fn set_last(&mut self, last: Option<Last>) {
         if last.is_some() || self.rare.is_some() {
             self.rare().last = last;
@@ -149,16 +127,10 @@ impl Record {
     }
 
     /// Takes over what a state file knows of the time before this start.
-    pub fn restore(
-        &mut self,
-        ended: Option<SystemTime>,
-        succeeded: Option<SystemTime>,
-        last: Option<Last>,
-    ) {
-        self.ended = ended.map_or(Stamp::default(), Stamp::at);
+    pub fn restore(&mut self, succeeded: Option<SystemTime>, last: Option<Last>) {
         self.succeeded = succeeded.map_or(Stamp::default(), Stamp::at);
-        let known = self.has_just_succeeded();
-        self.set_last(last.filter(|last| !known || *last != SUCCESS));
+        // That the last run succeeded is told by there being a success and no other end after it.
+        self.set_last(last.filter(|last| succeeded.is_none() || *last != SUCCESS));
     }
 
     /// Notes that an operator with this user id holds the job, or that nobody does any more.
@@ -223,11 +195,6 @@ impl Record {
         self.started.time()
     }
 
-    /// When the last run ended.
-    pub fn ended_at(&self) -> Option<SystemTime> {
-        self.ended.time()
-    }
-
     /// When a run last succeeded.
     pub fn succeeded(&self) -> Option<SystemTime> {
         self.succeeded.time()
@@ -236,7 +203,7 @@ impl Record {
     /// How the last run ended.
     pub fn last(&self) -> Option<&Last> {
         let failed = self.rare.as_ref().and_then(|rare| rare.last.as_ref());
-        failed.or_else(|| self.has_just_succeeded().then_some(&SUCCESS))
+        failed.or_else(|| self.succeeded.time().map(|_| &SUCCESS))
     }
 }
 
@@ -247,6 +214,8 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -268,7 +237,6 @@ mod tests {
         assert_eq!(record.took(), None);
         assert_eq!(record.lateness(), None);
         assert_eq!(record.started(), None);
-        assert_eq!(record.ended_at(), None);
         assert_eq!(record.succeeded(), None);
         assert_eq!(record.last(), None);
         assert_eq!(
@@ -302,7 +270,6 @@ mod tests {
             (s(5), Some(s(3)))
         );
         assert_eq!(record.started(), Some(clock() + s(20)));
-        assert_eq!(record.ended_at(), Some(clock() + s(24)));
         assert_eq!(record.succeeded(), Some(clock() + s(10)), "not the failure");
         let last = record.last().unwrap();
         assert_eq!((&*last.word, last.code), ("exit 3", 3));
@@ -371,21 +338,21 @@ mod tests {
     }
 
     #[test]
-    fn a_state_file_gives_back_the_last_end_and_outcome_but_no_counts() {
+    fn a_state_file_gives_back_the_last_outcome_but_no_counts() {
         let mut record = Record::default();
         let last = Last {
             word: "exit 3".into(),
             code: 3,
         };
-        record.restore(Some(clock()), None, Some(last.clone()));
-        assert_eq!(
-            (record.ended_at(), record.last()),
-            (Some(clock()), Some(&last))
-        );
+        record.restore(None, Some(last.clone()));
+        assert_eq!(record.last(), Some(&last));
         assert_eq!((record.runs(), record.failures()), (0, 0));
         assert_eq!((record.took(), record.started()), (None, None));
-        record.restore(None, None, None);
-        assert_eq!((record.ended_at(), record.last()), (None, None));
+        record.restore(None, None);
+        assert_eq!(record.last(), None);
+        record.restore(Some(clock()), Some(SUCCESS));
+        assert_eq!(record.last(), Some(&SUCCESS));
+        assert!(record.rare.as_ref().is_none_or(|rare| rare.last.is_none()));
     }
 
     #[test]

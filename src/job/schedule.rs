@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use crate::clock::{Moment, Stamp};
+
 /// The delays of one job, from its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delays {
@@ -43,12 +45,10 @@ pub struct Timing {
     pub due: Instant,
     /// What `due` counts from: the end of its last run, or the moment it was loaded.
     pub since: Instant,
-    /// Whether it has ever run, so that `since` is an end.
-    pub ran: bool,
+    /// The end of its last run by the wall clock; never, if it has not run.
+    pub ended: Stamp,
     /// Failed runs in a row.
     pub failures: u32,
-    /// Whether an operator holds it.
-    pub paused: bool,
 }
 
 impl Timing {
@@ -57,19 +57,23 @@ impl Timing {
         Timing {
             due: later(now, delays.start),
             since: now,
-            ran: false,
+            ended: Stamp::default(),
             failures: 0,
-            paused: false,
         }
     }
 
     /// How long it waits from `since` on.
     pub fn delay(&self, delays: &Delays) -> Duration {
-        if self.ran {
+        if self.ran() {
             delays.after(self.failures)
         } else {
             delays.start
         }
+    }
+
+    /// Whether it has ever run, so that `since` is an end.
+    pub fn ran(&self) -> bool {
+        self.ended != Stamp::default()
     }
 
     /// The due time that `delays` give it.
@@ -89,7 +93,8 @@ pub struct Next {
     pub requested: bool,
 }
 
-/// All jobs' times. A job that runs is out of the order until its run has ended.
+/// All jobs' times. A job that runs is out of the order until its run has ended, and one that is held until it is
+/// let go; who holds it is told, and not kept here.
 #[derive(Debug, Default)]
 pub struct Schedule {
     jobs: Vec<Timing>,
@@ -102,12 +107,7 @@ impl Schedule {
     /// A schedule of jobs in configuration order.
     pub fn new(jobs: impl IntoIterator<Item = Timing>) -> Schedule {
         let jobs: Vec<Timing> = jobs.into_iter().collect();
-        let order = jobs
-            .iter()
-            .enumerate()
-            .filter(|(_, t)| !t.paused)
-            .map(|(i, t)| (t.due, i))
-            .collect();
+        let order = jobs.iter().enumerate().map(|(i, t)| (t.due, i)).collect();
         Schedule {
             jobs,
             order,
@@ -148,8 +148,15 @@ impl Schedule {
         }
     }
 
-    /// Puts a job back after its run. `failed` is `None` for a run that says nothing about the job.
-    pub fn end(&mut self, job: usize, now: Instant, failed: Option<bool>, delays: &Delays) {
+    /// Puts a job back after its run, unless it is held. `failed` is `None` for a run that says nothing about the job.
+    pub fn end(
+        &mut self,
+        job: usize,
+        now: Moment,
+        failed: Option<bool>,
+        delays: &Delays,
+        held: bool,
+    ) {
         if self.running == Some(job) {
             self.running = None;
         }
@@ -162,10 +169,10 @@ impl Schedule {
             Some(false) => 0,
             None => timing.failures,
         };
-        timing.since = now;
-        timing.ran = true;
+        timing.since = now.instant;
+        timing.ended = Stamp::at(now.wall);
         timing.due = timing.due_by(delays);
-        if !timing.paused {
+        if !held {
             self.order.insert((timing.due, job));
         }
     }
@@ -187,25 +194,19 @@ impl Schedule {
         self.requests.iter().any(|&(requested, _)| requested == job)
     }
 
-    /// Holds a job; its due time goes on being what it was. False if it was held already.
-    pub fn pause(&mut self, job: usize) -> bool {
-        let Some(timing) = self.jobs.get_mut(job) else {
-            return false;
-        };
-        self.order.remove(&(timing.due, job));
-        !std::mem::replace(&mut timing.paused, true)
+    /// Takes a job out of the order; its due time goes on being what it was.
+    pub fn hold(&mut self, job: usize) {
+        if let Some(timing) = self.jobs.get(job) {
+            self.order.remove(&(timing.due, job));
+        }
     }
 
-    /// Lets a held job go on, at its own due time. False if it was not held.
-    pub fn resume(&mut self, job: usize) -> bool {
-        let running = self.running == Some(job);
-        let Some(timing) = self.jobs.get_mut(job) else {
-            return false;
-        };
-        if timing.paused && !running {
+    /// Puts a job that was held back into the order, at its own due time, unless it runs.
+    pub fn release(&mut self, job: usize) {
+        let timing = self.jobs.get(job).filter(|_| self.running != Some(job));
+        if let Some(timing) = timing {
             self.order.insert((timing.due, job));
         }
-        std::mem::replace(&mut timing.paused, false)
     }
 
     /// What is known of a job's time.
@@ -234,7 +235,7 @@ impl Schedule {
         let due = self.order.iter().take_while(move |(due, _)| *due <= now);
         let is_due = move |job: usize| {
             let timing = self.jobs.get(job);
-            timing.is_some_and(|t| !t.paused && t.due <= now && self.running != Some(job))
+            timing.is_some_and(|t| t.due <= now && self.order.contains(&(t.due, job)))
         };
         let requests = self.requests.iter();
         let asked_for = requests.filter(move |(job, _)| !is_due(*job));
@@ -256,6 +257,11 @@ impl Schedule {
         now: Instant,
     ) -> Schedule {
         let mut places = vec![None; self.jobs.len()];
+        let mut in_order = vec![false; self.jobs.len()];
+        for &(_, job) in &self.order {
+            in_order[job] = true;
+        }
+        let mut held = Vec::new();
         let timings: Vec<Timing> = jobs
             .into_iter()
             .enumerate()
@@ -267,6 +273,9 @@ impl Schedule {
                     return Timing::new(&new, now);
                 };
                 places[old_place] = Some(place);
+                if !in_order[old_place] {
+                    held.push(place);
+                }
                 if new != old_delays {
                     timing.due = timing.due_by(&new);
                 }
@@ -275,14 +284,15 @@ impl Schedule {
             .collect();
         let moved = |old: usize| places.get(old).copied().flatten();
         let mut schedule = Schedule::new(timings);
+        // What runs is among these.
+        for job in held {
+            schedule.hold(job);
+        }
         let requests = self.requests.iter();
         schedule.requests = requests
             .filter_map(|&(job, since)| Some((moved(job)?, since)))
             .collect();
         schedule.running = self.running.and_then(moved);
-        if let Some(job) = schedule.running {
-            schedule.order.remove(&(schedule.jobs[job].due, job));
-        }
         schedule
     }
 }
@@ -300,6 +310,14 @@ mod tests {
 
     const fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    /// A moment whose wall clock does not matter.
+    fn at(instant: Instant) -> Moment {
+        Moment {
+            instant,
+            wall: std::time::UNIX_EPOCH + s(1_795_476_997),
+        }
     }
 
     fn delays(min: u64) -> Delays {
@@ -323,9 +341,9 @@ mod tests {
         assert_eq!(schedule.timing(0).due, t0 + s(5));
         assert_eq!(schedule.timing(1).due, t0 + s(10));
         schedule.begin(0, t0 + s(5));
-        schedule.end(0, t0 + s(10), Some(false), &delays(5));
+        schedule.end(0, at(t0 + s(10)), Some(false), &delays(5), false);
         schedule.begin(1, t0 + s(10));
-        schedule.end(1, t0 + s(10), Some(true), &delays(10));
+        schedule.end(1, at(t0 + s(10)), Some(true), &delays(10), false);
         assert_eq!(schedule.timing(0).due, t0 + s(15));
         assert_eq!(schedule.timing(1).due, t0 + s(20));
     }
@@ -352,7 +370,7 @@ mod tests {
         for job in 0..3 {
             assert_eq!(schedule.next().unwrap().job, job);
             schedule.begin(job, t0 + s(3));
-            schedule.end(job, t0 + s(3), Some(false), &delays(3));
+            schedule.end(job, at(t0 + s(3)), Some(false), &delays(3), false);
         }
         assert_eq!(schedule.next().unwrap().job, 0);
     }
@@ -362,7 +380,7 @@ mod tests {
         let t0 = Instant::now();
         let mut schedule = schedule(&[1], t0);
         assert_eq!(schedule.begin(0, t0 + s(100)), s(99));
-        schedule.end(0, t0 + s(101), Some(false), &delays(1));
+        schedule.end(0, at(t0 + s(101)), Some(false), &delays(1), false);
         assert_eq!(schedule.next().unwrap().due, t0 + s(102));
     }
 
@@ -402,8 +420,7 @@ mod tests {
     fn a_request_goes_before_all_others_paused_or_not() {
         let t0 = Instant::now();
         let mut schedule = schedule(&[1, 50], t0);
-        assert!(schedule.pause(1));
-        assert!(!schedule.pause(1));
+        schedule.hold(1);
         schedule.request(1, t0);
         schedule.request(1, t0);
         assert_eq!(
@@ -411,13 +428,13 @@ mod tests {
             Some((1, true))
         );
         assert_eq!(schedule.begin(1, t0 + s(2)), Duration::ZERO);
-        schedule.end(1, t0 + s(3), Some(false), &delays(50));
+        schedule.end(1, at(t0 + s(3)), Some(false), &delays(50), true);
         assert_eq!(
             schedule.next().map(|n| n.job),
             Some(0),
             "one run a request, then held again"
         );
-        assert!(schedule.resume(1));
+        schedule.release(1);
         assert_eq!(schedule.timing(1).due, t0 + s(53));
         assert_eq!(schedule.in_order().collect::<Vec<_>>(), [0, 1]);
     }
@@ -427,10 +444,10 @@ mod tests {
         let t0 = Instant::now();
         let mut schedule = schedule(&[1], t0);
         schedule.begin(0, t0 + s(1));
-        assert!(schedule.pause(0));
-        assert!(schedule.resume(0));
+        schedule.hold(0);
+        schedule.release(0);
         assert_eq!(schedule.next(), None);
-        schedule.end(0, t0 + s(2), Some(false), &delays(1));
+        schedule.end(0, at(t0 + s(2)), Some(false), &delays(1), false);
         assert_eq!(schedule.next().map(|n| n.due), Some(t0 + s(3)));
     }
 
@@ -439,7 +456,7 @@ mod tests {
         let t0 = Instant::now();
         let mut old = schedule(&[10, 20, 30], t0);
         old.begin(0, t0 + s(10));
-        old.end(0, t0 + s(12), Some(false), &delays(10));
+        old.end(0, at(t0 + s(12)), Some(false), &delays(10), false);
         let new = old.reloaded(
             [
                 (Some((2, delays(30))), delays(30)),
@@ -468,7 +485,7 @@ mod tests {
         );
         assert_eq!(new.in_order().collect::<Vec<_>>(), [0]);
         assert!(new.is_requested(0));
-        new.end(1, t0 + s(3), Some(false), &delays(1));
+        new.end(1, at(t0 + s(3)), Some(false), &delays(1), false);
         assert_eq!(new.in_order().collect::<Vec<_>>(), [0, 1]);
         let gone = old.reloaded([(Some((1, delays(2))), delays(2))], t0 + s(2));
         assert_eq!(gone.in_order().collect::<Vec<_>>(), [0]);
@@ -503,7 +520,7 @@ mod tests {
                 schedule.begin(next.job, now);
                 prop_assert!(schedule.in_order().all(|job| job != next.job));
                 now += Duration::from_millis(jobs[next.job].1);
-                schedule.end(next.job, now, Some(failures[step % 64]), &delays(jobs[next.job].0));
+                schedule.end(next.job, at(now), Some(failures[step % 64]), &delays(jobs[next.job].0), false);
                 ready[next.job] = now + s(jobs[next.job].0);
                 prop_assert_eq!(schedule.in_order().count(), jobs.len());
             }
@@ -515,6 +532,7 @@ mod tests {
             let t0 = Instant::now();
             let mut schedule = schedule(&[0, 1, 2, 3, 4], t0);
             let mut running: Option<usize> = None;
+            let mut held = [false; 5];
             for (i, (step, job)) in (0_u64..).zip(steps) {
                 let now = t0 + s(i);
                 match (step, running) {
@@ -523,11 +541,17 @@ mod tests {
                         running = Some(next.job);
                     },
                     (1, Some(job)) => {
-                        schedule.end(job, now, Some(i % 2 == 0), &delays(2));
+                        schedule.end(job, at(now), Some(i % 2 == 0), &delays(2), held[job]);
                         running = None;
                     }
-                    (2, _) => { schedule.pause(job); }
-                    (3, _) => { schedule.resume(job); }
+                    (2, _) => {
+                        held[job] = true;
+                        schedule.hold(job);
+                    }
+                    (3, _) => {
+                        held[job] = false;
+                        schedule.release(job);
+                    }
                     (4, _) => schedule.request(job, t0),
                     (5, _) => {
                         let same = (0..5).map(|j| (Some((j, delays(2))), delays(2))).collect::<Vec<_>>();
@@ -535,10 +559,10 @@ mod tests {
                     }
                     _ => {}
                 }
-                for job in 0..5 {
+                for (job, held) in held.iter().enumerate() {
                     let times = schedule.in_order().filter(|&j| j == job).count();
-                    let held = schedule.timing(job).paused || running == Some(job);
-                    prop_assert_eq!(times, usize::from(!held), "job {} after step {}", job, i);
+                    let out = *held || running == Some(job);
+                    prop_assert_eq!(times, usize::from(!out), "job {} after step {}", job, i);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Stamp};
 use crate::job::record::{Last, Record};
 use crate::job::schedule::{Delays, Timing};
 use crate::job::throttle::{Parts, Throttle};
@@ -31,8 +31,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq)]
 struct Mailed {
     words: Vec<(String, Option<SystemTime>)>,
-    failures: u64,
-    last_row: u64,
+    row: u32,
     since: SystemTime,
     not_mailed: u64,
     owed: bool,
@@ -63,7 +62,7 @@ fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) 
     if let Some(due) = now.wall_time(timing.due) {
         field("due", &stamp(due));
     }
-    if let Some(ended) = timing.ran.then(|| now.wall_time(timing.since)).flatten() {
+    if let Some(ended) = timing.ran().then(|| now.wall_time(timing.since)).flatten() {
         field("ended", &stamp(ended));
     }
     if let Some(succeeded) = record.succeeded() {
@@ -75,8 +74,7 @@ fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) 
     if timing.failures > 0 {
         field("failures", &timing.failures.to_string());
     }
-    if timing.paused {
-        let (since, uid) = record.paused_by().unwrap_or((now.wall, 0));
+    if let Some((since, uid)) = record.paused_by() {
         field("paused", &format!("{},{uid}", stamp(since)));
     }
     let Some(parts) = record.throttle.to_parts(now.instant) else {
@@ -90,14 +88,18 @@ fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) 
     let maybe = |age: Option<Duration>| age.map_or_else(|| "-".to_string(), ago);
     let Parts {
         mailed,
-        failures,
-        last_row,
+        row,
         since,
         not_mailed,
         owed,
         notice,
     } = parts;
     let (since, notice, owed) = (stamp(since), maybe(notice), u8::from(owed));
+    // The form is that of 1.0, which counts the row under way and the last one apart.
+    let (failures, last_row) = match timing.failures {
+        0 => (0, row),
+        failures => (failures, 0),
+    };
     field(
         "row",
         &format!("{failures},{last_row},{since},{not_mailed},{owed},{notice}"),
@@ -265,10 +267,11 @@ fn entry(line: &str) -> Option<(&str, Entry)> {
 fn row(value: &str) -> Option<Mailed> {
     let mut parts = value.split(',');
     let mut next = || parts.next();
+    let (failures, last_row): (u64, u64) = (next()?.parse().ok()?, next()?.parse().ok()?);
+    let row = if failures > 0 { failures } else { last_row };
     Some(Mailed {
         words: Vec::new(),
-        failures: next()?.parse().ok()?,
-        last_row: next()?.parse().ok()?,
+        row: u32::try_from(row).unwrap_or(u32::MAX),
         since: time(next()?)?,
         not_mailed: next()?.parse().ok()?,
         owed: next()? == "1",
@@ -294,9 +297,8 @@ impl State {
             return (timing, record);
         };
         timing.failures = entry.failures;
-        timing.paused = entry.paused.is_some();
         if let Some(ended) = entry.ended {
-            timing.ran = true;
+            timing.ended = Stamp::at(ended);
             timing.since = now.earlier(ended);
         }
         timing.due = match entry.due {
@@ -307,7 +309,7 @@ impl State {
             word: word.clone().into(),
             code: *code,
         });
-        record.restore(entry.ended, entry.succeeded, last);
+        record.restore(entry.succeeded, last);
         record.set_paused(entry.paused);
         if let Some(mailed) = &entry.mailed {
             record.throttle = mailed.throttle(now);
@@ -337,8 +339,7 @@ impl Mailed {
                 .iter()
                 .map(|(word, at)| (word.clone(), at.map(age)))
                 .collect(),
-            failures: self.failures,
-            last_row: self.last_row,
+            row: self.row,
             since: self.since,
             not_mailed: self.not_mailed,
             owed: self.owed,

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock::Moment;
+
 /// No job has more outcome words than there are exit codes and signals; a state file might claim to.
 const MAX_WORDS: usize = 512;
 
@@ -10,7 +12,7 @@ const MAX_WORDS: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
     /// Failures in a row of any outcome, the one reported included.
-    pub failures: u64,
+    pub failures: u32,
     /// When the first failure of the row was seen.
     pub since: SystemTime,
     /// Failures not mailed since the last recovery notice.
@@ -30,7 +32,7 @@ pub enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
     /// Failures in the last row of failures.
-    pub failures: u64,
+    pub failures: u32,
     /// When the first of them was seen.
     pub since: SystemTime,
     /// Failures not mailed since the last recovery notice.
@@ -44,8 +46,7 @@ pub struct Throttle(Option<Box<State>>);
 #[derive(Debug, Clone)]
 struct State {
     mailed: Vec<Mailed>,
-    failures: u64,
-    last_row: u64,
+    row: u32,
     since: SystemTime,
     not_mailed: u64,
     owed: bool,
@@ -64,10 +65,8 @@ struct Mailed {
 pub struct Parts {
     /// Outcome words and how long ago each was mailed; None: mail the next at once.
     pub mailed: Vec<(String, Option<Duration>)>,
-    /// Failures in a row up to now; 0 after a success.
-    pub failures: u64,
-    /// Failures in the row that the last success ended.
-    pub last_row: u64,
+    /// Failures in the latest row, which a success may have ended since.
+    pub row: u32,
     /// First failure of the latest row.
     pub since: SystemTime,
     /// Failures not mailed since the last recovery notice.
@@ -79,45 +78,40 @@ pub struct Parts {
 }
 
 impl Throttle {
-    /// Decides on a failure whose `Outcome::word` is `word`. `interval` zero: every failure is mailed.
-    pub fn failed(
-        &mut self,
-        word: &str,
-        interval: Duration,
-        now: Instant,
-        clock: SystemTime,
-    ) -> Decision {
+    /// Decides on a failure whose `Outcome::word` is `word`, the last of `row` in a row. `interval` zero: every failure
+    /// is mailed.
+    pub fn failed(&mut self, word: &str, row: u32, interval: Duration, now: Moment) -> Decision {
         if interval.is_zero() {
             self.0 = None;
             return Decision::Mail(None);
         }
-        let state = self.0.get_or_insert_with(|| Box::new(State::new(clock)));
-        if state.failures == 0 {
-            state.since = clock;
+        let state = self.0.get_or_insert_with(|| Box::new(State::new(now.wall)));
+        if row <= state.row {
+            state.since = now.wall;
         }
-        state.failures = state.failures.saturating_add(1);
+        state.row = row;
         let known = state.mailed.iter_mut().find(|m| m.word == word);
-        let within = |at: Option<Instant>| at.is_some_and(|at| since(at, now) < interval);
+        let within = |at: Option<Instant>| at.is_some_and(|at| since(at, now.instant) < interval);
         let repeated = match known {
             Some(m) if within(m.at) => {
                 state.not_mailed = state.not_mailed.saturating_add(1);
                 return Decision::Hold;
             }
             Some(m) => {
-                m.at = Some(now);
+                m.at = Some(now.instant);
                 true
             }
             None => {
                 state.mailed.push(Mailed {
                     word: word.to_string(),
-                    at: Some(now),
+                    at: Some(now.instant),
                 });
                 false
             }
         };
         state.owed = true;
         Decision::Mail(repeated.then_some(Repeat {
-            failures: state.failures,
+            failures: state.row,
             since: state.since,
             not_mailed: state.not_mailed,
         }))
@@ -130,10 +124,6 @@ impl Throttle {
             self.0 = None;
             return None;
         }
-        if state.failures > 0 {
-            state.last_row = state.failures;
-            state.failures = 0;
-        }
         if state
             .last_notice
             .is_some_and(|at| since(at, now) < interval)
@@ -145,7 +135,7 @@ impl Throttle {
             return None;
         }
         let recovery = Recovery {
-            failures: state.last_row,
+            failures: state.row,
             since: state.since,
             not_mailed: state.not_mailed,
         };
@@ -174,8 +164,7 @@ impl Throttle {
                 .iter()
                 .map(|m| (m.word.clone(), m.at.map(age)))
                 .collect(),
-            failures: state.failures,
-            last_row: state.last_row,
+            row: state.row,
             since: state.since,
             not_mailed: state.not_mailed,
             owed: state.owed,
@@ -193,8 +182,7 @@ impl Throttle {
                 .take(MAX_WORDS)
                 .map(|(word, age)| Mailed { word, at: at(age) })
                 .collect(),
-            failures: parts.failures,
-            last_row: parts.last_row,
+            row: parts.row,
             since: parts.since,
             not_mailed: parts.not_mailed,
             owed: parts.owed,
@@ -207,8 +195,7 @@ impl State {
     fn new(clock: SystemTime) -> State {
         State {
             mailed: Vec::new(),
-            failures: 0,
-            last_row: 0,
+            row: 0,
             since: clock,
             not_mailed: 0,
             owed: false,
@@ -236,6 +223,8 @@ mod tests {
     /// One throttle with a clock that tests move: moments are minutes since the beginning.
     struct Job {
         throttle: Throttle,
+        /// Failures in a row, which its owner counts.
+        row: u32,
         interval: Duration,
         t0: Instant,
         clock0: SystemTime,
@@ -245,6 +234,7 @@ mod tests {
         fn new(interval: Duration) -> Job {
             Job {
                 throttle: Throttle::default(),
+                row: 0,
                 interval,
                 t0: Instant::now(),
                 clock0: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_476_997),
@@ -252,15 +242,20 @@ mod tests {
         }
 
         fn fails(&mut self, word: &str, at: Duration) -> Decision {
-            let (now, clock) = (self.t0 + at, self.clock0 + at);
-            self.throttle.failed(word, self.interval, now, clock)
+            let now = Moment {
+                instant: self.t0 + at,
+                wall: self.clock0 + at,
+            };
+            self.row += 1;
+            self.throttle.failed(word, self.row, self.interval, now)
         }
 
         fn succeeds(&mut self, at: Duration) -> Option<Recovery> {
+            self.row = 0;
             self.throttle.succeeded(self.interval, self.t0 + at)
         }
 
-        fn repeat(&self, failures: u64, since: Duration, not_mailed: u64) -> Decision {
+        fn repeat(&self, failures: u32, since: Duration, not_mailed: u64) -> Decision {
             let since = self.clock0 + since;
             Decision::Mail(Some(Repeat {
                 failures,
@@ -269,7 +264,7 @@ mod tests {
             }))
         }
 
-        fn recovery(&self, failures: u64, since: Duration, not_mailed: u64) -> Option<Recovery> {
+        fn recovery(&self, failures: u32, since: Duration, not_mailed: u64) -> Option<Recovery> {
             let since = self.clock0 + since;
             Some(Recovery {
                 failures,
@@ -415,10 +410,13 @@ mod tests {
     #[test]
     fn a_state_file_full_of_nonsense_takes_no_more_than_its_share() {
         let now = Instant::now();
+        let moment = Moment {
+            instant: now,
+            wall: SystemTime::UNIX_EPOCH,
+        };
         let parts = Parts {
             mailed: vec![("exit 1".to_string(), Some(Duration::MAX)); 100_000],
-            failures: u64::MAX,
-            last_row: u64::MAX,
+            row: u32::MAX,
             since: SystemTime::UNIX_EPOCH,
             not_mailed: u64::MAX,
             owed: true,
@@ -428,16 +426,19 @@ mod tests {
         let parts = throttle.to_parts(now).unwrap();
         assert_eq!(parts.mailed, vec![("exit 1".to_string(), None); 512]);
         assert_eq!(parts.notice, None);
-        let decision = throttle.failed("exit 1", HOUR, now, SystemTime::UNIX_EPOCH);
-        assert!(matches!(decision, Decision::Mail(Some(repeat)) if repeat.failures == u64::MAX));
-        let decision = throttle.failed("exit 1", HOUR, now, SystemTime::UNIX_EPOCH);
+        let decision = throttle.failed("exit 1", u32::MAX, HOUR, moment);
+        assert!(matches!(decision, Decision::Mail(Some(repeat)) if repeat.failures == u32::MAX));
+        let decision = throttle.failed("exit 1", u32::MAX, HOUR, moment);
         assert_eq!(decision, Decision::Hold);
         assert_eq!(throttle.succeeded(HOUR, now).unwrap().not_mailed, u64::MAX);
     }
 
     /// Every end of a run that ever was, from which the rules of `mailinterval` are read off anew each time.
     #[derive(Default)]
-    struct History(Vec<Past>);
+    struct History(Vec<Past>, Before);
+
+    /// Failures in a row that came before the first of these.
+    type Before = usize;
 
     enum Past {
         Failure {
@@ -473,12 +474,20 @@ mod tests {
         }
 
         /// Length and beginning of the latest row of failures; `None` while there was no failure.
-        fn row(&self) -> Option<(u64, Duration)> {
+        fn row(&self) -> Option<(u32, Duration)> {
             let is_failure = |past: &&Past| matches!(past, Past::Failure { .. });
-            let latest = self.0.iter().rev().skip_while(|past| !is_failure(past));
-            let row: Vec<&Past> = latest.take_while(is_failure).collect();
+            let latest: Vec<&Past> = self
+                .0
+                .iter()
+                .rev()
+                .skip_while(|past| !is_failure(past))
+                .collect();
+            let row: Vec<&Past> = latest.iter().copied().take_while(is_failure).collect();
+            let from_the_first = row.len() == latest.len();
+            let before = if from_the_first { self.1 } else { 0 };
+            let length = u32::try_from(row.len() + before).unwrap();
             match row.last() {
-                Some(Past::Failure { at, .. }) => Some((row.len() as u64, *at)),
+                Some(Past::Failure { at, .. }) => Some((length, *at)),
                 _ => None,
             }
         }
@@ -598,7 +607,7 @@ mod tests {
                         let interval = std::mem::take(&mut job.interval);
                         prop_assert_eq!(job.fails("exit 1", at), Decision::Mail(None));
                         job.interval = interval;
-                        history = History::default();
+                        history = History(Vec::new(), usize::try_from(job.row).unwrap());
                     }
                 }
             }
@@ -607,7 +616,7 @@ mod tests {
         #[test]
         fn saved_and_restored_a_throttle_is_the_same_but_older(
             mailed in prop::collection::vec(("[a-z]{1,8} [0-9]", prop::option::of(0_u64..1_000_000)), 0..20),
-            (failures, last_row, not_mailed, owed) in any::<(u64, u64, u64, bool)>(),
+            (row, not_mailed, owed) in any::<(u32, u64, bool)>(),
             since in 0_u64..4_000_000_000,
             notice in prop::option::of(0_u64..1_000_000),
             later in 0_u64..100_000,
@@ -615,8 +624,7 @@ mod tests {
             let s = Duration::from_secs;
             let parts = |older: u64| Parts {
                 mailed: mailed.iter().map(|(word, age)| (word.clone(), age.map(|age| s(age + older)))).collect(),
-                failures,
-                last_row,
+                row,
                 since: SystemTime::UNIX_EPOCH + s(since),
                 not_mailed,
                 owed,

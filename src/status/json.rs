@@ -82,7 +82,7 @@ fn job(view: &View<'_>, row: &Row<'_>) -> String {
     object.maybe("behind", view.behind(row));
     object.time("due", row.due().map(|due| view.wall_time(due)));
     object.time("started", record.started());
-    object.time("ended", record.ended_at());
+    object.time("ended", row.timing.ended.time());
     object.time("succeeded", record.succeeded());
     object.duration("took", record.took());
     object.maybe("outcome", row.last().map(|last| &*last.word));
@@ -94,7 +94,7 @@ fn job(view: &View<'_>, row: &Row<'_>) -> String {
     object.number("in_a_row", u64::from(row.timing.failures));
     object.number("runs", u64::from(record.runs()));
     object.number("failures", record.failures());
-    object.boolean("paused", row.timing.paused);
+    object.boolean("paused", row.record.paused_by().is_some());
     object.time("paused_since", record.paused_by().map(|(since, _)| since));
     object.raw(
         "paused_by_uid",

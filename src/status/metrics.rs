@@ -136,7 +136,7 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "Jobs in the configuration.",
         view.jobs.len(),
     );
-    let paused = view.jobs.all().filter(|&job| view.jobs.timing(job).paused);
+    let paused = view.jobs.all().filter(|&job| view.jobs.is_paused(job));
     single(
         text,
         "jobs_paused",
@@ -201,7 +201,7 @@ const JOB_METRICS: [JobMetric; 15] = [
         name: "job_last_end_timestamp_seconds",
         kind: "gauge",
         help: "When the last run ended, in seconds since 1970.",
-        value: |_, row| row.record.ended_at().map(stamp),
+        value: |_, row| row.timing.ended.time().map(stamp),
     },
     JobMetric {
         name: "job_last_success_timestamp_seconds",
@@ -249,7 +249,7 @@ const JOB_METRICS: [JobMetric; 15] = [
         name: "job_paused",
         kind: "gauge",
         help: "Whether an operator holds the job.",
-        value: |_, row| flag(row.timing.paused),
+        value: |_, row| flag(row.record.paused_by().is_some()),
     },
     JobMetric {
         name: "job_output_left_out_bytes_total",

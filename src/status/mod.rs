@@ -163,10 +163,14 @@ impl<'a> View<'a> {
         if self.jobs.is_requested(job) {
             return State::Next;
         }
-        match self.jobs.timing(job) {
-            timing if timing.paused => State::Paused,
-            timing if timing.due < self.now.instant && self.running.is_some() => State::Late,
-            _ => State::Waiting,
+        if self.jobs.is_paused(job) {
+            return State::Paused;
+        }
+        let is_due = self.jobs.timing(job).due < self.now.instant;
+        if is_due && self.running.is_some() {
+            State::Late
+        } else {
+            State::Waiting
         }
     }
 

@@ -119,7 +119,7 @@ fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
     };
     let ended = row
         .timing
-        .ran
+        .ran()
         .then(|| brief(view.now.instant.saturating_duration_since(row.timing.since)));
     [
         row.job.name.to_string(),

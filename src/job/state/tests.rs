@@ -74,7 +74,7 @@ fn a_job_nothing_is_known_of_starts_afresh() {
         assert_eq!(state.warning.is_some(), text != HEADER, "{text}");
         let (timing, record) = state.restore("a", &delays, now);
         assert_eq!(timing, Timing::new(&delays, now.instant));
-        assert_eq!(record.ended_at(), None);
+        assert_eq!(record.last(), None);
     }
 }
 
@@ -86,42 +86,31 @@ fn what_was_known_is_known_again() {
     let timing = Timing {
         due: now.instant + s(50),
         since: now.instant - s(10),
-        ran: true,
+        ended: Stamp::at(ended),
         failures: 3,
-        paused: true,
     };
     let mut record = Record::default();
     let last = Last {
         word: "exit 3".into(),
         code: 3,
     };
-    record.restore(Some(ended), Some(now.wall - s(500)), Some(last.clone()));
+    record.restore(Some(now.wall - s(500)), Some(last.clone()));
     record.set_paused(Some((now.wall - s(5), 1000)));
     let hour = s(3600);
-    let failed = record
-        .throttle
-        .failed("exit 3", hour, now.instant, now.wall);
+    let failed = record.throttle.failed("exit 3", 3, hour, now);
     assert_eq!(failed, Decision::Mail(None));
     let later = now.plus(s(20));
     let (timing, mut record) = restarted(timing, record, now, later, &delays);
     assert_eq!(timing.due, now.instant + s(50), "not from the restart on");
     assert_eq!(timing.since, now.instant - s(10));
-    assert_eq!(
-        (timing.ran, timing.failures, timing.paused),
-        (true, 3, true)
-    );
-    assert_eq!(record.ended_at(), Some(ended));
+    assert_eq!((timing.ended.time(), timing.failures), (Some(ended), 3));
     assert_eq!(record.succeeded(), Some(now.wall - s(500)));
     assert_eq!(record.last(), Some(&last));
     assert_eq!(record.paused_by(), Some((now.wall - s(5), 1000)));
-    let again = record
-        .throttle
-        .failed("exit 3", hour, later.instant, later.wall);
+    let again = record.throttle.failed("exit 3", 4, hour, later);
     assert_eq!(again, Decision::Hold, "it has been mailed");
     let over = now.plus(hour);
-    let mailed = record
-        .throttle
-        .failed("exit 3", hour, over.instant, over.wall);
+    let mailed = record.throttle.failed("exit 3", 5, hour, over);
     assert!(matches!(mailed, Decision::Mail(Some(_))), "{mailed:?}");
 }
 
@@ -132,7 +121,7 @@ fn a_first_run_that_is_not_due_yet_keeps_its_time_too() {
     let timing = Timing::new(&delays, now.instant);
     let later = now.plus(s(60));
     let (again, _) = restarted(timing, Record::default(), now.plus(s(1)), later, &delays);
-    assert_eq!((again.due, again.ran), (now.instant + s(100), false));
+    assert_eq!((again.due, again.ran()), (now.instant + s(100), false));
 }
 
 #[test]
@@ -141,9 +130,8 @@ fn no_job_is_due_later_than_its_delay_from_now() {
     let timing = Timing {
         due: now.instant + s(86_400),
         since: now.instant,
-        ran: true,
+        ended: Stamp::at(now.wall),
         failures: 0,
-        paused: false,
     };
     let shorter = restarted(timing, Record::default(), now, now, &delays(1, 60, 0)).0;
     assert_eq!(shorter.due, now.instant + s(60), "mindelay is shorter now");
@@ -161,9 +149,8 @@ fn overdue_jobs_stay_in_order() {
     let due = [30, 10, 20].map(|ago| Timing {
         due: now.instant - s(ago),
         since: now.instant - s(100),
-        ran: true,
+        ended: Stamp::at(now.wall),
         failures: 0,
-        paused: false,
     });
     let records = [Record::default(), Record::default(), Record::default()];
     let text = file(&["a", "b", "c"], &due, &records, now);
@@ -181,9 +168,8 @@ fn of_an_entry_from_the_future_all_but_the_times_is_kept() {
     let ended = |ahead: u64| Timing {
         due: now.instant + s(ahead + 60),
         since: now.instant + s(ahead),
-        ran: true,
+        ended: Stamp::at(now.wall),
         failures: 3,
-        paused: true,
     };
     let record = |ahead: u64| {
         let mut record = Record::default();
@@ -192,12 +178,11 @@ fn of_an_entry_from_the_future_all_but_the_times_is_kept() {
             code: 3,
         };
         let ended = now.wall + s(ahead);
-        record.restore(Some(ended), Some(ended - s(1)), Some(last));
+        record.restore(Some(ended - s(1)), Some(last));
         record.set_paused(Some((ended, 1000)));
         let parts = Parts {
             mailed: vec![("exit 3".to_string(), Some(Duration::ZERO))],
-            failures: 3,
-            last_row: 2,
+            row: 3,
             since: ended,
             not_mailed: 2,
             owed: true,
@@ -219,12 +204,10 @@ fn of_an_entry_from_the_future_all_but_the_times_is_kept() {
         let expected = Timing {
             due: now.instant + s(due),
             since: now.instant,
-            ran: true,
+            ended: Stamp::at(now.wall),
             failures: 3,
-            paused: true,
         };
         assert_eq!(timing, expected, "{name}");
-        assert_eq!(record.ended_at(), Some(now.wall));
         let before = now.wall - s(u64::from(ahead == 0));
         assert_eq!(record.succeeded(), Some(before));
         assert_eq!(record.last().map(|last| last.code), Some(3));
@@ -233,8 +216,8 @@ fn of_an_entry_from_the_future_all_but_the_times_is_kept() {
         assert_eq!(parts.since, now.wall);
         assert_eq!(parts.mailed, [("exit 3".to_string(), Some(Duration::ZERO))]);
         assert_eq!(parts.notice, Some(Duration::ZERO));
-        let counts = (parts.failures, parts.last_row, parts.not_mailed, parts.owed);
-        assert_eq!(counts, (3, 2, 2, true));
+        let counts = (parts.row, parts.not_mailed, parts.owed);
+        assert_eq!(counts, (3, 2, true));
     }
 }
 
@@ -246,7 +229,6 @@ fn a_pause_from_the_future_of_a_job_that_has_never_run_stays() {
     let expected = "line 2 is from the future; its times are not used";
     assert_eq!(state.warning.as_deref(), Some(expected));
     let (timing, record) = state.restore("a", &delays(9, 60, 0), now);
-    assert!(timing.paused);
     assert_eq!(record.paused_by(), Some((now.wall, 7)));
     // What it is due is no time that has to be past.
     assert_eq!(timing.due, now.instant + s(4));
@@ -274,7 +256,7 @@ fn each_time_that_lies_ahead_is_told() {
         let state = read(text.as_bytes(), now.wall);
         assert!(state.warning.is_some(), "{text}");
         let (timing, record) = state.restore("a", &delays(1, 60, 0), now);
-        assert!(timing.paused && timing.ran && record.paused_by().is_some());
+        assert!(timing.ran() && record.paused_by().is_some());
     }
 }
 
@@ -422,9 +404,10 @@ impl Made {
                 now.instant - time
             },
             since: now.instant - self.ended.unwrap_or_default(),
-            ran: self.ended.is_some(),
+            ended: self
+                .ended
+                .map_or(Stamp::default(), |age| Stamp::at(now.wall - age)),
             failures: self.failures,
-            paused: self.paused.is_some(),
         };
         let mut record = Record::default();
         let ago = |age: Option<Duration>| age.map(|age| now.wall - age);
@@ -432,11 +415,24 @@ impl Made {
             word: word.into(),
             code,
         });
-        record.restore(ago(self.ended), ago(self.succeeded), last);
+        record.restore(ago(self.succeeded), last);
         record.set_paused(self.paused.map(|(age, uid)| (now.wall - age, uid)));
         if let Some((since, parts)) = self.throttle.clone() {
             let since = now.wall - since;
-            record.throttle = Throttle::from_parts(Parts { since, ..parts }, now.instant);
+            // In a row of failures both count the same one.
+            let row = if self.failures > 0 {
+                self.failures
+            } else {
+                parts.row
+            };
+            record.throttle = Throttle::from_parts(
+                Parts {
+                    since,
+                    row,
+                    ..parts
+                },
+                now.instant,
+            );
         }
         (timing, record)
     }
@@ -444,13 +440,12 @@ impl Made {
 
 fn throttles() -> impl Strategy<Value = (Duration, Parts)> {
     let mailed = prop::collection::vec((words(), prop::option::of(ages())), 0..4);
-    let numbers = any::<(u64, u64, u64, bool)>();
+    let numbers = any::<(u32, u64, bool)>();
     (mailed, numbers, ages(), prop::option::of(ages())).prop_map(
-        |(mailed, (failures, last_row, not_mailed, owed), since, notice)| {
+        |(mailed, (row, not_mailed, owed), since, notice)| {
             let parts = Parts {
                 mailed,
-                failures,
-                last_row,
+                row,
                 since: UNIX_EPOCH,
                 not_mailed,
                 owed,
@@ -566,7 +561,7 @@ impl Simulated {
             self.records[next.job].ended(now.wall, ms(took), &outcome, 0);
             let delays = self.delays[next.job];
             self.schedule
-                .end(next.job, now.instant, Some(failed), &delays);
+                .end(next.job, now, Some(failed), &delays, false);
         }
         self.time = self.time.max(end);
     }
@@ -585,9 +580,8 @@ proptest! {
         prop_assert_eq!(&state.warning, &None);
         for (name, (timing, record)) in names.iter().zip(made) {
             let (again, past) = state.restore(name, &delays, now);
-            let since = if timing.ran { timing.since } else { now.instant };
+            let since = if timing.ran() { timing.since } else { now.instant };
             prop_assert_eq!(again, Timing { since, ..timing });
-            prop_assert_eq!(past.ended_at(), record.ended_at());
             prop_assert_eq!(past.succeeded(), record.succeeded());
             prop_assert_eq!(past.last(), record.last());
             prop_assert_eq!(past.paused_by(), record.paused_by());
@@ -613,7 +607,7 @@ proptest! {
         let then = Moment { wall, ..now };
         let state = read(text.as_bytes(), wall);
         let (again, known) = state.restore("a", &delays, then);
-        prop_assert_eq!((again.ran, again.failures, again.paused), (timing.ran, timing.failures, timing.paused));
+        prop_assert_eq!((again.ran(), again.failures), (timing.ran(), timing.failures));
         prop_assert!(again.due <= now.instant + again.delay(&delays));
         prop_assert!(again.since <= now.instant);
         let by = |record: &Record| record.paused_by().map(|(_, uid)| uid);
@@ -626,13 +620,13 @@ proptest! {
         let mailed = |parts: &Option<Parts>| parts.as_ref().map(|parts| {
             let words: Vec<(String, bool)> =
                 parts.mailed.iter().map(|(word, at)| (word.clone(), at.is_some())).collect();
-            (words, parts.failures, parts.last_row, parts.not_mailed, parts.owed, parts.notice.is_some())
+            (words, parts.row, parts.not_mailed, parts.owed, parts.notice.is_some())
         });
         prop_assert_eq!(mailed(&known_parts), mailed(&parts));
-        let times = |record: &Record, parts: &Option<Parts>| {
-            [record.ended_at(), record.succeeded(), record.paused_by().map(|(since, _)| since), parts.as_ref().map(|parts| parts.since)]
+        let times = |timing: &Timing, record: &Record, parts: &Option<Parts>| {
+            [timing.ended.time(), record.succeeded(), record.paused_by().map(|(since, _)| since), parts.as_ref().map(|parts| parts.since)]
         };
-        let (was, is) = (times(&record, &parts), times(&known, &known_parts));
+        let (was, is) = (times(&timing, &record, &parts), times(&again, &known, &known_parts));
         // A step of a clock that was ahead is seen in every time that it left in the future.
         let mut ahead = false;
         for (was, is) in was.into_iter().zip(is) {

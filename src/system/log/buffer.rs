@@ -153,7 +153,7 @@ mod tests {
     fn a_large_line_costs_no_more_than_as_many_bytes_in_small_lines() {
         // This thread's own time, which a busy machine does not stretch.
         let spent = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
-        let took = |text: &str| {
+        let once = |text: &str| {
             let mut buffer = holding(text);
             let began = spent();
             while !buffer.is_empty() {
@@ -161,6 +161,8 @@ mod tests {
             }
             spent() - began
         };
+        // Memory that the machine has to find first is not what is measured.
+        let took = |text: &str| (0..5).map(|_| once(text)).min().unwrap();
         let small = took(&("x".repeat(63) + "\n").repeat(1 << 19));
         let large = took(&("x".repeat((1 << 25) - 1) + "\n"));
         assert!(large < small * 50, "{large:?} and {small:?}");
