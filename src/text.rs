@@ -18,26 +18,33 @@ pub fn seconds(duration: Duration) -> String {
 
 /// A duration for people, at most two units: `41s`, `34m26s`, `1h34m`, `3d04h`.
 pub fn brief(duration: Duration) -> String {
+    let mut text = String::new();
+    write_brief(&mut text, duration);
+    text
+}
+
+/// Writes the same to the end of a text.
+pub fn write_brief(text: &mut String, duration: Duration) {
     let (all, minutes, hours) = (
         duration.as_secs(),
         duration.as_secs() / 60,
         duration.as_secs() / 3600,
     );
-    match all {
-        0..60 => format!("{all}s"),
-        60..3600 => format!("{minutes}m{:02}s", all % 60),
-        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
-        _ => format!("{}d{:02}h", hours / 24, hours % 24),
-    }
+    let _ = match all {
+        0..60 => write!(text, "{all}s"),
+        60..3600 => write!(text, "{minutes}m{:02}s", all % 60),
+        3600..86_400 => write!(text, "{hours}h{:02}m", minutes % 60),
+        _ => write!(text, "{}d{:02}h", hours / 24, hours % 24),
+    };
 }
 
-/// The same for how long something took: under a minute to the tenth of a second.
-pub fn precise(duration: Duration) -> String {
+/// How long something took: under a minute to the tenth of a second, else like `brief`.
+pub fn write_precise(text: &mut String, duration: Duration) {
     // A value just below a minute must not print as 60.0s.
     if duration < Duration::from_millis(59_950) {
-        format!("{:.1}s", duration.as_secs_f64())
+        let _ = write!(text, "{:.1}s", duration.as_secs_f64());
     } else {
-        brief(duration)
+        write_brief(text, duration);
     }
 }
 
@@ -264,6 +271,11 @@ mod tests {
                 "3d04h"
             ]
         );
+        let precise = |duration: Duration| {
+            let mut text = String::new();
+            write_precise(&mut text, duration);
+            text
+        };
         assert_eq!(precise(Duration::from_millis(1234)), "1.2s");
         assert_eq!(precise(Duration::from_millis(59_990)), "59s");
         assert_eq!(precise(s(182)), "3m02s");

@@ -80,10 +80,11 @@ impl Daemon {
     }
 
     fn show(&mut self, clients: &[u64], form: Form) {
-        let begun = system::now();
-        let text = form.make(&self.view(begun));
+        let (now, before) = (system::now(), system::processor_time());
+        let text = form.make(&self.view(now));
+        let cost = system::processor_time().saturating_sub(before);
         let ended = Instant::now();
-        self.showing.made(begun.instant, ended);
+        self.showing.made(cost, ended);
         self.control
             .answer_all(clients, exit::OK, text.into_bytes(), ended);
     }

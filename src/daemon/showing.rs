@@ -82,10 +82,10 @@ impl Showing {
         Some((alike.iter().map(|viewer| viewer.client).collect(), form))
     }
 
-    /// It has been made, from `begun` until `ended`.
-    pub(super) fn made(&mut self, begun: Instant, ended: Instant) {
-        self.cost = ended.saturating_duration_since(begun);
-        self.not_before = Some(ended + self.cost * SHARE);
+    /// It has been made, by now, and took that much time of the processor.
+    pub(super) fn made(&mut self, cost: Duration, now: Instant) {
+        self.cost = cost;
+        self.not_before = Some(now + cost * SHARE);
     }
 }
 

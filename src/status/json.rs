@@ -9,7 +9,8 @@ use crate::text::{Utc, seconds};
 
 /// The whole object and a line feed.
 pub fn json(view: &View<'_>) -> String {
-    let mut object = Object::new();
+    let mut text = String::new();
+    let mut object = Object::begin(&mut text);
     object.text("version", env!("CARGO_PKG_VERSION"));
     object.text("host", view.host);
     object.number("pid", u64::from(std::process::id()));
@@ -17,158 +18,177 @@ pub fn json(view: &View<'_>) -> String {
     object.text("configuration", &view.file.to_string_lossy());
     object.time("configured", Some(view.configured));
     object.text("state", view.phase);
-    object.raw("running", &running(view));
+    running(view, object.name("running"));
     object.number("waiting", view.waiting().map_or(0, |(n, ..)| n as u64));
-    object.raw("mail", &mail(view));
-    object.raw("reload", &reload(view));
+    mail(view, object.name("mail"));
+    reload(view, object.name("reload"));
     object.number("log_lines_dropped", view.lines_dropped);
-    object.raw("jobs", &jobs(view));
-    let mut text = object.finish();
+    jobs(view, object.name("jobs"));
+    object.end();
     text.push('\n');
     text
 }
 
-fn running(view: &View<'_>) -> String {
+fn running(view: &View<'_>, text: &mut String) {
     let Some(run) = view.running else {
-        return "null".to_string();
+        return text.push_str("null");
     };
-    let mut object = Object::new();
+    let mut object = Object::begin(text);
     object.text("job", &run.job.name);
     object.number("pid", u64::try_from(run.pid).unwrap_or(0));
     object.time("started", Some(run.began.wall));
     object.duration("seconds", Some(view.running_for()));
     object.boolean("stuck", view.stuck());
     object.maybe("cannot_be_signalled", run.refusal);
-    object.finish()
+    object.end();
 }
 
-fn mail(view: &View<'_>) -> String {
+fn mail(view: &View<'_>, text: &mut String) {
     let failing = view.queue.failing_since().map(|at| view.wall_time(at));
-    let mut object = Object::new();
+    let mut object = Object::begin(text);
     object.number("queued", view.queue.len() as u64);
     object.maybe("last_error", view.queue.last_error());
     object.time("failing_since", failing);
-    object.finish()
+    object.end();
 }
 
-fn reload(view: &View<'_>) -> String {
+fn reload(view: &View<'_>, text: &mut String) {
     let Some((ok, at)) = view.counters.last_reload else {
-        return "null".to_string();
+        return text.push_str("null");
     };
-    let mut object = Object::new();
+    let mut object = Object::begin(text);
     object.boolean("ok", ok);
     object.time("at", Some(at));
-    object.finish()
+    object.end();
 }
 
-fn jobs(view: &View<'_>) -> String {
-    let mut list = String::from("[");
-    for row in view.rows() {
-        if list.len() > 1 {
-            list.push(',');
-        }
-        list.push_str("\n  ");
-        list.push_str(&job(view, &row));
+fn jobs(view: &View<'_>, text: &mut String) {
+    text.push('[');
+    for (n, row) in view.rows().enumerate() {
+        text.push_str(if n == 0 { "\n  " } else { ",\n  " });
+        job(view, &row, text);
     }
-    list.push_str("\n]");
-    list
+    text.push_str("\n]");
 }
 
-fn job(view: &View<'_>, row: &Row<'_>) -> String {
+fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
     let record = row.record;
-    let mut object = Object::new();
+    let last = row.last();
+    let paused_by = record.paused_by();
+    let mut object = Object::begin(text);
     object.text("name", &row.job.name);
-    object.text("state", &row.state.word().to_ascii_lowercase());
+    object.text("state", row.state.lower_case());
     object.maybe("behind", view.behind(row));
     object.time("due", row.due().map(|due| view.wall_time(due)));
     object.time("started", record.started());
     object.time("ended", row.timing.ended.time());
     object.time("succeeded", record.succeeded());
     object.duration("took", record.took());
-    object.maybe("outcome", row.last().map(|last| &*last.word));
-    object.raw(
-        "code",
-        &row.last()
-            .map_or("null".to_string(), |last| last.code.to_string()),
-    );
+    object.maybe("outcome", last.map(|last| &*last.word));
+    object.display("code", last.map(|last| last.code));
     object.number("in_a_row", u64::from(row.timing.failures));
     object.number("runs", u64::from(record.runs()));
     object.number("failures", record.failures());
-    object.boolean("paused", row.record.paused_by().is_some());
-    object.time("paused_since", record.paused_by().map(|(since, _)| since));
-    object.raw(
-        "paused_by_uid",
-        &record
-            .paused_by()
-            .map_or("null".to_string(), |(_, uid)| uid.to_string()),
-    );
-    object.finish()
+    object.boolean("paused", paused_by.is_some());
+    object.time("paused_since", paused_by.map(|(since, _)| since));
+    object.display("paused_by_uid", paused_by.map(|(_, uid)| uid));
+    object.end();
 }
 
-/// A JSON object while it is written.
-struct Object(String);
+/// A JSON object while it is written, at the end of a text.
+struct Object<'a> {
+    text: &'a mut String,
+    is_empty: bool,
+}
 
-impl Object {
-    fn new() -> Object {
-        Object(String::from("{"))
+impl<'a> Object<'a> {
+    fn begin(text: &'a mut String) -> Object<'a> {
+        text.push('{');
+        Object {
+            text,
+            is_empty: true,
+        }
     }
 
-    fn raw(&mut self, name: &str, value: &str) {
-        let comma = if self.0.len() > 1 { ", " } else { "" };
-        let _ = write!(self.0, "{comma}\"{name}\": {value}");
+    fn end(self) {
+        self.text.push('}');
+    }
+
+    /// Begins a field; its value is to be written to what this returns.
+    fn name(&mut self, name: &str) -> &mut String {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.text.push_str(", ");
+        }
+        self.text.push('"');
+        self.text.push_str(name);
+        self.text.push_str("\": ");
+        self.text
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        self.raw(name, &quoted(value));
+        quote(self.name(name), value);
     }
 
     fn maybe(&mut self, name: &str, value: Option<&str>) {
-        self.raw(name, &value.map_or("null".to_string(), quoted));
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.name(name).push_str("null"),
+        }
+    }
+
+    fn display(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
+        let text = self.name(name);
+        match value {
+            Some(value) => {
+                let _ = write!(text, "{value}");
+            }
+            None => text.push_str("null"),
+        }
     }
 
     fn number(&mut self, name: &str, value: u64) {
-        self.raw(name, &value.to_string());
+        self.display(name, Some(value));
     }
 
     fn boolean(&mut self, name: &str, value: bool) {
-        self.raw(name, if value { "true" } else { "false" });
+        self.name(name)
+            .push_str(if value { "true" } else { "false" });
     }
 
     fn duration(&mut self, name: &str, value: Option<Duration>) {
-        self.raw(name, &value.map_or("null".to_string(), seconds));
+        self.display(name, value.map(seconds));
     }
 
     fn time(&mut self, name: &str, value: Option<SystemTime>) {
-        self.raw(
-            name,
-            &value.map_or("null".to_string(), |time| {
-                quoted(&Utc::from(time).rfc3339())
-            }),
-        );
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
+        let text = self.name(name);
+        match value {
+            Some(time) => {
+                let _ = write!(text, "\"{}\"", Utc::from(time).rfc3339());
+            }
+            None => text.push_str("null"),
+        }
     }
 }
 
-/// `text` as a JSON string (RFC 8259, 7).
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+/// Writes `value` as a JSON string (RFC 8259, 7).
+fn quote(text: &mut String, value: &str) {
+    text.push('"');
+    let special = |c: char| matches!(c, '"' | '\\') || c.is_control();
+    let mut rest = value;
+    while let Some(at) = rest.find(special) {
+        text.push_str(&rest[..at]);
+        let mut others = rest[at..].chars();
+        match others.next() {
+            Some(c @ ('"' | '\\')) => text.extend(['\\', c]),
+            Some(c) => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
             }
-            c => quoted.push(c),
+            None => {}
         }
+        rest = others.as_str();
     }
-    quoted.push('"');
-    quoted
+    text.push_str(rest);
+    text.push('"');
 }
 
 #[cfg(test)]
@@ -268,8 +288,10 @@ mod tests {
     #[test]
     fn any_text_is_a_string() {
         let hostile = "\"\\\u{0}\u{1f}\n\t\u{7f}\u{85}\u{2028}\u{10ffff}é";
-        let string: String = serde_json::from_str(&quoted(hostile)).unwrap();
+        let mut quoted = String::new();
+        quote(&mut quoted, hostile);
+        let string: String = serde_json::from_str(&quoted).unwrap();
         assert_eq!(string, hostile);
-        assert!(quoted(hostile).chars().all(|c| !c.is_control()));
+        assert!(quoted.chars().all(|c| !c.is_control()));
     }
 }

@@ -107,6 +107,14 @@ impl State {
             State::Paused => "paused",
         }
     }
+
+    /// The same for programs.
+    pub fn lower_case(self) -> &'static str {
+        match self {
+            State::Stuck => "stuck",
+            other => other.word(),
+        }
+    }
 }
 
 /// One job as it is shown.

@@ -1,17 +1,19 @@
 //! The status as a table for people: plain text, one line a job, what is unusual on top.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Row, State, View};
 use crate::job::record::Last;
-use crate::text::{brief, harmless, precise};
+use crate::text::{brief, harmless, write_brief, write_precise};
 
-const TITLES: [&str; 8] = [
+const COLUMNS: usize = 8;
+const TITLES: [&str; COLUMNS] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
 ];
 /// Columns whose contents are words, to be read from the left.
 const LEFT: [usize; 3] = [0, 1, 5];
+const SPACES: &str = "                                                                ";
 
 /// The whole table.
 pub fn table(view: &View<'_>) -> String {
@@ -42,19 +44,15 @@ pub fn table(view: &View<'_>) -> String {
         );
     }
     mail(view, &mut text);
-    let rows: Vec<([String; 8], Row<'_>)> =
-        view.rows().map(|row| (cells(view, &row), row)).collect();
-    let mut widths = TITLES.map(str::len);
-    for (cells, _) in &rows {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.len());
-        }
+    let mut cells = Cells::default();
+    for title in TITLES {
+        cells.push(|text| text.push_str(title));
+    }
+    for row in view.rows() {
+        fill(&mut cells, view, &row);
     }
     text.push('\n');
-    line(&mut text, &TITLES.map(str::to_string), &widths);
-    for (cells, _) in &rows {
-        line(&mut text, cells, &widths);
-    }
+    cells.print(&mut text);
     text
 }
 
@@ -97,40 +95,97 @@ fn mail(view: &View<'_>, text: &mut String) {
     text.push('\n');
 }
 
-fn cells(view: &View<'_>, row: &Row<'_>) -> [String; 8] {
-    let none = || "-".to_string();
-    let due = row.due().map_or_else(none, |due| {
-        match due.checked_duration_since(view.now.instant) {
-            Some(ahead) => brief(ahead),
-            None => match view.now.instant.saturating_duration_since(due) {
-                late if row.state != State::Waiting && late.as_secs() > 0 => {
-                    format!("-{}", brief(late))
-                }
-                _ => brief(Duration::ZERO),
-            },
+/// All cells of the table, row by row in one text, since with thousands of jobs a string for each would take longer
+/// than everything else.
+#[derive(Default)]
+struct Cells {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+    widths: [usize; COLUMNS],
+}
+
+impl Cells {
+    /// Adds a cell, what is written to the text.
+    fn push(&mut self, write: impl FnOnce(&mut String)) {
+        let start = self.text.len();
+        write(&mut self.text);
+        let width = &mut self.widths[self.ends.len() % COLUMNS];
+        *width = (*width).max(self.text.len() - start);
+        self.ends.push(self.text.len());
+    }
+
+    fn print(&self, text: &mut String) {
+        let width = self.widths.iter().sum::<usize>() + 2 * COLUMNS;
+        text.reserve(width * self.ends.len() / COLUMNS);
+        let mut start = 0;
+        for row in self.ends.chunks(COLUMNS) {
+            for (column, (&end, width)) in row.iter().zip(self.widths).enumerate() {
+                let cell = &self.text[start..end];
+                let padding = width - cell.len();
+                let is_left = LEFT.contains(&column);
+                pad(text, if is_left { 0 } else { padding });
+                text.push_str(cell);
+                pad(text, if is_left { padding } else { 0 });
+                // The last column is flush right, so that no line ends in blanks.
+                text.push_str(if column + 1 < COLUMNS { "  " } else { "\n" });
+                start = end;
+            }
         }
-    });
-    let state = match (view.behind(row), row.record.paused_by()) {
-        (Some(job), _) => format!("{} behind {job}", row.state.word()),
-        (None, Some((at, uid))) if row.state == State::Paused => {
-            format!("paused {} by uid {uid}", brief(since(view, at)))
-        }
-        _ => row.state.word().to_string(),
+    }
+}
+
+fn pad(text: &mut String, spaces: usize) {
+    let whole = spaces / SPACES.len();
+    (0..whole).for_each(|_| text.push_str(SPACES));
+    text.push_str(&SPACES[..spaces % SPACES.len()]);
+}
+
+/// Adds the cells of a row.
+fn fill(cells: &mut Cells, view: &View<'_>, row: &Row<'_>) {
+    let ago = |at: Instant| view.now.instant.saturating_duration_since(at);
+    let or_none = |text: &mut String, duration: Option<Duration>| match duration {
+        Some(duration) => write_brief(text, duration),
+        None => text.push('-'),
     };
-    let ended = row
-        .timing
-        .ran()
-        .then(|| brief(view.now.instant.saturating_duration_since(row.timing.since)));
-    [
-        row.job.name.to_string(),
-        state,
-        due,
-        ended.unwrap_or_else(none),
-        row.record.took().map_or_else(none, precise),
-        outcome(row.last(), row.timing.failures).unwrap_or_else(none),
-        row.record.runs().to_string(),
-        row.record.failures().to_string(),
-    ]
+    cells.push(|text| text.push_str(&row.job.name));
+    cells.push(|text| state(text, view, row));
+    cells.push(|text| match row.due() {
+        Some(due) if row.state != State::Waiting && ago(due).as_secs() > 0 => {
+            text.push('-');
+            write_brief(text, ago(due));
+        }
+        due => or_none(
+            text,
+            due.map(|due| due.saturating_duration_since(view.now.instant)),
+        ),
+    });
+    let ended = row.timing.ran().then(|| ago(row.timing.since));
+    cells.push(|text| or_none(text, ended));
+    cells.push(|text| match row.record.took() {
+        Some(took) => write_precise(text, took),
+        None => text.push('-'),
+    });
+    cells.push(|text| outcome(text, row.last(), row.timing.failures));
+    cells.push(|text| {
+        let _ = write!(text, "{}", row.record.runs());
+    });
+    cells.push(|text| {
+        let _ = write!(text, "{}", row.record.failures());
+    });
+}
+
+fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
+    text.push_str(row.state.word());
+    match (view.behind(row), row.record.paused_by()) {
+        (Some(job), _) => text.extend([" behind ", job]),
+        (None, Some((at, uid))) if row.state == State::Paused => {
+            text.push(' ');
+            write_brief(text, since(view, at));
+            let _ = write!(text, " by uid {uid}");
+        }
+        _ => {}
+    }
 }
 
 /// How long ago that was; nothing for a moment that a step of the clock has put ahead.
@@ -139,29 +194,11 @@ fn since(view: &View<'_>, at: SystemTime) -> Duration {
 }
 
 /// `ok`, `exit 3 x12`
-fn outcome(last: Option<&Last>, in_a_row: u32) -> Option<String> {
-    let last = last?;
-    Some(if in_a_row < 2 {
-        last.word.to_string()
-    } else {
-        format!("{} x{in_a_row}", last.word)
-    })
-}
-
-fn line(text: &mut String, cells: &[String; 8], widths: &[usize; 8]) {
-    let mut line = String::new();
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        if column > 0 {
-            line.push_str("  ");
-        }
-        let _ = if LEFT.contains(&column) {
-            write!(line, "{cell:<width$}")
-        } else {
-            write!(line, "{cell:>width$}")
-        };
+fn outcome(text: &mut String, last: Option<&Last>, in_a_row: u32) {
+    text.push_str(last.map_or("-", |last| &last.word));
+    if last.is_some() && in_a_row > 1 {
+        let _ = write!(text, " x{in_a_row}");
     }
-    text.push_str(line.trim_end());
-    text.push('\n');
 }
 
 #[cfg(test)]

@@ -19,9 +19,17 @@ pub mod process;
 pub mod signals;
 pub mod users;
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::clock::Moment;
+
+/// The time that the processor has spent on this thread (clock_gettime(2)), other programs' turns apart.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map(Duration::from).unwrap_or_default()
+}
 
 /// Reads both clocks.
 pub fn now() -> Moment {

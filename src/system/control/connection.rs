@@ -135,9 +135,15 @@ impl Connection {
         self.heard = now;
     }
 
-    /// Whether a piece of its answer can be written now, as far as is known.
-    pub(super) fn can_write(&self) -> bool {
-        matches!(self.stage, Stage::Answering { writable: true, .. })
+    /// How much of its answer is left, in bytes, if some of it can be written now, as far as is known.
+    pub(super) fn can_write(&self) -> Option<usize> {
+        match &self.stage {
+            Stage::Answering {
+                answer,
+                writable: true,
+            } => Some(answer.left()),
+            _ => None,
+        }
     }
 
     fn read_line(&mut self, turn: u64, now: Instant) -> Then {
@@ -184,10 +190,9 @@ impl Connection {
             Err(ErrorKind::WouldBlock) => *writable = false,
             Err(_) => return Then::Goes,
         }
-        if answer.is_written() {
-            Then::Goes
-        } else {
-            Then::Stays
+        match answer.left() {
+            0 => Then::Goes,
+            _ => Then::Stays,
         }
     }
 
@@ -215,7 +220,7 @@ impl Connection {
         if self.stream.set_nonblocking(false).is_err() {
             return;
         }
-        while !answer.is_written() {
+        while answer.left() > 0 {
             let left = until.saturating_duration_since(Instant::now());
             // A time of nothing would be one without end.
             if left < Duration::from_micros(1) || self.stream.set_write_timeout(Some(left)).is_err()
@@ -231,8 +236,8 @@ impl Connection {
 }
 
 impl Answer {
-    fn is_written(&self) -> bool {
-        self.written >= self.status.len() + self.text.len()
+    fn left(&self) -> usize {
+        (self.status.len() + self.text.len()).saturating_sub(self.written)
     }
 
     /// Writes a piece of what is left.

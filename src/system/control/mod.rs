@@ -66,8 +66,6 @@ pub struct Server {
     next_number: u64,
     first: Token,
     retry_at: Option<Instant>,
-    /// Whose answer goes on next.
-    next_slot: usize,
 }
 
 impl Server {
@@ -82,7 +80,6 @@ impl Server {
             next_number: 0,
             first,
             retry_at: None,
-            next_slot: 0,
         }
     }
 
@@ -236,11 +233,11 @@ impl Server {
         }
     }
 
-    /// Writes answers, in turn a piece of each, until there is nothing more to write or `is_enough` says so; that is
-    /// asked after each piece.
+    /// Writes answers, piece by piece, until there is nothing more to write or `is_enough` says so; that is asked after
+    /// each piece. Those of which least is left come first. Not all at once: of many who read at the same time each
+    /// would take the processor from this one.
     pub fn write_answers(&mut self, now: Instant, mut is_enough: impl FnMut() -> bool) {
         while let Some(slot) = self.next_to_write() {
-            self.next_slot = slot + 1;
             self.with(slot, |client| client.write_piece(now));
             if is_enough() {
                 return;
@@ -249,12 +246,9 @@ impl Server {
     }
 
     fn next_to_write(&self) -> Option<usize> {
-        let can_write = |slot: &usize| {
-            let client = self.clients[*slot].as_ref();
-            client.is_some_and(Connection::can_write)
-        };
-        let slots = (0..MAX_CLIENTS).map(|n| (self.next_slot + n) % MAX_CLIENTS);
-        slots.into_iter().find(can_write)
+        let clients = self.clients.iter().enumerate();
+        let left = clients.filter_map(|(slot, client)| Some((client.as_ref()?.can_write()?, slot)));
+        left.min().map(|(_, slot)| slot)
     }
 
     /// Whether a client is still there.
@@ -266,7 +260,7 @@ impl Server {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut first = self.retry_at;
         for client in self.clients.iter().flatten() {
-            if client.can_write() || client.turn().is_some() {
+            if client.can_write().is_some() || client.turn().is_some() {
                 return Some(now);
             }
             first = first.into_iter().chain(client.deadline()).min();

@@ -218,7 +218,7 @@ fn the_same_answer_goes_to_all_who_asked() {
 }
 
 #[test]
-fn answers_are_written_in_pieces_and_in_turn() {
+fn answers_are_written_in_pieces_and_one_after_the_other() {
     let mut made = Made::new();
     let (mut one, first) = made.asks("status\n", 0);
     let (mut other, second) = made.asks("status\n", 0);
@@ -230,10 +230,16 @@ fn answers_are_written_in_pieces_and_in_turn() {
     let (mut of_one, mut of_other) = (arrived(&mut one), arrived(&mut other));
     assert_eq!((of_one.len(), of_other.len()), (2 + piece, 0));
     made.server.write_answers(made.t0, || true);
-    of_other.extend(arrived(&mut other));
-    assert_eq!(of_other.len(), 2 + piece, "the other has its turn");
-    // Until nothing more fits; then only an event brings more.
+    of_one.extend(arrived(&mut one));
+    assert_eq!(of_one.len(), 2 + 2 * piece, "the one that is begun goes on");
+    let (mut small, third) = made.asks("healthcheck\n", 0);
+    made.server.answer(third, 0, b"ok\n".to_vec(), made.t0);
+    made.server.write_answers(made.t0, || true);
+    assert_eq!(arrived(&mut small), b"0\nok\n", "it does not wait for that");
+    // One that takes no more holds up no other. Then only an event brings more.
     made.server.write_answers(made.t0, || false);
+    of_other.extend(arrived(&mut other));
+    assert!(of_other.len() > piece);
     assert_eq!(made.deadline(0), s(5));
     while made.count() > 0 {
         of_one.extend(arrived(&mut one));
