@@ -107,6 +107,11 @@ impl Contender {
         Contender::start(command, directory, false)
     }
 
+    /// Where a file in its directory is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// A file in its directory; nothing if it is not there.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()

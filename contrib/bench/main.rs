@@ -24,12 +24,13 @@ use figures::Table;
 
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("runs", sections::runs),
     ("output", sections::output),
     ("start", sections::start),
     ("quiet", sections::quiet),
     ("lateness", sections::lateness),
+    ("clients", sections::clients),
     ("disk", sections::slow_disk),
     ("mail", sections::mail),
 ];

@@ -1,7 +1,11 @@
 //! What is measured with one job or a few.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::contender::{ALONE, Contender, Lines, Spent, program, take_turns};
@@ -161,6 +165,74 @@ fn late_starts(lines: &mut Lines, delay: f64, times: usize) -> Figures {
             ((began - ended).as_secs_f64() - delay) * 1e3
         })
         .collect()
+}
+
+/// The same with 10,000 other jobs, while sixteen clients ask for the status again and again, beside the same daemon
+/// without them a moment before.
+pub fn clients(table: &mut Table) {
+    const CLIENTS: usize = 16;
+    const OTHERS: usize = 10_000;
+    let others: String = (0..OTHERS)
+        .map(|n| {
+            job(
+                &format!("other-{n}"),
+                &format!("command: {JOB}\nmindelay: 1d"),
+            )
+        })
+        .collect();
+    let config = format!(
+        "[buildsequencer]\ncontrolsocket: socket\n{}{others}",
+        job(
+            "a",
+            &format!("command: {JOB}\nmindelay: 0.025\nstartdelay: 0")
+        )
+    );
+    let (daemon, mut lines) = Contender::daemon_on_pipe(&config);
+    let socket = daemon.path("socket");
+    let (mut alone, mut crowded) = (Figures::default(), Figures::default());
+    let (mut ratios, mut answers) = (Figures::default(), Figures::default());
+    for _ in 0..9 {
+        let undisturbed = late_starts(&mut lines, 0.025, 40);
+        let stop = AtomicBool::new(false);
+        let count = AtomicU64::new(0);
+        let disturbed = std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        count.fetch_add(u64::from(asks(&socket)), Ordering::Relaxed);
+                    }
+                });
+            }
+            let began = Instant::now();
+            let disturbed = late_starts(&mut lines, 0.025, 40);
+            let time = began.elapsed().as_secs_f64();
+            answers.0.push(count.load(Ordering::Relaxed) as f64 / time);
+            stop.store(true, Ordering::Relaxed);
+            disturbed
+        });
+        ratios.0.push(disturbed.median() / undisturbed.median());
+        alone.0.push(undisturbed.median());
+        crowded.0.push(disturbed.median());
+    }
+    let what = format!("lateness of starts, {CLIENTS} ask for the status, ms");
+    let beside = format!("without them {}", alone.show());
+    table.row(&what, &crowded.show(), &beside);
+    let beside = format!("{} answers a second of {OTHERS} jobs", answers.show());
+    table.row("the same, of that without them", &ratios.show(), &beside);
+}
+
+/// Asks for the status; whether there was one.
+fn asks(socket: &Path) -> bool {
+    let Ok(mut client) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let mut size = 0;
+    let mut buffer = [0; 64 * 1024];
+    let _ = client.write_all(b"status\n");
+    while let Ok(n @ 1..) = client.read(&mut buffer) {
+        size += n;
+    }
+    size > buffer.len()
 }
 
 /// The same with a state file on a disk that takes its time, as strace makes it, beside one that does not.
