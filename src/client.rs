@@ -19,6 +19,7 @@ use crate::exit;
 use crate::system::control::{self, MAX_LINE, who_may_connect};
 use crate::system::errors::{error_text, system_text};
 use crate::system::files;
+use crate::text::harmless;
 use crate::wire::{Asker, ConfigFile, Line};
 
 /// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
@@ -54,11 +55,12 @@ pub enum Unanswered {
 
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unanswered::Configuration(why) => write!(f, "cannot open configuration {why}"),
-            Unanswered::NoDaemon(why) => write!(f, "no daemon answers: {why}"),
-            Unanswered::NotPermitted(why) => write!(f, "not permitted to ask the daemon: {why}"),
-        }
+        let (what, why) = match self {
+            Unanswered::Configuration(why) => ("cannot open configuration", why),
+            Unanswered::NoDaemon(why) => ("no daemon answers:", why),
+            Unanswered::NotPermitted(why) => ("not permitted to ask the daemon:", why),
+        };
+        write!(f, "{what} {}", harmless(why))
     }
 }
 
