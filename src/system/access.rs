@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use crate::system::errors::system_text;
+use crate::system::errors::{is_refusal, system_text};
 use crate::system::mounts::directory_of;
+use crate::system::opening;
 
 /// What is wrong with something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,11 +53,6 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Whether this error says that permission is missing.
-pub fn is_refusal(errno: Errno) -> bool {
-    matches!(errno, Errno::EACCES | Errno::EPERM)
-}
-
 /// Whether `program` can be executed, looked for as execvp(3) does.
 pub fn executable(program: &str) -> Result<(), Flaw> {
     if program.contains('/') {
@@ -96,6 +92,11 @@ pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
     let shown = directory.display();
     if directory.exists() && !directory.is_dir() {
         return Err(Flaw::of_all(format!("'{shown}' is not a directory")));
+    }
+    if let Err(error @ opening::Error::Dangerous(_)) = opening::directory_of(path) {
+        return Err(Flaw::of_all(format!(
+            "directory '{shown}' cannot be written: {error}"
+        )));
     }
     let flags = AccessFlags::W_OK | AccessFlags::X_OK;
     access(directory, flags)

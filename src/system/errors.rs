@@ -17,3 +17,8 @@ pub fn error_text(error: &io::Error) -> String {
         .unwrap_or_default()
         .to_string()
 }
+
+/// Whether this error says that permission is missing, so that another user may fare better.
+pub fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EACCES | Errno::EPERM)
+}

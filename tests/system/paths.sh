@@ -50,46 +50,46 @@ prepare() {
 # What there is and what it holds, the user's own directories aside.
 snapshot() {
     find . -path ./theirs -prune -o -path ./sticky -prune -o ! -name out ! -name errors ! -name expect.out \
-        ! -name 'snapshot.*' -type f -printf '%p %U:%G %m %n ' -exec sha256sum {} \; -o \
+        ! -name 'snapshot.*' -type f -printf '%p %U:%G %m ' -exec sha256sum {} \; -o \
         ! -path . ! -type f -printf '%p %U:%G %m %y\n' | sort
 }
 
 # attack NAME OPTIONS...: the daemon is started and must be refused with one line, and leave everything as it was.
 attack() {
-    name=$1
+    label=$1
     shift
     snapshot >snapshot.before
     timeout 20 ./program -c conf "$@" >out 2>errors
     status=$?
     snapshot >snapshot.after
     if [ $status -eq 1 ] && [ "$(wc -l <errors)" -eq 1 ]; then
-        ok "$name: refused"
+        ok "$label: refused"
     else
-        fail "$name: refused" "status $status" "$(cat errors)" "$(cat out)"
+        fail "$label: refused" "status $status" "$(cat errors)" "$(cat out)"
     fi
     if cmp -s snapshot.before snapshot.after; then
-        ok "$name: and nothing has changed"
+        ok "$label: and nothing has changed"
     else
-        fail "$name: and nothing has changed" "$(diff snapshot.before snapshot.after)"
+        fail "$label: and nothing has changed" "$(diff snapshot.before snapshot.after)"
     fi
-    [ -z "${says:-}" ] || expect "$name: and says why" grep -F -- "$says" errors
+    [ -z "${says:-}" ] || expect "$label: and says why" grep -F -- "$says" errors
     ./program check -c conf "$@" >out 2>errors
     status=$?
-    expect "$name: check knows" [ $status -eq 78 ]
+    expect "$label: check knows" [ $status -eq 78 ]
 }
 
 # allowed NAME FILE OPTIONS...: the daemon starts, writes FILE, and stops.
 allowed() {
-    name=$1
+    label=$1
     file=$2
     shift 2
     ./program -c conf "$@" >out 2>errors &
     daemon=$!
     at_exit_kill $daemon
-    expect "$name: the daemon starts" wait_for 20 grep -q "$daemon\|Scheduling" "$file"
+    expect "$label: the daemon starts" wait_for 20 grep -q "$daemon\|Scheduling" "$file"
     kill -TERM $daemon
     wait $daemon
-    expect "$name: and stops" [ $? -eq 0 ]
+    expect "$label: and stops" [ $? -eq 0 ]
 }
 
 # options_of KIND: those after which the path comes.
@@ -272,5 +272,66 @@ for kind in log pid; do
         allowed "root's $kind through root's link" roots/dir/file $options "$here/roots/link/file"
     }
 done
+
+# What root for good makes, replaces and removes while it runs: state, its lock, metrics, control socket.
+# holds NAME DIRECTORY TEXT: with these in DIRECTORY the daemon says TEXT, and there is nothing new outside of it.
+holds() {
+    label=$1
+    {
+        sed '/^controlsocket/d' conf
+        printf '[buildsequencer]\nlogfile: -\n'
+        printf 'statefile: %s\nmetricsfile: %s\n' "$2/state" "$2/x.prom"
+        # The control socket is a fault at the start.
+        [ -n "${3:-}" ] || printf 'controlsocket: %s\n' "$2/socket"
+        [ -z "${3:-}" ] || printf 'controlsocket: none\n'
+    } >theirs/all.conf
+    : >out
+    snapshot >snapshot.before
+    ./program -c theirs/all.conf >out 2>errors &
+    daemon=$!
+    at_exit_kill $daemon
+    expect "$label: the daemon runs" wait_for 20 grep -q "Scheduling" out
+    kill -TERM $daemon
+    wait $daemon
+    expect "$label: and stops" [ $? -eq 0 ]
+    [ -z "${3:-}" ] || for what in "state file" "metrics file"; do
+        expect "$label: it says so of the $what" grep -F "cannot write $what '$2/" out
+        expect "$label: and why" grep -F -- "$3" out
+    done
+    snapshot >snapshot.after
+    expect "$label: and there is nothing new" cmp snapshot.before snapshot.after
+}
+prepare
+as_user ln -s ../roots theirs/dir
+holds "root's state and metrics, through a link to root's directory" "$here/theirs/dir" \
+    "root does not go there: '$here/theirs/dir' is a symbolic link of user $user"
+prepare
+as_user mkdir theirs/dir
+as_user ln -s ../../roots theirs/dir/link
+holds "root's state and metrics, through a link further up" "$here/theirs/dir/link/dir" \
+    "root does not go there: '$here/theirs/dir/link' is a symbolic link of user $user"
+for of in state x.prom; do
+    prepare
+    as_user ln -s ../precious theirs/$of
+    as_user ln -s ../precious theirs/.$of.new
+    as_user ln -s ../missing theirs/.$of.lock
+    mkdir theirs/elsewhere
+    holds "root's state and metrics, links to root's file and nothing ($of)" "$here/theirs"
+    expect "root's file is what it was ($of)" [ "$(cat precious)" = kept ]
+done
+prepare
+ln precious theirs/state
+ln precious theirs/.state.new
+ln precious theirs/.state.lock
+ln precious theirs/x.prom
+ln precious theirs/socket.lock
+holds "root's state and metrics, hard links to root's file" "$here/theirs"
+expect "root's file is what it was" [ "$(cat precious) $(stat -c '%a %U' precious)" = "kept 600 root" ]
+
+prepare
+as_user ln -s ../roots theirs/dir
+says="cannot listen on control socket '$here/theirs/dir/socket': root does not go there"
+printf '[meta]\nextends: ../conf\n[buildsequencer]\ncontrolsocket: %s\n' "$here/theirs/dir/socket" >theirs/socket.conf
+attack "root's socket, through a link to root's directory" -c theirs/socket.conf
 
 finish

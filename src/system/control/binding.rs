@@ -13,13 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::system::errors::error_text;
 use crate::system::lock::write_lock;
+use crate::system::opening;
 
 /// What bind(2) leaves of the mode: 0660.
 const SOCKET_MASK: u32 = 0o117;
@@ -63,6 +64,12 @@ impl std::fmt::Display for BindError {
             BindError::TooLong => write!(f, "the path is longer than {LONGEST} bytes"),
             BindError::System(error) => f.write_str(&error_text(error)),
         }
+    }
+}
+
+impl From<opening::Error> for BindError {
+    fn from(error: opening::Error) -> BindError {
+        BindError::System(error.into())
     }
 }
 
@@ -135,12 +142,10 @@ pub(super) struct Spot {
 }
 
 impl Spot {
-    pub(super) fn of(path: &Path) -> Result<Spot, Errno> {
+    pub(super) fn of(path: &Path) -> Result<Spot, opening::Error> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
-        let parent = path.parent().filter(|path| *path != Path::new(""));
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok(Spot {
-            directory: open(parent.unwrap_or(Path::new(".")), flags, Mode::empty())?,
+            directory: opening::directory_of(path)?,
             path: path.to_path_buf(),
             name: name.to_os_string(),
         })

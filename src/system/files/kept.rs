@@ -2,20 +2,20 @@
 //! this program did not put there is written to, replaced or removed, but for a regular file at the place itself.
 //! Knows nothing of what the file holds.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::ErrorKind::{
     AlreadyExists, InvalidInput, PermissionDenied, ResourceBusy, Unsupported,
 };
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
+use super::directory::Directory;
 use super::pace::{Pace, Upcoming};
 use crate::system::errors::error_text;
 use crate::system::mounts::{directory_of, is_mount_point};
@@ -207,8 +207,12 @@ impl Kept {
 
     /// Removes the file, if what is there is what was put there.
     pub fn remove(&mut self) {
-        if let Some(ours) = self.ours.take() {
-            remove_only(&self.path, ours);
+        let Some(ours) = self.ours.take() else {
+            return;
+        };
+        // What cannot be reached is not removed.
+        if let Ok(directory) = Directory::of(&self.path) {
+            remove_only(&directory, name_of(&self.path), ours);
         }
     }
 
@@ -230,24 +234,24 @@ impl Kept {
 
     /// Whoever reads the file sees the old or the new one, whole.
     fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<(), Error> {
-        let fit = if self.failed {
-            // Not to find it out each time by a write that is in vain.
-            fit(&self.path)
-        } else {
-            replaceable(&self.path)
-        };
-        fit.map_err(Error::Unfit)?;
-        let (temporary, file) = create_beside(&self.path, self.mode)?;
+        let directory = Directory::of(&self.path)?;
+        let name = name_of(&self.path);
+        replaceable(directory.look(name)).map_err(Error::Unfit)?;
+        // Not to find it out each time by a write that is in vain.
+        if self.failed && is_mount_point(&self.path).unwrap_or(false) {
+            return Err(Error::Unfit(Unfit::MountPoint));
+        }
+        let (temporary, file) = create_beside(&directory, &self.path, self.mode)?;
         let renamed = fill(&file, text, self.mode)
             .and_then(|()| match sync {
                 Sync::No => Ok(()),
                 // Before the rename: file systems bring a new name to the disk long before what is in the file.
                 Sync::Data | Sync::DataAndName => (disk.sync_data)(&file),
             })
-            .and_then(|()| fs::rename(&temporary, &self.path));
+            .and_then(|()| directory.rename(&temporary, name));
         let identity = file.metadata().map(|metadata| Identity::from(&metadata));
         if let Err(error) = renamed {
-            remove_only(&temporary, identity?);
+            remove_only(&directory, &temporary, identity?);
             let is_mounted =
                 error.kind() == ResourceBusy && is_mount_point(&self.path).unwrap_or(false);
             return Err(if is_mounted {
@@ -266,7 +270,7 @@ impl Kept {
 
 /// Whether a file can be kept at `path`, as far as what is there now tells.
 pub fn fit(path: &Path) -> Result<(), Unfit> {
-    replaceable(path)?;
+    replaceable(fs::symlink_metadata(path))?;
     match is_mount_point(path) {
         Ok(true) => Err(Unfit::MountPoint),
         _ => Ok(()),
@@ -274,9 +278,9 @@ pub fn fit(path: &Path) -> Result<(), Unfit> {
 }
 
 /// rename(2) would put a file in the place of anything but a directory.
-fn replaceable(path: &Path) -> Result<(), Unfit> {
+fn replaceable(there: io::Result<Metadata>) -> Result<(), Unfit> {
     // What cannot be looked at will not be renamed to either, with the system's own error.
-    let Ok(there) = fs::symlink_metadata(path) else {
+    let Ok(there) = there else {
         return Ok(());
     };
     let kind = there.file_type();
@@ -291,26 +295,24 @@ fn replaceable(path: &Path) -> Result<(), Unfit> {
     }
 }
 
-/// A new file beside `path`, and its name. What a crash left there goes; what somebody else put there stays, and
-/// another name is taken.
-fn create_beside(path: &Path, mode: u32) -> Result<(PathBuf, File), Error> {
+/// A new file beside `path`, in its directory, and its name. What a crash left there goes; what somebody else put there
+/// stays, and another name is taken.
+fn create_beside(directory: &Directory, path: &Path, mode: u32) -> Result<(OsString, File), Error> {
     for number in 0..TEMPORARY_NAMES {
-        let temporary = beside(path, number);
-        if is_left_over(&temporary) {
-            let _ = fs::remove_file(&temporary);
+        let temporary = name_of(&beside(path, number)).to_os_string();
+        if directory.look(&temporary).is_ok_and(is_left_over) {
+            let _ = directory.remove(&temporary);
         }
-        let created = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&temporary);
-        match created {
+        match directory.make(&temporary, mode) {
             Err(error) if error.kind() == AlreadyExists => {}
             other => return Ok((temporary, other?)),
         }
     }
     Err(Error::Taken(beside(path, 0)))
+}
+
+fn name_of(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
 }
 
 /// `.NAME.new`, `.NAME.1.new`: hidden, and with an ending that no collector reads.
@@ -325,9 +327,8 @@ fn beside(path: &Path, number: u32) -> PathBuf {
 }
 
 /// Whether this is a regular file of ours. To remove one takes nothing but this name of it, should it have others.
-fn is_left_over(path: &Path) -> bool {
-    fs::symlink_metadata(path)
-        .is_ok_and(|there| there.is_file() && there.uid() == geteuid().as_raw())
+fn is_left_over(there: Metadata) -> bool {
+    there.is_file() && there.uid() == geteuid().as_raw()
 }
 
 fn fill(mut file: &File, text: &[u8], mode: u32) -> io::Result<()> {
@@ -351,11 +352,11 @@ fn tolerable(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes what is at `path` if it is this file.
-fn remove_only(path: &Path, identity: Identity) {
+/// Removes what has this name if it is this file.
+fn remove_only(directory: &Directory, name: &OsStr, identity: Identity) {
     let is_it = |there: Metadata| there.is_file() && Identity::from(&there) == identity;
-    if fs::symlink_metadata(path).is_ok_and(is_it) {
-        let _ = fs::remove_file(path);
+    if directory.look(name).is_ok_and(is_it) {
+        let _ = directory.remove(name);
     }
 }
 

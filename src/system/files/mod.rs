@@ -1,5 +1,6 @@
 //! Whole files: read, and kept up to date.
 
+mod directory;
 mod kept;
 mod pace;
 

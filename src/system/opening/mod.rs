@@ -21,8 +21,7 @@ use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use crate::system::access::is_refusal;
-use crate::system::errors::system_text;
+use crate::system::errors::{is_refusal, system_text};
 use crate::system::privileges::Identity;
 
 pub use walk::Danger;
@@ -121,7 +120,7 @@ impl fmt::Display for Error {
                 let why = system_text(*errno);
                 write!(f, "{why} for {user}, and root does not open it: {danger}")
             }
-            Error::Dangerous(danger) => write!(f, "root does not open it: {danger}"),
+            Error::Dangerous(danger) => write!(f, "root does not go there: {danger}"),
             Error::Identity(why) => f.write_str(why),
         }
     }
@@ -191,6 +190,16 @@ pub fn find(path: &Path) -> Result<Option<Found>, Error> {
         named: walk.named,
     };
     Ok(Some(found).filter(|_| !walk.is_own_descriptor))
+}
+
+/// The directory in which `path` names a file, for who is past the start; what has the name does not matter.
+pub fn directory_of(path: &Path) -> Result<OwnedFd, Error> {
+    let directory = parent(path).ok_or(Errno::EISDIR)?.join(".");
+    act(
+        None,
+        || open_path(&directory, directory_flags(), Mode::empty()),
+        |rule| Ok(Walk::to(&directory, true, rule)?.directory),
+    )
 }
 
 /// Removes the name `path` of this open file. Something else that has the name meanwhile stays.
