@@ -22,7 +22,7 @@ pub const NOT_STARTED: i32 = 126;
 pub enum Exit {
     /// It called `exit` with this status.
     Code(i32),
-    /// This signal killed it.
+    /// This signal killed it; 0 if that was a real-time signal whose number is not known.
     Signal(i32),
 }
 

@@ -9,16 +9,16 @@ use buildd_sequencer::exit;
 use buildd_sequencer::start::{self, Checked, Failed};
 use buildd_sequencer::system::detach;
 use buildd_sequencer::system::errors::error_text;
-use buildd_sequencer::system::signals::Hangup;
+use buildd_sequencer::system::signals::Early;
 
 fn main() -> ExitCode {
     // Before anything else, so that a SIGHUP that comes early is kept for later and kills nobody.
-    let hangup = Hangup::watch();
+    let early = Early::watch();
     let (action, options) = match cli::parse(std::env::args_os().skip(1)) {
         Ok(parsed) => parsed,
         Err(error) => return fail(exit::USAGE, &[format!("buildd-sequencer: {error}")]),
     };
-    let result = match (action, hangup) {
+    let result = match (action, early) {
         (Action::Daemon, Ok(_)) if options.daemon && !detach::is_detaching() => {
             // The daemon is another process; this one only waits for it to be up.
             return match detach::start() {
@@ -26,15 +26,15 @@ fn main() -> ExitCode {
                 Err(line) => fail(exit::FAILURE, &[format!("buildd-sequencer: {line}")]),
             };
         }
-        (Action::Daemon, Ok(hangup)) => start::daemon(&options, hangup),
+        (Action::Daemon, Ok(early)) => start::daemon(&options, early),
         (Action::Daemon, Err(error)) => {
             return fail(
                 exit::FAILURE,
                 &[format!("buildd-sequencer: cannot watch SIGHUP: {error}")],
             );
         }
-        (action, hangup) => {
-            let _ = hangup.map(Hangup::make_fatal);
+        (action, early) => {
+            let _ = early.and_then(Early::make_fatal);
             match action {
                 Action::Help => print(cli::HELP.as_bytes()),
                 Action::Version => {

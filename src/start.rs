@@ -26,7 +26,7 @@ use crate::system::log::{Log, Rotation};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
-use crate::system::signals::{Hangup, Signals};
+use crate::system::signals::{Early, Signals};
 use crate::verify;
 
 /// The pid file of a detached daemon, in the run directory, as with twistd.
@@ -113,11 +113,14 @@ pub fn load(options: &Options, places: &Places) -> Result<(PathBuf, Loaded), Fai
 }
 
 /// Runs the daemon until it is told to stop.
-pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
+pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     let run_time = |what: &str, error: io::Error| {
         Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
     };
-    shed_capabilities(options, &hangup)?;
+    early
+        .stop_cleanly()
+        .map_err(|e| run_time("watch signals", e))?;
+    shed_capabilities(options, &early)?;
     let detaching = match options.daemon {
         true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
@@ -129,7 +132,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
     }
     let warnings = loaded.few_warnings();
     let mut config = loaded.config;
-    let signals = Signals::watch(hangup).map_err(|e| run_time("watch signals", e))?;
+    let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
     let source = source(options, &places, path);
@@ -174,7 +177,7 @@ pub fn daemon(options: &Options, hangup: Hangup) -> Result<(), Failed> {
 
 /// Gives up what would outlive root: inheritable capabilities, where root is going to be given up. That begins the
 /// program anew, so nothing has been done before.
-fn shed_capabilities(options: &Options, hangup: &Hangup) -> Result<(), Failed> {
+fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
     if options.uid.is_none() || !geteuid().is_root() {
         return Ok(());
     }
@@ -184,7 +187,7 @@ fn shed_capabilities(options: &Options, hangup: &Hangup) -> Result<(), Failed> {
     }
     match Identity::find(options.uid.as_deref(), options.gid.as_deref()) {
         Ok(Some(identity)) if identity.leaves_root() => {
-            let why = capabilities::begin_without(inheritable, hangup);
+            let why = capabilities::begin_without(inheritable, early);
             Err(Failed::at_run_time(why))
         }
         // It is told in its turn why nobody can be become.

@@ -356,7 +356,7 @@ impl Daemon {
             let job = self.run.as_ref().map(|run| run.pid);
             let mail = self.mailer.pid();
             let ours: Vec<_> = job.into_iter().chain(mail).collect();
-            let Some((pid, exit)) = process::reap(&ours) else {
+            let Some((pid, exit)) = process::reap(&ours, |pid| self.signals.killed(pid)) else {
                 return;
             };
             let now = system::now();

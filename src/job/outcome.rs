@@ -133,7 +133,8 @@ const SIGNALS: [&str; 31] = [
     "SIGSYS",
 ];
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without.
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without. 0 is a
+/// real-time signal whose number nobody could tell.
 pub fn signal_name(number: i32) -> String {
     let known = usize::try_from(number - 1)
         .ok()
@@ -142,6 +143,7 @@ pub fn signal_name(number: i32) -> String {
         (Some(name), _) => (*name).to_string(),
         (None, 34) => "SIGRTMIN".to_string(),
         (None, 35..=64) => format!("SIGRTMIN+{}", number - 34),
+        (None, 0) => "a real-time signal".to_string(),
         (None, _) => format!("signal {number}"),
     }
 }
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(signal_name(32), "signal 32");
         assert_eq!(signal_name(34), "SIGRTMIN");
         assert_eq!(signal_name(37), "SIGRTMIN+3");
-        assert_eq!(signal_name(0), "signal 0");
+        assert_eq!(signal_name(0), "a real-time signal");
         assert_eq!(signal_name(-4), "signal -4");
     }
 

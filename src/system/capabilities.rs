@@ -17,7 +17,7 @@ use nix::unistd::execve;
 use crate::system::detach::marked_environment;
 use crate::system::errors::{error_text, system_text};
 use crate::system::process::SHEDDING;
-use crate::system::signals::Hangup;
+use crate::system::signals::Early;
 
 /// Where setpriv is, if at all. No PATH is searched: root runs it.
 const SETPRIV: [&str; 3] = [
@@ -59,7 +59,7 @@ fn parse(status: &str) -> Option<u64> {
 /// Begins this program anew without the inheritable capabilities `set`, and returns only if that fails, with why. The
 /// process id, the descriptors and the parent stay; a SIGHUP that has come or comes meanwhile waits for the new
 /// beginning.
-pub fn begin_without(set: Set, hangup: &Hangup) -> String {
+pub fn begin_without(set: Set, early: &Early) -> String {
     let cannot = |why: &str| {
         format!(
             "cannot give up the inheritable capabilities {:016x}: {why}; start it without them, for instance by \
@@ -89,7 +89,7 @@ pub fn begin_without(set: Set, hangup: &Hangup) -> String {
     if let Err(errno) = kept.thread_block() {
         return cannot(&system_text(errno));
     }
-    if hangup.has_come() {
+    if early.hangup_has_come() {
         let _ = raise(Signal::SIGHUP);
     }
     let mut why = Errno::ENOENT;

@@ -293,29 +293,30 @@ pub fn look_at(group: Pid) -> Signalled {
     signal::killpg(group, None).into()
 }
 
-/// Reaps one child that has ended, whichever it is; `None` when there is none. `ours` are the children whose
-/// end matters. The end of an orphan that a real-time signal killed is told as signal 0.
-pub fn reap(ours: &[Pid]) -> Option<(Pid, Exit)> {
+/// Reaps one child that has ended, whichever it is; `None` when there is none. `ours` are the children whose end
+/// matters. A real-time signal is one that nix has no value for: `told` says which it was where `/proc` does not, and
+/// it is 0 where nobody knows. The end of an orphan that such a signal killed is not told.
+pub fn reap(ours: &[Pid], mut told: impl FnMut(Pid) -> Option<i32>) -> Option<(Pid, Exit)> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    let mut killed = |pid| {
+        let signal = signal_from_proc(pid).or_else(|| told(pid));
+        (pid, Exit::Signal(signal.unwrap_or(0)))
+    };
     loop {
-        // Looking first, then taking: nix has no value for death by a real-time signal, only an error, and a
-        // child that such an error took away would be gone without a name.
+        // Looking first, then taking: a child that nix's error took away would be gone without a name.
         let ended = match waitid(Id::All, flags | WaitPidFlag::WNOWAIT) {
             Ok(status) => Some(status.pid()?),
             Err(Errno::EINTR) => continue,
-            Err(Errno::EINVAL) => match ours
-                .iter()
-                .copied()
-                .find(|&pid| died_of_unknown_signal(pid))
-            {
-                Some(pid) => {
-                    let signal = signal_from_proc(pid).unwrap_or(0);
+            Err(Errno::EINVAL) => {
+                let mut ours = ours.iter().copied();
+                if let Some(pid) = ours.find(|&pid| died_of_unknown_signal(pid)) {
+                    let end = killed(pid);
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
-                    return Some((pid, Exit::Signal(signal)));
+                    return Some(end);
                 }
                 // An orphan; but by now another child may have come before it.
-                None => None,
-            },
+                None
+            }
             Err(_) => return None,
         };
         match waitpid(ended, Some(WaitPidFlag::WNOHANG)) {
@@ -323,9 +324,20 @@ pub fn reap(ours: &[Pid]) -> Option<(Pid, Exit)> {
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
                 return Some((pid, Exit::Signal(signal as i32)));
             }
+            // It may have been one of ours that came before the orphan.
+            Err(Errno::EINVAL) => {
+                if let Some(&pid) = ours.iter().find(|&&pid| is_no_child(pid)) {
+                    return Some(killed(pid));
+                }
+            }
             _ => {}
         }
     }
+}
+
+fn is_no_child(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::Pid(pid), flags) == Err(Errno::ECHILD)
 }
 
 fn died_of_unknown_signal(pid: Pid) -> bool {

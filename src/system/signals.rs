@@ -1,18 +1,26 @@
-//! Signals as readable pipes, one for each signal. It decides nothing: which signal came is all it says.
-//! SIGHUP is watched from the first moment of `main` on; the others once the configuration has been read, whatever
-//! mask the parent has left, and with them SIGXFSZ, so that a log at its size limit is an error and not a death.
+//! Signals as readable descriptors, one for each signal. It decides nothing: which signal came is all it says, and of
+//! a child that a real-time signal killed, which one that was.
+//! SIGHUP is watched from the first moment of `main` on, and from when the program knows that it is the daemon until it
+//! watches the others, they end it. The others are watched once the configuration has been read, whatever mask the
+//! parent has left, and with them SIGXFSZ, so that a log at its size limit is an error and not a death.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver};
 use mio::{Interest, Registry, Token};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal as Number};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::flag;
+
+use crate::exit;
 
 /// A signal the daemon acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,67 +41,118 @@ pub enum Signal {
     Child,
 }
 
-const WATCHED: [(Signal, i32); 7] = [
+/// All but SIGCHLD.
+const PIPED: [(Signal, i32); 6] = [
     (Signal::Hangup, SIGHUP),
     (Signal::Terminate, SIGTERM),
     (Signal::Interrupt, SIGINT),
     (Signal::Quit, SIGQUIT),
     (Signal::User1, SIGUSR1),
     (Signal::User2, SIGUSR2),
-    (Signal::Child, SIGCHLD),
 ];
 
-/// SIGHUP, watched before anything else is done, so that an early one is kept instead of killing the program.
+/// Those that end a program which does not handle them. To process 1 the kernel then does not even send them
+/// (pid_namespaces(7)).
+const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
+
+/// What is watched before the program knows what it is to do.
 #[derive(Debug)]
-pub struct Hangup {
-    pipe: Receiver,
-    fatal: Arc<AtomicBool>,
+pub struct Early {
+    hangup: Receiver,
+    /// Whether SIGHUP has its usual effect.
+    hangup_is_fatal: Arc<AtomicBool>,
+    /// Whether the signals that end a program end this one at once.
+    loading: Arc<AtomicBool>,
 }
 
-impl Hangup {
-    /// To be called first thing in `main`.
-    pub fn watch() -> io::Result<Hangup> {
-        let fatal = Arc::new(AtomicBool::new(false));
-        let pipe = watch(SIGHUP)?;
-        signal_hook::flag::register_conditional_default(SIGHUP, Arc::clone(&fatal))?;
-        Ok(Hangup { pipe, fatal })
+impl Early {
+    /// Watches SIGHUP, so that an early one is kept instead of killing the program. To be called first thing in `main`.
+    pub fn watch() -> io::Result<Early> {
+        let hangup_is_fatal = Arc::new(AtomicBool::new(false));
+        let hangup = watch(SIGHUP)?;
+        flag::register_conditional_default(SIGHUP, Arc::clone(&hangup_is_fatal))?;
+        Ok(Early {
+            hangup,
+            hangup_is_fatal,
+            loading: Arc::new(AtomicBool::new(true)),
+        })
     }
 
-    /// Whether one has come already.
-    pub fn has_come(&self) -> bool {
-        let mut pipe = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLIN)];
+    /// Whether SIGHUP has come already.
+    pub fn hangup_has_come(&self) -> bool {
+        let mut pipe = [PollFd::new(self.hangup.as_fd(), PollFlags::POLLIN)];
         poll(&mut pipe, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
-    /// Gives SIGHUP its usual effect back, for commands that are not the daemon.
-    pub fn make_fatal(self) {
-        self.fatal.store(true, std::sync::atomic::Ordering::Relaxed);
+    /// For the daemon: to be stopped before the start is complete is a clean end, also while a file is being read.
+    pub fn stop_cleanly(&self) -> io::Result<()> {
+        for signal in ENDING {
+            flag::register_conditional_shutdown(
+                signal,
+                i32::from(exit::OK),
+                Arc::clone(&self.loading),
+            )?;
+        }
+        Ok(())
     }
+
+    /// For commands that are not the daemon: gives SIGHUP its usual effect back, and as process 1 all of them.
+    pub fn make_fatal(self) -> io::Result<()> {
+        if std::process::id() != 1 {
+            self.hangup_is_fatal.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        for signal in ENDING.into_iter().chain([SIGHUP]) {
+            let status = exit::Exit::Signal(signal).code();
+            flag::register_conditional_shutdown(signal, status, Arc::clone(&self.loading))?;
+        }
+        Ok(())
+    }
+}
+
+/// How a child died, as far as SIGCHLD tells.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    child: Pid,
+    signal: i32,
 }
 
 /// The readable ends of all watched signals.
 #[derive(Debug)]
 pub struct Signals {
     pipes: Vec<(Signal, Receiver)>,
+    /// SIGCHLD, which is blocked: to read it takes one system call where a handler and a pipe take three.
+    children: SignalFd,
+    last_death: Option<Death>,
 }
 
 impl Signals {
     /// How many tokens `register` takes.
-    pub const TOKENS: usize = WATCHED.len();
+    pub const TOKENS: usize = PIPED.len() + 1;
 
-    /// Watches all signals, then empties the signal mask: a parent may have left SIGCHLD or SIGHUP blocked, and
-    /// what has been pending arrives now, at a handler.
-    pub fn watch(hangup: Hangup) -> io::Result<Signals> {
-        let mut pipes = vec![(Signal::Hangup, hangup.pipe)];
-        for (signal, number) in WATCHED {
+    /// Watches all signals, then empties the signal mask but for SIGCHLD: a parent may have left SIGTERM or SIGHUP
+    /// blocked, and what has been pending arrives now, at a handler.
+    pub fn watch(early: Early) -> io::Result<Signals> {
+        let mut pipes = vec![(Signal::Hangup, early.hangup)];
+        for (signal, number) in PIPED {
             if signal != Signal::Hangup {
                 pipes.push((signal, watch(number)?));
             }
         }
+        early.loading.store(false, Ordering::Relaxed);
         // A log that has reached its file size limit is to be an error of write(2), not a death.
-        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
-        Ok(Signals { pipes })
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        // Children of a process that ignores SIGCHLD, as a parent may have left it, are reaped by the kernel.
+        flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
+        let mask = SigSet::from(Number::SIGCHLD);
+        mask.thread_set_mask().map_err(io::Error::from)?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let children = SignalFd::with_flags(&mask, flags).map_err(io::Error::from)?;
+        Ok(Signals {
+            pipes,
+            children,
+            last_death: None,
+        })
     }
 
     /// Has `registry` report the signals under the tokens from `first` on.
@@ -101,7 +160,9 @@ impl Signals {
         for (index, (_, pipe)) in self.pipes.iter_mut().enumerate() {
             registry.register(pipe, Token(first.0 + index), Interest::READABLE)?;
         }
-        Ok(())
+        let token = Token(first.0 + PIPED.len());
+        let children = self.children.as_raw_fd();
+        registry.register(&mut SourceFd(&children), token, Interest::READABLE)
     }
 
     /// Waits at most this long for a signal that ends the program, and leaves it to be taken; false once there is one.
@@ -120,7 +181,9 @@ impl Signals {
 
     /// The signal behind the token `first` + `index`, if it did come; any number of the same is one.
     pub fn take(&mut self, index: usize) -> Option<Signal> {
-        let (signal, pipe) = self.pipes.get_mut(index)?;
+        let Some((signal, pipe)) = self.pipes.get_mut(index) else {
+            return self.take_child().then_some(Signal::Child);
+        };
         let mut came = None;
         let mut bytes = [0; 64];
         loop {
@@ -131,6 +194,32 @@ impl Signals {
                 Ok(_) => came = Some(*signal),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return came,
+            }
+        }
+    }
+
+    /// Takes SIGCHLD, if it did come. It is pending once at most, so one read empties the descriptor.
+    fn take_child(&mut self) -> bool {
+        let Ok(Some(info)) = self.children.read_signal() else {
+            return false;
+        };
+        let pid = i32::try_from(info.ssi_pid);
+        self.last_death = pid.ok().map(|pid| Death {
+            child: Pid::from_raw(pid),
+            signal: info.ssi_status,
+        });
+        true
+    }
+
+    /// Which signal killed this child, if the last SIGCHLD was about it: of several that die at once only one is told
+    /// of (signal(7)).
+    pub fn killed(&mut self, child: Pid) -> Option<i32> {
+        let mut signal = None;
+        loop {
+            let told = self.last_death.filter(|death| death.child == child);
+            signal = told.map(|death| death.signal).or(signal);
+            if !self.take_child() {
+                return signal;
             }
         }
     }

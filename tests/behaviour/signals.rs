@@ -137,11 +137,9 @@ fn a_hangup_that_is_there_before_the_daemon_reloads_when_the_start_is_complete()
     }
 }
 
-/// Nobody has blocked or ignored it here. That the file has been read shows that `main` has begun, and there is much
-/// of it to look through before the start is complete.
-#[test]
-fn a_hangup_during_the_start_kills_nobody_and_reloads_afterwards() {
-    let place = Place::new();
+/// A daemon that has read its configuration, which shows that `main` has begun, and that has much of it to look
+/// through before its start is complete. Nobody has blocked or ignored a signal here.
+fn one_that_starts(place: &Place) -> Daemon<'_> {
     let ignored = "key: value\n".repeat(500_000);
     let daemon = place.daemon(&format!("[another.program]\n{ignored}{ALONE}{}", tick()));
     let counters = format!("/proc/{}/io", daemon.pid());
@@ -150,6 +148,24 @@ fn a_hangup_during_the_start_kills_nobody_and_reloads_afterwards() {
         let read = text.lines().find_map(|line| line.strip_prefix("rchar: "))?;
         (read.parse::<usize>().unwrap() >= ignored.len()).then_some(())
     });
+    daemon
+}
+
+#[test]
+fn a_signal_to_stop_during_the_start_is_a_clean_end() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let place = Place::new();
+        let daemon = one_that_starts(&place);
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0), "{signal}");
+        assert_eq!(daemon.log(), "", "{signal}");
+    }
+}
+
+#[test]
+fn a_hangup_during_the_start_kills_nobody_and_reloads_afterwards() {
+    let place = Place::new();
+    let daemon = one_that_starts(&place);
     daemon.signal(Signal::SIGHUP);
     let log = daemon.wait_for_log(RELOADING);
     assert!(log.find("Loaded.") < log.find(RELOADING), "{log}");

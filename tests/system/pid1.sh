@@ -159,6 +159,42 @@ END
     expect "$1: the job heard nothing of it" [ "$(count 'listener: got')" -eq 0 ]
 }
 
+# A stop before the start is complete: to process 1 the kernel sends no signal that it does not handle. And commands,
+# which in a container may be process 1 as well.
+early() {
+    {
+        printf '[another.program]\n'
+        yes 'key: value' | head -n 3000000
+        printf '[buildsequencer]\ncontrolsocket: none\n[buildsequencer_job.never]\ncommand: true\n'
+    } >conf
+    size=$(wc -c <conf)
+    for signal in TERM INT QUIT; do
+        start "$1"
+        wait_for 20 has_read "$daemon" "$size"
+        kill -$signal "$daemon"
+        wait_for 20 has_ended "$waited" || kill -KILL "$waited"
+        wait "$waited"
+        expect "$1: $signal during the start ends it, with status 0" [ $? -eq 0 ]
+        expect "$1: it never was up" [ "$(count 'Loaded')" -eq 0 ]
+    done
+    [ "$1" = process_1 ] || return
+    : >log
+    new_namespace "$program" check -c conf >log 2>errors &
+    waited=$!
+    at_exit_kill $waited
+    wait_for 10 has_child $waited
+    daemon=$(cat "/proc/$waited/task/$waited/children")
+    daemon=${daemon% }
+    wait_for 20 has_read "$daemon" "$size"
+    kill -TERM "$daemon"
+    wait_for 20 has_ended "$waited" || kill -KILL "$waited"
+    wait $waited
+    expect "$1: TERM ends a command" [ $? -eq 143 ]
+}
+# A zombie has no command line any more.
+has_ended() { ! grep -q . "/proc/$1/cmdline"; }
+has_read() { [ "$(sed -n 's/^rchar: //p' "/proc/$1/io")" -ge "$2" ]; }
+
 # What the parent left blocked and ignored.
 inherited() {
     cat >conf <<'END'
@@ -207,6 +243,7 @@ for way in $ways; do
     orphans "$way"
     stubborn "$way"
     signals "$way"
+    early "$way"
     inherited "$way"
 done
 

@@ -71,6 +71,8 @@ command: /buildd-sequencer --version
 command: /busybox sh -c 'echo in; /busybox cat; echo at its end; echo trouble >&2; exit 3'
 [buildsequencer_job.background]
 command: /busybox sh -c '/busybox sleep 0.01 & exit 4'
+[buildsequencer_job.realtime]
+command: /busybox sh -c 'kill -40 $$'
 [buildsequencer_job.nothing]
 command: /nothing
 END
@@ -82,6 +84,7 @@ jobs_have_run() {
         log_has 'Job shell completed with exit code 3$' && log_has "$(printf '^\ttrouble$')" &&
         grep -q -A1 "$(printf '^\tin$')" "$here/log" && log_has "$(printf '^\tat its end$')" &&
         log_has 'Job background completed with exit code 4$' &&
+        log_has 'Job realtime completed with exit code 168 (killed by SIGRTMIN+6)$' &&
         log_has 'Job nothing completed with exit code 127 (could not start: No such file or directory)$'
 }
 
