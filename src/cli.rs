@@ -47,7 +47,7 @@ Options:
   -V, --version            the version
 
 Accepted as twistd's, without effect: -o/--no_save, -y/--python FILE, --prefix NAME, -b/--debug,
--e/--encrypted, -r/--reactor NAME.
+-e/--encrypted, -r/--reactor NAME, --originalname, --savestats, --profiler NAME, -p/--profile FILE.
 
 Exit status: 0 clean stop or done, 1 failure or refused, 2 wrong usage, 3 no daemon answers,
 78 wrong configuration.
@@ -215,7 +215,7 @@ pub fn parse(
 }
 
 /// Every option: its letter, its name, and whether it belongs to the daemon (and `check`) alone.
-const OPTIONS: [(char, &str, bool); 23] = [
+const OPTIONS: [(char, &str, bool); 27] = [
     ('c', "config", false),
     ('s', "socket", false),
     ('h', "help", false),
@@ -239,6 +239,10 @@ const OPTIONS: [(char, &str, bool); 23] = [
     ('b', "debug", true),
     ('e', "encrypted", true),
     ('r', "reactor", true),
+    ('\0', "originalname", true),
+    ('\0', "savestats", true),
+    ('\0', "profiler", true),
+    ('p', "profile", true),
 ];
 
 fn short_option(letter: char) -> Result<&'static str, UsageError> {
@@ -301,8 +305,9 @@ impl Parsed {
         match name {
             "config" => options.config = path()?,
             "socket" => options.socket = path()?,
-            "logfile" => options.logfile = path()?,
-            "pidfile" => options.pidfile = path()?,
+            // As twistd has it, an empty one is standard output, and no pid file at all.
+            "logfile" => options.logfile = Some(parser.value()?.into()),
+            "pidfile" => options.pidfile = Some(parser.value()?.into()),
             "rundir" => options.rundir = path()?,
             "umask" => options.umask = Some(umask(&parser.value()?.string()?)?),
             "uid" => options.uid = Some(parser.value()?.string()?),
@@ -314,7 +319,7 @@ impl Parsed {
             "json" => self.json = true,
             "wait" => self.wait = true,
             "alive" => self.alive = true,
-            "python" | "prefix" | "reactor" => drop(parser.value()?),
+            "python" | "prefix" | "reactor" | "profiler" | "profile" => drop(parser.value()?),
             _ => {}
         }
         Ok(())
@@ -463,6 +468,11 @@ mod tests {
             Some("33")
         );
         assert_eq!(ok("--no-save --log x --pid y").1.pidfile, Some("y".into()));
+        let profiled = "--originalname --savestats --profiler cProfile --profile f -p g -n";
+        assert_eq!(ok(profiled), (Action::Daemon, Options::default()));
+        let empty = ok("--pidfile= --logfile=").1;
+        assert_eq!(empty.pidfile, Some("".into()));
+        assert_eq!(empty.logfile, Some("".into()));
     }
 
     #[test]

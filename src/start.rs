@@ -29,6 +29,8 @@ use crate::system::privileges::Identity;
 use crate::system::signals::{Early, Signals};
 use crate::verify;
 
+/// What an empty `--logfile=` stands for.
+const STDOUT: &str = "-";
 /// The pid file of a detached daemon, in the run directory, as with twistd.
 const TWISTD_PID: &str = "twistd.pid";
 /// The umask of a detached daemon, as with twistd.
@@ -197,6 +199,7 @@ fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
 
 fn pidfile_path(options: &Options, places: &Places) -> Option<PathBuf> {
     match &options.pidfile {
+        Some(path) if path.as_os_str().is_empty() => None,
         Some(path) => Some(places.on_command_line(path)),
         None => options.daemon.then(|| PathBuf::from(TWISTD_PID)),
     }
@@ -274,7 +277,9 @@ fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
 
 /// The command line's log; a name of standard output stays what it is.
 fn command_line_log(path: &Path, places: &Places) -> PathBuf {
-    if is_stdout(path) {
+    if path.as_os_str().is_empty() {
+        PathBuf::from(STDOUT)
+    } else if is_stdout(path) {
         path.to_path_buf()
     } else {
         places.on_command_line(path)

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{Place, Signal, stderr, stdout};
+use crate::common::{ALONE, Pid, Place, Signal, stderr, stdout, wait_for};
 
 /// A job that says which file it comes from.
 fn job(name: &str) -> String {
@@ -359,4 +359,50 @@ fn bytes_that_are_no_text_are_an_argument_like_any_other() {
     command.arg(name);
     let output = crate::common::finish(command);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// As twistd has it: no pid file, and standard output or, detached, twistd's own log.
+#[test]
+fn an_empty_pid_file_is_none_and_an_empty_log_is_what_it_is_by_default() {
+    let place = Place::new();
+    let config = format!("{ALONE}logfile: of-the-file\n{}mindelay: 1h\n", job("a"));
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["--pidfile=", "--logfile="]);
+    });
+    daemon.wait_for_log("Scheduling a");
+    assert!(!place.path("of-the-file").exists());
+    daemon.stop();
+    let check = place.run(&["check", "-c", "conf", "--pidfile=", "--logfile="]);
+    assert!(
+        stdout(&check).contains("logfile: -\n"),
+        "{}",
+        stderr(&check)
+    );
+
+    let detached = place.run(&["--daemon", "-c", "conf", "--pidfile=", "--logfile="]);
+    assert_eq!(detached.status.code(), Some(0), "{}", stderr(&detached));
+    wait_for("the daemon's log", || {
+        place
+            .read("twistd.log")
+            .contains("Scheduling a")
+            .then_some(())
+    });
+    assert!(!place.path("twistd.pid").exists() && !place.path("of-the-file").exists());
+    // Nothing says which process it is, but that it is in this directory.
+    let here = std::fs::canonicalize(place.path("")).unwrap();
+    let is_here = |pid: &i32| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == here)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let pid = processes
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .find(is_here)
+        .expect("the daemon");
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    wait_for("its end", || {
+        place
+            .read("twistd.log")
+            .contains("Main loop terminated")
+            .then_some(())
+    });
 }
