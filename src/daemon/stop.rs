@@ -122,6 +122,7 @@ impl Daemon {
             Phase::Closing { .. } | Phase::Over => self.phase = Phase::Over,
         }
         self.dismiss_waiters(now);
+        self.changed();
     }
 
     /// SIGQUIT: the running job ends in its own time.
@@ -138,6 +139,7 @@ impl Daemon {
             self.holds.begin_to_stop();
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
+            self.changed();
         }
     }
 

@@ -76,10 +76,12 @@ impl Supervisor {
         loop {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => all.push(String::from_utf8(buffer[..length].to_vec()).unwrap()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return all,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }
         }
+        self.socket.set_nonblocking(false).unwrap();
+        all
     }
 }
 
@@ -130,11 +132,6 @@ fn a_drain_is_told_once_the_run_has_ended_and_not_before() {
     daemon.wait_for_log("Running quiet");
     daemon.signal(Signal::SIGQUIT);
     daemon.wait_for_log("Received SIGQUIT, draining");
-    // Who asks for a reload now is told that it is over, and that the daemon stops is no secret.
-    let asked_at = monotonic_microseconds();
-    daemon.signal(Signal::SIGHUP);
-    hears_a_reload(&supervisor, asked_at);
-    daemon.wait_for_log("Configuration not reloaded: the daemon stops.");
     let status = wait_for("a status", || {
         let all = supervisor.has_heard();
         assert!(!all.contains(&"STOPPING=1".to_string()), "{all:?}");
@@ -142,6 +139,11 @@ fn a_drain_is_told_once_the_run_has_ended_and_not_before() {
             .find(|message| message.ends_with(", draining"))
     });
     assert!(status.starts_with("STATUS=Running quiet (pid "), "{status}");
+    // Who asks for a reload now is told that it is over, and that is not the daemon's end.
+    let asked_at = monotonic_microseconds();
+    daemon.signal(Signal::SIGHUP);
+    hears_a_reload(&supervisor, asked_at);
+    daemon.wait_for_log("Configuration not reloaded: the daemon stops.");
     place.write("go", "");
     assert_eq!(daemon.wait().code(), Some(0));
     let all = supervisor.has_heard();

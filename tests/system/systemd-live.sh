@@ -197,6 +197,33 @@ drop_in hardening "$(cat contrib/systemd/buildd-sequencer.service.d/hardening.co
 expect "it starts with the hardening drop-in" inside systemctl restart buildd-sequencer
 expect "which takes setuid away" wait_for 20 journal_says "NoNewPrivs:	1"
 
+# A drain while a job runs that takes longer than systemd gives a stop.
+drop_in drain TimeoutStopSec=4s
+cat >"$root/etc/buildd-sequencer.conf" <<END
+[buildsequencer_job.slow]
+command: /bin/sh -c 'sleep 12; echo in its own time'
+livelog: true
+startdelay: 0
+END
+inside systemctl restart buildd-sequencer
+expect "the slow job runs" wait_for 20 journal_says "Running slow"
+kills() { inside journalctl --no-pager | grep -c -e 'status=9/KILL' -e 'Killing process'; }
+kills_before=$(kills)
+main=$(property MainPID)
+inside systemctl kill --signal=QUIT --kill-who=main buildd-sequencer
+is_draining() { property StatusText | grep ', draining$'; }
+expect "systemd's status tells of the drain" wait_for 10 is_draining
+expect "the job ends in its own time" wait_for 40 journal_says "slow: in its own time"
+expect "which is a success" wait_for 20 journal_says "Job slow completed with exit code 0"
+expect "then another daemon is started" wait_for 30 is_not MainPID "$main"
+expect "and up" wait_for 30 is ActiveState active
+expect "systemd has killed nothing for it" [ "$(kills)" -eq "$kills_before" ]
+rm "$units/buildd-sequencer.service.d/drain.conf"
+configuration alpha
+inside systemctl daemon-reload
+inside systemctl restart buildd-sequencer
+expect "it is as before" wait_for 20 is ActiveState active
+
 started=$(date +%s)
 expect "it stops" inside systemctl stop buildd-sequencer
 expect "within 10 s" test $(($(date +%s) - started)) -le 10
