@@ -9,9 +9,12 @@ use super::runs::Ended;
 use crate::clock::Moment;
 use crate::config::Job;
 use crate::job::throttle::Decision;
-use crate::mail::report::{self, Kind, Origin, Report};
+use crate::mail::report::{self, Kind, Origin, Report, Waiting};
 use crate::system::log::Level;
 use crate::text::seconds;
+
+/// How many of those who wait for a stuck run its report names.
+const WAITERS_NAMED: usize = 20;
 
 impl Daemon {
     pub(super) fn report_failure(&mut self, ended: Ended, now: Moment) {
@@ -59,13 +62,13 @@ impl Daemon {
         let Some(run) = &mut self.run else { return };
         run.stuck_reported = true;
         let (job, pid, began) = (Rc::clone(&run.job), run.pid, run.began);
-        let who = self.view(now).who_waits();
+        let waiting = self.who_waits(now);
         let after = seconds(job.settings.stuckafter);
         self.log.say(
             Level::Error,
             &format!(
-                "Job {} still running after {after} seconds (pid {pid}), {who}",
-                job.name
+                "Job {} still running after {after} seconds (pid {pid}), {}",
+                job.name, waiting.all
             ),
         );
         let run = about(&job, began.wall, now.since(began));
@@ -74,11 +77,22 @@ impl Daemon {
             &run,
             job.settings.stuckafter,
             pid,
-            &who,
+            &waiting,
             &self.origin(now.wall),
         );
         self.send_report(report, &job, Level::Error, now);
         self.changed();
+    }
+
+    fn who_waits(&self, now: Moment) -> Waiting {
+        let view = self.view(now);
+        let (first, more) = view.waiters(WAITERS_NAMED);
+        let first = first.into_iter();
+        Waiting {
+            all: view.who_waits(),
+            first: first.map(|(name, time)| (name.to_string(), time)).collect(),
+            more,
+        }
     }
 
     /// Has the next failures of the same kind mailed at once. One pass over the jobs for any number of reports.

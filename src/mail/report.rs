@@ -17,6 +17,17 @@ const MAX_HOST: usize = 253;
 /// The longest label of a host name (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
+/// Who waits for a stuck run.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// All of them in a few words, as in the log.
+    pub all: String,
+    /// Those that have waited longest, by name, and how long.
+    pub first: Vec<(String, Duration)>,
+    /// How many more there are.
+    pub more: usize,
+}
+
 /// Where and when a report is made: what goes into its headers beside the run itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
@@ -132,13 +143,12 @@ impl Report {
         Report::new(Kind::Recovery, run, &subject, body.into_bytes(), origin)
     }
 
-    /// The warning that a run takes longer than `after`, the job's `stuckafter`. `waiting` says who waits
-    /// and how long.
+    /// The warning that a run takes longer than `after`, the job's `stuckafter`.
     pub fn stuck(
         run: &Run<'_>,
         after: Duration,
         pid: u32,
-        waiting: &str,
+        waiting: &Waiting,
         origin: &Origin<'_>,
     ) -> Report {
         let after = seconds(after);
@@ -146,8 +156,15 @@ impl Report {
         let _ = writeln!(
             body,
             "Still running after: {after} seconds (pid {pid})\nWaiting: {}",
-            one_line(waiting)
+            one_line(&waiting.all)
         );
+        for (place, (job, time)) in waiting.first.iter().enumerate() {
+            let gap = if place == 0 { "\n" } else { "" };
+            let _ = writeln!(body, "{gap}{job}: {} seconds", time.as_secs());
+        }
+        if waiting.more > 0 {
+            let _ = writeln!(body, "and {} more", waiting.more);
+        }
         let subject = format!("Job {} still running after {after} seconds", run.job);
         Report::new(Kind::Stuck, run, &subject, body.into_bytes(), origin)
     }
@@ -634,11 +651,19 @@ queue: 2 builds
             "Job: scan\nCommand: scan --all\n\
              Recovered after: 57 failures in a row since 2026-11-23T23:36:37Z, 56 not mailed\n"
         );
-        let (after, waiting) = (
-            Duration::from_secs(3600),
-            "3 jobs wait,\nqueue_builder longest",
-        );
-        let report = Report::stuck(&run, after, 20417, waiting, &origin("cocoplum"));
+        let after = Duration::from_secs(3600);
+        let waiting = Waiting {
+            all: "3 jobs wait,\nqueue_builder longest".to_string(),
+            first: vec![
+                (
+                    "queue_builder".to_string(),
+                    Duration::from_millis(3_540_900),
+                ),
+                ("cleanup".to_string(), Duration::from_secs(7)),
+            ],
+            more: 1,
+        };
+        let report = Report::stuck(&run, after, 20417, &waiting, &origin("cocoplum"));
         assert_eq!(*report.kind(), Kind::Stuck);
         let message = text(mailed(report, "ops@example.com"));
         assert_eq!(
@@ -649,7 +674,8 @@ queue: 2 builds
         assert_eq!(
             body,
             "Job: scan\nCommand: scan --all\nStill running after: 3600 seconds (pid 20417)\n\
-             Waiting: 3 jobs wait, queue_builder longest\n"
+             Waiting: 3 jobs wait, queue_builder longest\n\n\
+             queue_builder: 3540 seconds\ncleanup: 7 seconds\nand 1 more\n"
         );
     }
 

@@ -8,6 +8,7 @@ mod made;
 pub mod metrics;
 pub mod table;
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -219,16 +220,31 @@ impl<'a> View<'a> {
             .map_or(Duration::ZERO, |run| self.now.since(run.began))
     }
 
+    /// Jobs that wait behind the run under way and how long, in any order.
+    fn all_waiting(&self) -> impl Iterator<Item = (Index, Duration)> + use<'a> {
+        let all = self.jobs.waiting(self.now.instant);
+        let behind = all.filter(|(_, time)| !time.is_zero());
+        behind.take(self.running.map_or(0, |_| usize::MAX))
+    }
+
     /// Jobs that wait behind the run under way: how many, which longest, and how long that one.
     pub fn waiting(&self) -> Option<(usize, &'a Job, Duration)> {
-        self.running?;
-        let waiting = || {
-            let all = self.jobs.waiting(self.now.instant);
-            all.filter(|(_, time)| !time.is_zero())
-        };
         // Of those that wait equally long, the one that comes first.
-        let (job, time) = waiting().reduce(|a, b| if b.1 > a.1 { b } else { a })?;
-        Some((waiting().count(), self.jobs.job(job), time))
+        let longest = |a: (Index, Duration), b: (Index, Duration)| if b.1 > a.1 { b } else { a };
+        let (job, time) = self.all_waiting().reduce(longest)?;
+        Some((self.all_waiting().count(), self.jobs.job(job), time))
+    }
+
+    /// Those of them that have waited longest, at most so many, and how many more there are.
+    pub fn waiters(&self, at_most: usize) -> (Vec<(&'a str, Duration)>, usize) {
+        let mut all: Vec<(Index, Duration)> = self.all_waiting().collect();
+        all.sort_by_key(|&(_, time)| Reverse(time));
+        let first = all.iter().take(at_most);
+        let first: Vec<_> = first
+            .map(|&(job, time)| (&*self.jobs.job(job).name, time))
+            .collect();
+        let more = all.len() - first.len();
+        (first, more)
     }
 
     /// The job that a late one or one that was asked for waits for.
@@ -478,6 +494,10 @@ mod tests {
             4,
             "paused, but asked for"
         );
+        let view = made.view(s(30));
+        assert_eq!(view.waiters(2), (vec![("d", s(25)), ("b", s(20))], 2));
+        let all = vec![("d", s(25)), ("b", s(20)), ("c", s(10)), ("e", s(1))];
+        assert_eq!(view.waiters(20), (all, 0));
     }
 
     #[test]

@@ -540,6 +540,12 @@ fn a_run_that_takes_too_long_is_reported_once_with_who_waits_and_is_not_stopped(
         .iter()
         .filter(|m| *m == "\tSubject: Job long still running after 0.3 seconds");
     assert_eq!(subjects.count(), 1, "{messages:#?}");
+    let waiting = place_of(&messages, "\tWaiting: 2 jobs wait, first longest (");
+    let waiters: Vec<&str> = messages[waiting + 1..waiting + 4]
+        .iter()
+        .map(|line| line.split(':').next().unwrap())
+        .collect();
+    assert_eq!(waiters, ["\t", "\tfirst", "\tsecond"]);
 }
 
 #[test]
