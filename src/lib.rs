@@ -17,8 +17,9 @@
 //! - `daemon`: the loop that owns all state, and what it owns: the run, the mailer, the waiters, the kept files.
 //!
 //! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks for),
-//! `client` (the commands that ask a daemon), `cli` (the command line), `exit` (how processes end), `clock` (a moment
-//! by both clocks), `text` (times, durations and foreign words as text).
+//! `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `exit` (how
+//! processes end), `clock` (a moment by both clocks), `text` (times, durations and foreign words as text), `near` (the
+//! known word nearest to an unknown one).
 //!
 //! ## How a byte of output travels
 //!

@@ -484,6 +484,7 @@ impl Daemon {
             started: self.started,
             configured: self.configured,
             phase: self.phase.word(),
+            pid: std::process::id(),
             host: &self.host,
             file: &self.file,
             config: &self.config,

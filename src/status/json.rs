@@ -13,7 +13,7 @@ pub fn json(view: &View<'_>) -> String {
     let mut object = Object::begin(&mut text);
     object.text("version", env!("CARGO_PKG_VERSION"));
     object.text("host", view.host);
-    object.number("pid", u64::from(std::process::id()));
+    object.number("pid", u64::from(view.pid));
     object.time("started", Some(view.started.wall));
     object.text("configuration", &view.file.to_string_lossy());
     object.time("configured", Some(view.configured));
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(
             parsed(&made, s(1)),
             value!({
-                "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": std::process::id(),
+                "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": 4_711,
                 "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
                 "mail": {"queued": 0, "last_error": null, "failing_since": null},

@@ -190,6 +190,7 @@ impl Made {
             started: self.at(s(0)),
             configured: self.wall(s(0)),
             phase: self.phase,
+            pid: 4_711,
             host: "build1",
             file: Path::new("/etc/a\n.conf"),
             config: &self.config,

@@ -61,6 +61,8 @@ pub struct View<'a> {
     pub configured: SystemTime,
     /// `working`, `draining` or `stopping`.
     pub phase: &'static str,
+    /// The daemon's process id.
+    pub pid: u32,
     /// This machine's name.
     pub host: &'a str,
     /// The file that the configuration was read from.

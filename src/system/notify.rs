@@ -131,20 +131,20 @@ impl Supervisor {
             .min()
     }
 
-    fn send(&mut self, message: String, now: Instant) {
+    fn send(&mut self, datagram: String, now: Instant) {
         if self.connection.is_none() {
             return;
         }
         // Of these only the last says anything; of the others the last says most.
         for once in ["WATCHDOG=", "STATUS="] {
-            if message.starts_with(once) {
+            if datagram.starts_with(once) {
                 self.waiting.retain(|waiting| !waiting.starts_with(once));
             }
         }
         if self.waiting.len() >= MOST_WAITING {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(message);
+        self.waiting.push_back(datagram);
         self.flush(now);
     }
 
