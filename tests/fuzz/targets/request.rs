@@ -6,18 +6,19 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use buildd_sequencer::cli::{Action, parse, parse_request};
+use buildd_sequencer::cli::{Action, parse};
+use buildd_sequencer::wire;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let line = String::from_utf8_lossy(bytes);
-    match parse_request(&line) {
+    match wire::parse(&line) {
         Ok(request) => {
             let again = request.to_string();
             assert!(!again.contains(char::is_control), "{again}");
             // A control character in a name, which no job has, comes back as a question mark.
             if !line.trim().contains(char::is_control) {
-                assert_eq!(parse_request(&again), Ok(request));
+                assert_eq!(wire::parse(&again), Ok(request));
             }
         }
         Err(error) => assert!(!error.to_string().contains(char::is_control), "{error:?}"),
