@@ -73,7 +73,8 @@ impl Daemon {
             self.carry_out(&asked, now);
         }
         let next_start = self.next_start(now);
-        let taken = self.showing.take(next_start, &self.control, now.instant);
+        let there = |client| self.control.holds(client);
+        let taken = self.showing.take(next_start, there, now.instant);
         if let Some((clients, form)) = taken {
             self.show(&clients, form);
         }

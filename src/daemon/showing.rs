@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::status::{View, json, table};
-use crate::system::control::Server;
 
 /// Of this many parts of the time at most one is spent on making the status.
 const SHARE: u32 = 10;
@@ -58,14 +57,14 @@ impl Showing {
         }
     }
 
-    /// Whom to show which form, if it is time.
+    /// Whom to show which form, if it is time; only those who are still `there`.
     pub(super) fn take(
         &mut self,
         next_start: Option<Instant>,
-        control: &Server,
+        there: impl Fn(u64) -> bool,
         now: Instant,
     ) -> Option<(Vec<u64>, Form)> {
-        self.viewers.retain(|viewer| control.holds(viewer.client));
+        self.viewers.retain(|viewer| there(viewer.client));
         if self.deadline(next_start, now)? > now {
             return None;
         }
@@ -95,5 +94,87 @@ impl Form {
             Form::Table => table::table(view),
             Form::Json => json::json(view),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// Two who want the table and, asking between them, one who wants JSON, at this moment.
+    fn three(at: Instant) -> Showing {
+        let mut showing = Showing::default();
+        let at = Moment {
+            instant: at,
+            wall: std::time::UNIX_EPOCH,
+        };
+        showing.add(1, Form::Table, at);
+        showing.add(2, Form::Json, at);
+        showing.add(3, Form::Table, at);
+        showing
+    }
+
+    #[test]
+    fn whoever_wants_the_same_gets_it_at_once_and_together() {
+        let t0 = Instant::now();
+        let mut showing = three(t0);
+        assert_eq!(showing.deadline(None, t0), Some(t0));
+        let there = |_| true;
+        let taken = showing.take(None, there, t0);
+        assert_eq!(taken, Some((vec![1, 3], Form::Table)));
+        let taken = showing.take(None, there, t0);
+        assert_eq!(taken, Some((vec![2], Form::Json)));
+        assert_eq!(showing.take(None, there, t0), None);
+        assert_eq!(showing.deadline(None, t0), None);
+    }
+
+    #[test]
+    fn it_is_not_made_for_those_who_have_gone() {
+        let t0 = Instant::now();
+        let mut showing = three(t0);
+        let taken = showing.take(None, |client| client == 2, t0);
+        assert_eq!(taken, Some((vec![2], Form::Json)));
+        assert_eq!(showing.deadline(None, t0), None);
+    }
+
+    #[test]
+    fn of_the_time_a_tenth_is_spent_on_it() {
+        let t0 = Instant::now();
+        let mut showing = three(t0);
+        let there = |_| true;
+        assert!(showing.take(None, there, t0).is_some());
+        showing.made(ms(3), t0 + ms(5));
+        let next = t0 + ms(35);
+        assert_eq!(showing.deadline(None, t0 + ms(6)), Some(next));
+        assert_eq!(showing.take(None, there, next - ms(1)), None);
+        assert!(showing.take(None, there, next).is_some());
+    }
+
+    #[test]
+    fn it_is_made_after_a_start_that_is_near_but_a_client_has_not_to_wait_for_ever() {
+        let t0 = Instant::now();
+        let there = |_| true;
+        let mut showing = three(t0);
+        showing.made(ms(3), t0 - ms(100));
+        let start = Some(t0 + ms(2));
+        assert_eq!(showing.take(start, there, t0), None);
+        assert_eq!(showing.deadline(start, t0), Some(t0 + ms(100)));
+        // The job has been started: no other can be before its end.
+        assert!(showing.take(None, there, t0 + ms(2)).is_some());
+        // What is made before it is due delays nothing.
+        assert!(showing.take(Some(t0 + ms(6)), there, t0 + ms(3)).is_some());
+        // Jobs that cannot be started, thousands of them, are due all the time.
+        let mut showing = three(t0);
+        showing.made(ms(3), t0 - ms(100));
+        for passed in [0, 50, 99] {
+            let now = t0 + ms(passed);
+            assert_eq!(showing.take(Some(now), there, now), None);
+        }
+        let now = t0 + ms(100);
+        assert!(showing.take(Some(now), there, now).is_some());
     }
 }
