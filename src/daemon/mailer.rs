@@ -312,3 +312,6 @@ impl Delivering {
         self.killed.is_some() && now >= self.deadline
     }
 }
+
+#[cfg(test)]
+mod tests;
