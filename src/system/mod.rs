@@ -38,3 +38,8 @@ pub fn now() -> Moment {
         wall: SystemTime::now(),
     }
 }
+
+/// A process that is being started has everything open that we have, locked files among them, until it has become its
+/// program. Tests start processes while nobody shares this, and share it as long as they take locks and let them go.
+#[cfg(test)]
+pub(crate) static STARTING: std::sync::RwLock<()> = std::sync::RwLock::new(());

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use mio::Poll;
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::job::outcome::{Cause, Outcome};
 use crate::mail::report::{Failed, Origin, Run};
+use crate::system::STARTING;
 use crate::system::log::Rotation;
 use crate::system::process::Spawner;
 
@@ -63,11 +65,16 @@ impl Made {
 
     /// Starts what is due at this time; the process of the delivery.
     fn start(&mut self, now: Instant) -> Pid {
+        let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
         let over = self
             .mailer
             .start(&self.config, &mut self.os, &mut self.log, now);
         assert!(over.is_none());
-        self.mailer.pid().unwrap()
+        let pid = self.mailer.pid().unwrap();
+        let process = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        // Until it has become its program, or has ended already.
+        wait_until(|| !process("cmdline").is_empty() || process("stat").contains(") Z "));
+        pid
     }
 
     fn act(&mut self, now: Instant) -> Option<Lost> {

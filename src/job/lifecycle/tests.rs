@@ -127,7 +127,12 @@ fn a_group_that_sigkill_does_not_empty_holds_nothing_up_for_long() {
     run.next(t0 + s(30), nobody);
     run.reaped(Exit::Signal(15), t0 + s(31));
     assert_eq!(run.next(t0 + s(35), members), Some(Action::Kill));
-    assert_eq!(run.next(t0 + s(36), members), END);
+    let over = t0 + s(35) + AFTER_KILL;
+    for before in [t0 + s(35), over - Duration::from_millis(1)] {
+        let next = run.next(before, members);
+        assert_eq!(next, None, "a survivor may not run beside the next job");
+    }
+    assert_eq!(run.next(over, members), END);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::system::STARTING;
 use crate::system::opening::LOCK;
 
 /// Time passes only in its pauses; in one of them something may happen.
@@ -48,10 +50,22 @@ fn never() -> Told<impl FnMut(u32) -> bool> {
     Told::new(|_| panic!("nothing to wait for"))
 }
 
-fn place() -> (TempDir, PathBuf) {
+/// A directory that no other test starts a process beside.
+struct Place {
+    _alone: RwLockReadGuard<'static, ()>,
+    _directory: TempDir,
+}
+
+/// A directory, and a path in it.
+fn place() -> (Place, PathBuf) {
+    let alone = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lock");
-    (directory, path)
+    let place = Place {
+        _alone: alone,
+        _directory: directory,
+    };
+    (place, path)
 }
 
 fn take(path: &Path, patience: &mut impl Patience) -> Result<Lock, Error> {

@@ -2,10 +2,17 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLockReadGuard};
 use std::time::Instant;
 
 use super::*;
+use crate::system::STARTING;
 use crate::system::lock::NoPatience;
+
+/// As long as this lives, no other test starts a process.
+fn alone() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn taker(pid: u32) -> Taker<'static> {
     Taker {
@@ -22,6 +29,7 @@ fn take(path: &Path, pid: u32) -> Result<PidFile, Error> {
 
 #[test]
 fn a_held_file_is_refused_and_a_stale_one_taken_over() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pid");
     for stale in [
@@ -64,6 +72,7 @@ fn a_twistd_is_given_five_seconds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pid");
     let mut running = called("twistd");
+    let _alone = alone();
     let named = format!("{}\n", running.id());
     fs::write(&path, &named).unwrap();
     let mut clock = Clock(Instant::now(), 0);
@@ -81,6 +90,7 @@ fn a_twistd_is_given_five_seconds() {
 
 /// A process of this name that waits.
 fn called(name: &str) -> Child {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     let mut shell = Command::new("sh");
     shell.arg0(name).args(["-c", "read line"]);
     let child = shell.stdin(Stdio::piped()).spawn().unwrap();
@@ -147,6 +157,7 @@ fn its_own_and_its_starters_number_are_stale() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pid");
     let mut running = called("buildd-sequencer");
+    let _alone = alone();
     let named = running.id();
     let stranger = taker(4_000_000);
     let is_refused = |taker| {
