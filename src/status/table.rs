@@ -338,6 +338,18 @@ slave_scanner  paused 1h01m by uid 1000    -      -     -  -        0       0
     }
 
     #[test]
+    fn a_paused_job_that_runs_all_the_same_is_shown_as_running() {
+        let mut made = Made::three();
+        made.pauses(0, s(5), 1000);
+        made.begins(0, s(10));
+        let text = table(&made.view(s(20)));
+        let row = text.lines().find(|line| line.starts_with("slave_scanner "));
+        let words: Vec<&str> = row.unwrap().split_whitespace().take(2).collect();
+        assert_eq!(words, ["slave_scanner", "running"], "{text}");
+        assert!(!text.contains("paused"), "{text}");
+    }
+
+    #[test]
     fn a_daemon_that_ends_says_so() {
         let mut made = Made::three();
         for (phase, end) in [("draining", ", draining"), ("stopping", ", stopping")] {

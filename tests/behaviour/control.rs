@@ -211,6 +211,27 @@ fn a_client_that_takes_nothing() {
     assert!(rest.ends_with("]}\n"), "{} bytes", rest.len());
 }
 
+/// It has a moment for that, no more: on a busy machine the reader may miss it.
+#[test]
+fn an_answer_that_is_under_way_when_the_daemon_stops_is_given_whole() {
+    let jobs: String = (0..3000)
+        .map(|n| idle_job(&format!("job{n}"), "true"))
+        .collect();
+    let is_given_whole = |_| {
+        let place = Place::new();
+        let daemon = place.listening(&format!("{SOCKET}{jobs}"));
+        let mut client = place.connect();
+        client.write_all(b"status --json\n").unwrap();
+        // Of the rest no more is written before this is read than the system holds.
+        assert_eq!(read_some(&mut client, &mut [0; 1]), 1);
+        daemon.signal(Signal::SIGTERM);
+        let rest = answer(&mut client);
+        assert_eq!(daemon.wait().code(), Some(0));
+        rest.ends_with("]}\n")
+    };
+    assert!((0..10).any(is_given_whole));
+}
+
 #[test]
 fn a_seventeenth_client_takes_the_place_of_the_one_silent_longest() {
     let place = Place::new();

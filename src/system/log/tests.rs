@@ -42,6 +42,22 @@ fn further_lines_of_a_message_begin_with_a_tab() {
     );
 }
 
+/// Room for a large message is made once. Doubling would take up to twice as much as it needs.
+#[test]
+fn a_large_message_takes_no_more_memory_than_its_lines_need() {
+    let directory = tempfile::tempdir().unwrap();
+    // Each of these becomes two bytes, or five.
+    let message = vec![b'\n'; 1_200_000];
+    for journal in [false, true] {
+        let mut log = log_in(directory.path(), 0, 0);
+        log.journal = journal;
+        log.append(wall(), Level::Info, &[&message]);
+        let bytes = log.waiting.end();
+        let most = bytes.len() / 4 * 5 + 2 * BATCH;
+        assert!(bytes.capacity() <= most, "{} of {most}", bytes.capacity());
+    }
+}
+
 #[test]
 fn a_file_past_its_size_is_rotated_and_only_so_many_stay() {
     let directory = tempfile::tempdir().unwrap();
