@@ -114,6 +114,9 @@ mv {dir}/part.whole {dir}/mails/$n";
 
 const JOBS: [&str; 5] = ["ape", "bee", "cat", "dog", "gone"];
 
+/// With less there would be nothing to look at.
+const LEAST_RUNS: usize = 20;
+
 /// The environment variable that all processes of this campaign have.
 const MARK: &str = "BUILDD_SEQUENCER_CAMPAIGN";
 
@@ -500,7 +503,7 @@ fn whole_log(place: &Place, pieces: usize) -> Vec<u8> {
 fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = from_environment("BUILDD_SEQUENCER_SEED").unwrap_or(now.subsec_nanos().into());
-    let seconds = from_environment("BUILDD_SEQUENCER_CAMPAIGN_SECONDS").unwrap_or(8);
+    let seconds = from_environment("BUILDD_SEQUENCER_CAMPAIGN_SECONDS").unwrap_or(5);
     println!("BUILDD_SEQUENCER_SEED={seed}");
     let mut dice = Dice(seed);
 
@@ -527,8 +530,13 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
         pieces: 0,
     };
     let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
+    let enough_runs = || place.lines("runs").len() >= LEAST_RUNS;
+    while Instant::now() < until || !enough_runs() {
         campaign.trouble();
+        assert!(
+            Instant::now() < until + common::LIMIT,
+            "hardly anything runs"
+        );
     }
 
     campaign.clients.clear();
@@ -574,6 +582,7 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
     let logged = runs.iter().filter_map(|run| run.id.clone());
     let logged: Vec<String> = logged.collect();
     let said = place.lines("runs");
+    assert!(said.len() >= LEAST_RUNS && runs.len() >= said.len());
     let in_log = said.iter().filter(|id| logged.contains(id));
     assert!(
         in_log.eq(said.iter()),

@@ -89,18 +89,22 @@ fn what_a_variable_names_is_named_in_the_fault() {
 #[test]
 fn the_last_resort_is_in_etc() {
     let default = "/etc/buildd-sequencer.conf";
-    if Path::new(default).exists() {
-        return;
-    }
     let place = Place::new();
     for variables in [
         &[][..],
         &[("LPCONFIG", ""), ("BUILDD_SEQUENCER_CONFIG", "")],
     ] {
         let output = check(&place, variables, &[]);
+        let said = stderr(&output);
+        if Path::new(default).exists() {
+            // Whatever this machine's own configuration is like, the verdict names it.
+            let verdict = said.lines().last().unwrap_or_default();
+            assert!(verdict.starts_with(&format!("{default}: ")), "{said}");
+            continue;
+        }
         let expected =
             format!("{default}:1: cannot read the configuration: No such file or directory\n");
-        assert_eq!(stderr(&output), expected);
+        assert_eq!(said, expected);
         assert_eq!(output.status.code(), Some(78));
     }
 }

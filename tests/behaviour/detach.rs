@@ -376,8 +376,12 @@ fn jobs_of_a_detached_daemon_are_like_any_others() {
     let daemon = detached(&place, &config, &[], "twistd.pid");
     wait_for_text(&place, "twistd.log", "completed with exit code 7");
     daemon.stop();
-    assert!(!place.read("env").contains("BUILDD_SEQUENCER"));
-    for line in place.lines("signals") {
+    let environment = place.read("env");
+    assert!(environment.contains("PATH="), "{environment}");
+    assert!(!environment.contains("BUILDD_SEQUENCER"), "{environment}");
+    let signals = place.lines("signals");
+    assert_eq!(signals.len(), 2, "{signals:?}");
+    for line in signals {
         let mask = line.split('\t').next_back().unwrap();
         // Two of glibc's own cannot be asked for.
         assert!(

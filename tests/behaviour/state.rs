@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::socket::{SOCKET, answer, idle_job};
-use crate::common::{Place, Signal, job, stderr, wait_for, wait_for_file};
+use crate::common::{Place, Signal, job, not_tested, stderr, wait_for, wait_for_file};
 
 const CONFIG: &str = "[buildsequencer]\ncontrolsocket: socket\nstatefile: state\n";
 const MAIL: &str =
@@ -453,7 +453,7 @@ fn a_clock_that_was_set_back_costs_times_alone() {
 #[test]
 fn what_only_root_may_read_is_a_warning_to_others() {
     if !nix::unistd::getuid().is_root() {
-        return;
+        return not_tested("only root can become somebody else");
     }
     let place = Place::new();
     fs::set_permissions(place.dir(), fs::Permissions::from_mode(0o777)).unwrap();

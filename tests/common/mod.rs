@@ -60,6 +60,14 @@ pub fn pipe() -> (File, File) {
     (out.into(), into.into())
 }
 
+/// Says, past whatever holds back the words of a test that passes, what could not be tested here.
+#[track_caller]
+pub fn not_tested(why: &str) {
+    use std::io::Write;
+    let place = std::panic::Location::caller();
+    let _ = writeln!(std::io::stderr(), "not tested: {why} ({place})");
+}
+
 /// Does the same with each, all at once: of what mostly waits, many need no longer than one.
 pub fn each_at_once<T: Send>(cases: impl IntoIterator<Item = T>, body: impl Fn(T) + Sync) {
     let body = &body;

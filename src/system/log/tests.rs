@@ -180,9 +180,7 @@ fn a_directory_that_is_gone_is_reported_and_the_old_file_goes_on() {
 #[test]
 fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
     let rotation = Rotation { size: 0, keep: 0 };
-    let Ok(mut log) = Log::open(Some(Path::new("/dev/full")), rotation, None) else {
-        return;
-    };
+    let mut log = Log::open(Some(Path::new("/dev/full")), rotation, None).unwrap();
     let line = "x".repeat(1000);
     let t0 = Instant::now();
     for _ in 0..2000 {
