@@ -63,6 +63,33 @@ wait_for() {
     done
 }
 
+# within SECONDS COMMAND...: the command succeeds, and before a sleep is over that was begun at the same moment: a busy
+# machine delays both.
+within() {
+    sleep "$1" &
+    sleeping=$!
+    at_exit_kill "$sleeping"
+    shift
+    "$@"
+    result=$?
+    # A zombie, or gone altogether, has ended.
+    case $(cut -d' ' -f3 "/proc/$sleeping/stat" 2>/dev/null) in
+    Z | '') result=1 ;;
+    *) kill "$sleeping" ;;
+    esac
+    return "$result"
+}
+
+# Seconds since the machine was started, with two decimals, whatever becomes of the time of day.
+uptime_now() {
+    cut -d' ' -f1 /proc/uptime
+}
+
+# has_taken SECONDS SINCE: at least so many seconds have gone since that uptime.
+has_taken() {
+    awk "BEGIN { exit !($(uptime_now) - $2 >= $1) }"
+}
+
 # To be called last.
 finish() {
     echo "$passed passed, $failed failed"

@@ -180,8 +180,8 @@ mkdir -m 755 "$root/dev"
 mkdir -m 777 "$root/log"
 if mknod -m 666 "$root/dev/null" c 1 3 2>/dev/null && true 2>/dev/null >"$root/dev/null"; then
     for closed in '' '<&-' '>&-' '2>&-' '<&- >&-' '<&- 2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
-        rm -f "$root/log/log"
-        ln -f "$here/log" "$root/log/log"
+        rm -f "$root/log/log" "$here/log"
+        ln -s root/log/log "$here/log"
         eval 'without() { exec chroot "$root" /buildd-sequencer -c /conf -l /log/log '"$closed"'; }'
         runs "with descriptors ${closed:-all open}" without
     done
