@@ -1,0 +1,205 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+use super::super::made::{Made, s};
+use super::*;
+use crate::job::outcome::Cause;
+use crate::mail::queue::Failure;
+
+/// The table without its first line, which is checked here.
+fn rest(made: &Made, at: Duration, first: &str) -> String {
+    let text = table(&made.view(at));
+    let (line, rest) = text.split_once('\n').unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let start = format!("buildd-sequencer {version} on build1: pid 4711, ");
+    assert_eq!(line.strip_prefix(&start), Some(first));
+    rest.to_string()
+}
+
+#[test]
+fn three_jobs_before_and_after_their_runs() {
+    let mut made = Made::three();
+    assert_eq!(
+        rest(&made, s(1), "up 1s, read /etc/a\\n.conf 1s ago"),
+        "
+JOB            STATE       DUE  ENDED  TOOK  LAST  RUNS  FAILED
+slave_scanner  waiting      4s      -     -  -        0       0
+queue_builder  waiting  14m59s      -     -  -        0       0
+cleanup        waiting  59m59s      -     -  -        0       0
+"
+    );
+    for n in 1..=12 {
+        made.runs(0, s(10 * n), s(10 * n + 2), 3);
+    }
+    made.runs(1, s(900), s(965), 0);
+    made.runs(0, s(966), s(967), 0);
+    made.runs(1, s(1900), s(1901), 1);
+    assert_eq!(
+        rest(&made, s(1902), "up 31m42s, read /etc/a\\n.conf 31m42s ago"),
+        "
+JOB            STATE       DUE   ENDED  TOOK  LAST    RUNS  FAILED
+slave_scanner  waiting      0s  15m35s  1.0s  ok        13      12
+queue_builder  waiting  14m59s      1s  1.0s  exit 1     2       1
+cleanup        waiting  28m18s       -     -  -          0       0
+"
+    );
+}
+
+#[test]
+fn failures_in_a_row_are_counted() {
+    let mut made = Made::three();
+    for n in 1..=12 {
+        made.runs(0, s(10 * n), s(10 * n + 2), 3);
+    }
+    let text = table(&made.view(s(123)));
+    let line = text.lines().find(|l| l.starts_with("slave")).unwrap();
+    assert_eq!(
+        line,
+        "slave_scanner  waiting      4s     1s  2.0s  exit 3 x12    12      12"
+    );
+}
+
+#[test]
+fn a_hung_job_is_on_top_and_those_behind_it_say_so() {
+    let mut made = Made::three();
+    made.runs(0, s(5), s(6), 0);
+    made.begins(1, s(900));
+    assert_eq!(
+        rest(&made, s(1000), "up 16m40s, read /etc/a\\n.conf 16m40s ago"),
+        "\
+RUNNING queue_builder, pid 20417, for 1m40s
+WAITING 1 job, slave_scanner longest (16m29s)
+
+JOB            STATE                          DUE   ENDED  TOOK  LAST  RUNS  FAILED
+queue_builder  running                          -       -     -  -        0       0
+slave_scanner  late behind queue_builder  -16m29s  16m34s  1.0s  ok       1       0
+cleanup        waiting                     43m20s       -     -  -        0       0
+"
+    );
+    made.set(1, |settings| settings.timeout = s(7200));
+    made.requests(2, s(1000));
+    assert_eq!(
+        rest(&made, s(5000), "up 1h23m, read /etc/a\\n.conf 1h23m ago"),
+        "\
+RUNNING queue_builder, pid 20417, for 1h08m: STUCK (over 1h00m, no timeout set)
+WAITING 2 jobs, slave_scanner longest (1h23m)
+
+JOB            STATE                          DUE  ENDED  TOOK  LAST  RUNS  FAILED
+queue_builder  STUCK                            -      -     -  -        0       0
+cleanup        next behind queue_builder  -23m20s      -     -  -        0       0
+slave_scanner  late behind queue_builder   -1h23m  1h23m  1.0s  ok       1       0
+"
+    );
+}
+
+#[test]
+fn a_timeout_is_told_with_the_run_that_has_it() {
+    let mut made = Made::three();
+    made.set(0, |settings| settings.timeout = s(7200));
+    made.begins(0, s(5));
+    let text = table(&made.view(s(3700)));
+    assert!(
+        text.contains("for 1h01m: STUCK (over 1h00m, timeout 2h00m)\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn mail_has_a_line_only_where_there_is_any() {
+    let mut made = Made::three();
+    made.mails(s(10), None);
+    let text = rest(&made, s(11), "up 11s, read /etc/a\\n.conf 11s ago");
+    assert!(text.starts_with("MAIL    1 queued\n\nJOB"), "{text}");
+    let mut made = Made::three();
+    let failure = Failure::Exited(75, "try\nlater".to_string());
+    made.mails(s(10), Some(failure));
+    made.mails(s(11), None);
+    let text = rest(&made, s(71), "up 1m11s, read /etc/a\\n.conf 1m11s ago");
+    let line = "MAIL    2 queued; last error 1m01s ago: sendmail exited with 75: try later\n\n";
+    assert!(text.starts_with(line), "{text}");
+}
+
+#[test]
+fn paused_jobs_are_last_with_who_holds_them_and_since_when() {
+    let mut made = Made::three();
+    made.pauses(0, s(60), 1000);
+    assert_eq!(
+        rest(&made, s(3725), "up 1h02m, read /etc/a\\n.conf 1h02m ago"),
+        "
+JOB            STATE                     DUE  ENDED  TOOK  LAST  RUNS  FAILED
+queue_builder  waiting                    0s      -     -  -        0       0
+cleanup        waiting                    0s      -     -  -        0       0
+slave_scanner  paused 1h01m by uid 1000    -      -     -  -        0       0
+"
+    );
+}
+
+#[test]
+fn a_paused_job_that_runs_all_the_same_is_shown_as_running() {
+    let mut made = Made::three();
+    made.pauses(0, s(5), 1000);
+    made.begins(0, s(10));
+    let text = table(&made.view(s(20)));
+    let row = text.lines().find(|line| line.starts_with("slave_scanner "));
+    let words: Vec<&str> = row.unwrap().split_whitespace().take(2).collect();
+    assert_eq!(words, ["slave_scanner", "running"], "{text}");
+    assert!(!text.contains("paused"), "{text}");
+}
+
+#[test]
+fn a_daemon_that_ends_says_so() {
+    let mut made = Made::three();
+    for (phase, end) in [("draining", ", draining"), ("stopping", ", stopping")] {
+        made.phase = phase;
+        let first = format!("up 1s, read /etc/a\\n.conf 1s ago{end}");
+        rest(&made, s(1), &first);
+    }
+}
+
+#[test]
+fn a_run_of_a_job_that_was_removed_is_still_shown() {
+    let mut made = Made::three();
+    made.begins(0, s(5));
+    made.removes_running();
+    let text = table(&made.view(s(1000)));
+    assert!(
+        text.contains("\nRUNNING slave_scanner, pid 20417, for 16m35s\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nqueue_builder  late behind slave_scanner"),
+        "{text}"
+    );
+    assert!(!text.contains("\nslave_scanner"), "{text}");
+}
+
+#[test]
+fn a_clock_that_was_stepped_back_shows_nothing_absurd() {
+    let mut made = Made::three();
+    made.runs(0, s(5), s(6), 0);
+    made.pauses(1, s(10), 0);
+    let mut view = made.view(s(20));
+    view.now.wall -= s(86_400);
+    let text = table(&view);
+    assert!(text.contains("read /etc/a\\n.conf 0s ago"), "{text}");
+    assert!(text.contains("paused 0s by uid 0"), "{text}");
+    assert!(text.contains("14s  1.0s  ok"), "by the other clock: {text}");
+}
+
+#[test]
+fn columns_stay_columns_with_names_of_any_length() {
+    let long = "x".repeat(200);
+    let mut made = Made::new(&[("a", 1), (&long, 2)]);
+    made.runs(0, s(1), s(100), 1);
+    let text = table(&made.view(s(101)));
+    let lines: Vec<&str> = text.lines().skip(2).collect();
+    let ends: Vec<usize> = lines.iter().map(|line| line.len()).collect();
+    assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
+    assert!(lines.iter().all(|line| !line.ends_with(' ')));
+}
+
+#[test]
+fn a_run_that_was_killed_names_the_signal() {
+    let mut made = Made::three();
+    made.begins(0, s(5));
+    made.ends(s(6), 137, Cause::Killed(9));
+    assert!(table(&made.view(s(7))).contains("  1.0s  SIGKILL  "));
+}
