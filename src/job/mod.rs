@@ -6,6 +6,7 @@ pub mod lifecycle;
 pub mod outcome;
 pub mod output;
 pub mod record;
+pub mod requests;
 pub mod schedule;
 pub mod state;
 pub mod stuck;

@@ -3,10 +3,11 @@
 //! Pure: time comes in as an argument. It knows jobs by their place in the configuration and nothing else of
 //! them; whether anything runs right now is the daemon's knowledge. Choosing and re-inserting are O(log n).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::clock::{Moment, Stamp};
+use crate::job::requests::Requests;
 
 /// The delays of one job, from its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub struct Next {
 pub struct Schedule {
     jobs: Vec<Timing>,
     order: BTreeSet<(Instant, usize)>,
-    requests: VecDeque<(usize, Instant)>,
+    requests: Requests,
     running: Option<usize>,
 }
 
@@ -111,14 +112,14 @@ impl Schedule {
         Schedule {
             jobs,
             order,
-            requests: VecDeque::new(),
+            requests: Requests::default(),
             running: None,
         }
     }
 
     /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
     pub fn next(&self) -> Option<Next> {
-        if let Some(&(job, _)) = self.requests.front() {
+        if let Some(job) = self.requests.first() {
             return self.jobs.get(job).map(|t| Next {
                 job,
                 due: t.due,
@@ -139,12 +140,9 @@ impl Schedule {
         };
         self.order.remove(&(timing.due, job));
         self.running = Some(job);
-        match self.requests.iter().position(|&(j, _)| j == job) {
-            Some(place) => {
-                self.requests.remove(place);
-                Duration::ZERO
-            }
-            None => now.saturating_duration_since(timing.due),
+        match self.requests.remove(job) {
+            true => Duration::ZERO,
+            false => now.saturating_duration_since(timing.due),
         }
     }
 
@@ -179,19 +177,19 @@ impl Schedule {
 
     /// Makes a job next, before all others and paused or not; asking twice is asking once.
     pub fn request(&mut self, job: usize, now: Instant) {
-        if job < self.jobs.len() && !self.is_requested(job) {
-            self.requests.push_back((job, now));
+        if job < self.jobs.len() {
+            self.requests.add(job, now);
         }
     }
 
     /// Jobs that wait at an operator's request, the first one first.
     pub fn requested(&self) -> impl Iterator<Item = usize> + '_ {
-        self.requests.iter().map(|&(job, _)| job)
+        self.requests.iter().map(|(job, _)| job)
     }
 
     /// Whether a job waits at an operator's request.
     pub fn is_requested(&self, job: usize) -> bool {
-        self.requests.iter().any(|&(requested, _)| requested == job)
+        self.requests.contains(job)
     }
 
     /// Takes a job out of the order; its due time goes on being what it was.
@@ -240,7 +238,7 @@ impl Schedule {
         let requests = self.requests.iter();
         let asked_for = requests.filter(move |(job, _)| !is_due(*job));
         due.map(move |&(due, job)| (job, now - due))
-            .chain(asked_for.map(move |&(job, since)| (job, now.saturating_duration_since(since))))
+            .chain(asked_for.map(move |(job, since)| (job, now.saturating_duration_since(since))))
     }
 
     /// All jobs that are neither held nor running, in due order.
@@ -290,7 +288,7 @@ impl Schedule {
         }
         let requests = self.requests.iter();
         schedule.requests = requests
-            .filter_map(|&(job, since)| Some((moved(job)?, since)))
+            .filter_map(|(job, since)| Some((moved(job)?, since)))
             .collect();
         schedule.running = self.running.and_then(moved);
         schedule

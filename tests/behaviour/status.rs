@@ -1,7 +1,10 @@
 //! What a running daemon shows of itself: as a table, as JSON, in its log.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use crate::common::socket::{SOCKET, idle_job};
-use crate::common::{Daemon, Place, Signal, job, wait_for};
+use crate::common::{Daemon, LIMIT, Place, Signal, job, wait_for};
 use serde_json::Value;
 
 /// A job that runs until the file `go` is there.
@@ -320,5 +323,36 @@ fn three_thousand_jobs_are_shown_at_once_and_in_order() {
     let table = place.told("status");
     assert_eq!(table.matches(" paused ").count(), 3000);
     assert!(table.lines().count() < 3010, "a line for each");
+    daemon.stop();
+}
+
+#[test]
+fn in_a_crowd_too_the_status_shows_what_was_changed_before_it_was_asked_for() {
+    let place = Place::new();
+    let jobs: String = (0..300)
+        .map(|n| idle_job(&format!("job{n}"), "true"))
+        .collect();
+    let daemon = place.listening(&format!("{SOCKET}{jobs}"));
+    let (stop, begun) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) && begun.elapsed() < LIMIT {
+                    assert!(place.say(b"status\n").starts_with("0\nbuildd-sequencer "));
+                }
+            });
+        }
+        let (paused, waiting) = ("\njob7    paused", "\njob7    waiting");
+        for _ in 0..30 {
+            assert_eq!(place.say(b"pause job7\n"), "0\npaused job7\n");
+            assert!(place.say(b"status\n").contains(paused));
+            assert_eq!(place.say(b"resume job7\n"), "0\nresumed job7\n");
+            assert!(place.say(b"status\n").contains(waiting));
+        }
+        assert!(place.say(b"run --wait job7\n").starts_with("0\n"));
+        let table = place.say(b"status\n");
+        assert_eq!(row(&table, "job7")[5..], ["ok", "1", "0"]);
+        stop.store(true, Ordering::Relaxed);
+    });
     daemon.stop();
 }
