@@ -129,6 +129,29 @@ fn a_running_twistd_holds_the_file_without_a_lock() {
     holder(&place).stop();
 }
 
+/// Its own stop script has sent SIGTERM a moment ago, and it locks nothing that would say so.
+#[test]
+fn a_twistd_that_ends_is_waited_for() {
+    let place = Place::new();
+    place.script("twistd", "read line; rm pid");
+    let mut command = Command::new(place.path("twistd"));
+    let (input, keeps_it_running) = crate::common::pipe();
+    command.stdin(input).stdout(Stdio::null());
+    command.current_dir(place.path(""));
+    let mut twistd = spawn(&mut command);
+    fs::write(place.path("pid"), twistd.id().to_string()).unwrap();
+    let daemon = waiting(&place);
+    drop(keeps_it_running);
+    twistd.wait().unwrap();
+    wait_for("the daemon to work", || {
+        assert_eq!(daemon.ended(), None, "{}", place.read("stderr"));
+        place.read("next").contains("Running a").then_some(())
+    });
+    assert_eq!(place.read("pid"), format!("{}\n", daemon.pid()));
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+}
+
 #[test]
 fn a_running_sequencer_holds_the_file_without_a_lock() {
     let other = Place::new();
