@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::values::is_stdout;
-use crate::text::harmless;
+use crate::text::{harmless, listed};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -21,6 +21,8 @@ Usage: buildd-sequencer [OPTIONS]            run the daemon in the foreground
 Commands:
   check                    print the effective configuration and what is wrong with it
   status [--json]          what runs, who waits, and how each job is doing
+  history [JOB] [-n N] [--failed] [--json | --svg]
+                           the runs of the past, the last 20 unless told; as a picture
   run [--wait] JOB         make a job due now, ahead of all others
   kill [JOB]               stop the running run
   pause [JOB]              hold a job, or all
@@ -76,6 +78,8 @@ pub enum Request {
         /// JSON instead of a table.
         json: bool,
     },
+    /// The runs of the past.
+    History(History),
     /// Make a job due now.
     Run {
         /// Its name.
@@ -98,6 +102,42 @@ pub enum Request {
     },
 }
 
+/// Which runs of the past are asked for, and in which form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Only this job's.
+    pub job: Option<String>,
+    /// The last so many.
+    pub most: Option<usize>,
+    /// Only those that failed.
+    pub failed: bool,
+    /// In which form.
+    pub form: Form,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Lines for people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// A picture, as SVG.
+    Svg,
+}
+
+impl Form {
+    /// The option that asks for it, with a blank before it.
+    fn option(self) -> &'static str {
+        match self {
+            Form::Table => "",
+            Form::Json => " --json",
+            Form::Svg => " --svg",
+        }
+    }
+}
+
 /// The request as the line that goes over the control socket: the command as one would type it.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,6 +155,16 @@ impl fmt::Display for Request {
         let line = match self {
             Request::Status { json: false } => "status".to_string(),
             Request::Status { json: true } => "status --json".to_string(),
+            Request::History(history) => {
+                let most = history.most.map(|most| format!(" -n {most}"));
+                let word = format!(
+                    "history{}{}{}",
+                    most.unwrap_or_default(),
+                    if history.failed { " --failed" } else { "" },
+                    history.form.option(),
+                );
+                of(&word, &history.job)
+            }
             Request::Run { job, wait: false } => format!("run {}", name(job)),
             Request::Run { job, wait: true } => format!("run --wait {}", name(job)),
             Request::Kill(job) => of("kill", job),
@@ -202,6 +252,11 @@ pub fn parse(
                 parsed.words.push(text(word)?);
                 continue;
             }
+            // To every other command, and to the daemon, it is twistd's.
+            Arg::Short('n') if parsed.command() == Some("history") => {
+                parsed.most = Some(number(&parser.value()?.string()?)?);
+                continue;
+            }
             Arg::Short(letter) => short_option(letter)?,
             Arg::Long(name) => long_option(name)?,
         };
@@ -215,12 +270,14 @@ pub fn parse(
 }
 
 /// Every option: its letter, its name, and whether it belongs to the daemon (and `check`) alone.
-const OPTIONS: [(char, &str, bool); 27] = [
+const OPTIONS: [(char, &str, bool); 29] = [
     ('c', "config", false),
     ('s', "socket", false),
     ('h', "help", false),
     ('V', "version", false),
     ('\0', "json", false),
+    ('\0', "svg", false),
+    ('\0', "failed", false),
     ('\0', "wait", false),
     ('\0', "alive", false),
     ('l', "logfile", true),
@@ -278,8 +335,12 @@ struct Parsed {
     options: Options,
     words: Vec<String>,
     json: bool,
+    svg: bool,
+    failed: bool,
     wait: bool,
     alive: bool,
+    /// How many runs of the past.
+    most: Option<usize>,
     /// The first option given that only the daemon knows.
     daemons_own: Option<&'static str>,
 }
@@ -317,6 +378,8 @@ impl Parsed {
             "spew" => options.spew = true,
             "if-launch" => options.if_launch = true,
             "json" => self.json = true,
+            "svg" => self.svg = true,
+            "failed" => self.failed = true,
             "wait" => self.wait = true,
             "alive" => self.alive = true,
             "python" | "prefix" | "reactor" | "profiler" | "profile" => drop(parser.value()?),
@@ -325,10 +388,15 @@ impl Parsed {
         Ok(())
     }
 
+    /// The command, if it has been read.
+    fn command(&self) -> Option<&str> {
+        self.words.first().map(String::as_str)
+    }
+
     fn finish(self) -> Result<(Action, Options), UsageError> {
-        let mut words = self.words.iter().map(String::as_str);
-        let command = words.next();
-        let job = words.next().map(str::to_string);
+        let command = self.command();
+        let mut words = self.words.iter().skip(1);
+        let job = words.next().cloned();
         // `kill "$JOB"` must not kill whatever runs because JOB is not set.
         if job.as_deref() == Some("") {
             return Err(UsageError("the name of a job cannot be empty".into()));
@@ -354,25 +422,47 @@ impl Parsed {
     }
 
     fn action(&self, command: Option<&str>, job: Option<String>) -> Result<Action, UsageError> {
-        let takes_job = matches!(command, Some("run" | "kill" | "pause" | "resume"));
+        let takes_job = matches!(
+            command,
+            Some("history" | "run" | "kill" | "pause" | "resume")
+        );
         if let (Some(extra), false) = (&job, takes_job) {
             return Err(UsageError(format!("unexpected argument '{extra}'")));
         }
-        for (given, option, owner) in [
-            (self.json, "json", "status"),
-            (self.wait, "wait", "run"),
-            (self.alive, "alive", "healthcheck"),
-        ] {
-            if given && command != Some(owner) {
+        let owners: [(bool, &str, &[&str]); 5] = [
+            (self.json, "json", &["status", "history"]),
+            (self.svg, "svg", &["history"]),
+            (self.failed, "failed", &["history"]),
+            (self.wait, "wait", &["run"]),
+            (self.alive, "alive", &["healthcheck"]),
+        ];
+        for (given, option, owners) in owners {
+            if given && !command.is_some_and(|command| owners.contains(&command)) {
+                let owners = owners.iter().map(|owner| format!("'{owner}'"));
+                let owners = listed(owners, 2);
                 return Err(UsageError(format!(
-                    "option '--{option}' goes with '{owner}' only"
+                    "option '--{option}' goes with {owners} only"
                 )));
             }
         }
+        let form = match (self.json, self.svg) {
+            (true, true) => {
+                return Err(UsageError("'--json' and '--svg' exclude each other".into()));
+            }
+            (true, false) => Form::Json,
+            (false, true) => Form::Svg,
+            (false, false) => Form::Table,
+        };
         let request = match command {
             None => return Ok(Action::Daemon),
             Some("check") => return Ok(Action::Check),
             Some("status") => Request::Status { json: self.json },
+            Some("history") => Request::History(History {
+                job,
+                most: self.most,
+                failed: self.failed,
+                form,
+            }),
             Some("run") => {
                 let job = job.ok_or_else(|| UsageError("'run' needs the name of a job".into()))?;
                 Request::Run {
@@ -398,6 +488,14 @@ fn text(word: OsString) -> Result<String, UsageError> {
             word.to_string_lossy()
         ))
     })
+}
+
+/// A number of runs.
+fn number(value: &str) -> Result<usize, UsageError> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse().ok().filter(|&number| digits && number > 0);
+    let wrong = || UsageError(format!("'-n' takes a number of runs, not '{value}'"));
+    number.ok_or_else(wrong)
 }
 
 /// A file creation mask, octal as twistd takes it.
@@ -488,6 +586,14 @@ mod tests {
                 wait: true
             })
         );
+        let history = ok("history --json a -n5").0;
+        let expected = History {
+            job: Some("a".into()),
+            most: Some(5),
+            failed: false,
+            form: Form::Json,
+        };
+        assert_eq!(history, Action::Ask(Request::History(expected)));
         assert_eq!(ok("-c x pause").0, Action::Ask(Request::Pause(None)));
         assert_eq!(ok("check -c x -l y").0, Action::Check);
         assert_eq!(
@@ -515,6 +621,13 @@ mod tests {
             },
             Request::Pause(None),
             Request::Status { json: true },
+            Request::History(History::default()),
+            Request::History(History {
+                job: Some("-n".into()),
+                most: Some(7),
+                failed: true,
+                form: Form::Svg,
+            }),
             Request::Healthcheck { alive: true },
         ] {
             assert_eq!(parse_request(&request.to_string()), Ok(request));
@@ -523,7 +636,7 @@ mod tests {
 
     #[test]
     fn an_empty_name_does_not_mean_all_jobs() {
-        for command in ["run", "kill", "pause", "resume"] {
+        for command in ["history", "run", "kill", "pause", "resume"] {
             let error = parse([command.into(), OsString::new()]).unwrap_err();
             let expected = "the name of a job cannot be empty";
             assert!(error.to_string().starts_with(expected), "{error}");
@@ -541,6 +654,20 @@ mod tests {
             ("run a b", "unexpected argument 'b'"),
             ("status a", "unexpected argument 'a'"),
             ("--wait", "option '--wait' goes with 'run' only"),
+            (
+                "run --json a",
+                "option '--json' goes with 'status' and 'history' only",
+            ),
+            ("status --svg", "option '--svg' goes with 'history' only"),
+            (
+                "history --svg --json",
+                "'--json' and '--svg' exclude each other",
+            ),
+            ("history -n 0", "'-n' takes a number of runs, not '0'"),
+            ("history -n +1", "'-n' takes a number of runs, not '+1'"),
+            ("history -n", "missing argument"),
+            ("history a b", "unexpected argument 'b'"),
+            ("status -n 5", "unexpected argument '5'"),
             ("status -l x", "option '--logfile' is for the daemon"),
             (
                 "--umask 9",

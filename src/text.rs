@@ -39,6 +39,13 @@ pub fn write_brief(text: &mut String, duration: Duration) {
 }
 
 /// How long something took: under a minute to the tenth of a second, else like `brief`.
+pub fn precise(duration: Duration) -> String {
+    let mut text = String::new();
+    write_precise(&mut text, duration);
+    text
+}
+
+/// Writes the same to the end of a text.
 pub fn write_precise(text: &mut String, duration: Duration) {
     // A value just below a minute must not print as 60.0s.
     if duration < Duration::from_millis(59_950) {
@@ -208,6 +215,11 @@ impl Utc {
         format!("{}Z", self.date_and_time())
     }
 
+    /// `2026-11-23 23:36:37`, for people who have been told that it is UTC.
+    pub fn plain(&self) -> String {
+        self.date_and_time().replace('T', " ")
+    }
+
     /// `Mon, 23 Nov 2026 23:36:37 +0000`, for a `Date` header (RFC 5322, 3.3).
     pub fn rfc5322(&self) -> String {
         let month = usize::try_from(self.month).unwrap_or(1).clamp(1, 12);
@@ -271,11 +283,6 @@ mod tests {
                 "3d04h"
             ]
         );
-        let precise = |duration: Duration| {
-            let mut text = String::new();
-            write_precise(&mut text, duration);
-            text
-        };
         assert_eq!(precise(Duration::from_millis(1234)), "1.2s");
         assert_eq!(precise(Duration::from_millis(59_990)), "59s");
         assert_eq!(precise(s(182)), "3m02s");
@@ -367,6 +374,7 @@ mod tests {
         let utc = at(1_795_476_997);
         assert_eq!(utc.log_stamp(), "2026-11-23T23:36:37+0000");
         assert_eq!(utc.rfc3339(), "2026-11-23T23:36:37Z");
+        assert_eq!(utc.plain(), "2026-11-23 23:36:37");
         assert_eq!(utc.rfc5322(), "Mon, 23 Nov 2026 23:36:37 +0000");
     }
 

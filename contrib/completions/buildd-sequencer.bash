@@ -8,7 +8,7 @@ _buildd_sequencer_jobs() {
 }
 
 _buildd_sequencer() {
-    local commands="check status run kill pause resume reload healthcheck"
+    local commands="check status history run kill pause resume reload healthcheck"
     local everywhere="-c --config -s --socket -h --help -V --version"
     local daemon="-l --logfile --pidfile -d --rundir --umask -u --uid -g --gid --daemon -n --nodaemon --spew --if-launch"
     local current=${COMP_WORDS[COMP_CWORD]} command='' job='' option='' word i
@@ -35,6 +35,7 @@ _buildd_sequencer() {
         -u | --uid) option=--uid ;;
         -g | --gid) option=--gid ;;
         --umask) option=--umask ;;
+        -n) [[ $command == history ]] && option=-n ;;
         -*) ;;
         *) if [[ -z $command ]]; then command=$word; else job=$word; fi ;;
         esac
@@ -54,6 +55,7 @@ _buildd_sequencer() {
         ;;
     --uid) mapfile -t COMPREPLY < <(compgen -u -- "$current") && return ;;
     --gid) mapfile -t COMPREPLY < <(compgen -g -- "$current") && return ;;
+    -n) return ;;
     --umask) mapfile -t COMPREPLY < <(compgen -W "022 027 077" -- "$current") && return ;;
     esac
 
@@ -63,12 +65,13 @@ _buildd_sequencer() {
         case $command in
         '' | check) words+=" $daemon" ;;
         status) words+=" --json" ;;
+        history) words+=" -n --failed --json --svg" ;;
         run) words+=" --wait" ;;
         healthcheck) words+=" --alive" ;;
         esac
     elif [[ -z $command ]]; then
         words=$commands
-    elif [[ -z $job && $command =~ ^(run|kill|pause|resume)$ ]]; then
+    elif [[ -z $job && $command =~ ^(history|run|kill|pause|resume)$ ]]; then
         words=$(_buildd_sequencer_jobs "${asks[@]}")
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -76,11 +76,11 @@ impl Daemon {
         let there = |client| self.control.holds(client);
         let taken = self.showing.take(next_start, there, now.instant);
         if let Some((clients, form)) = taken {
-            self.show(&clients, form);
+            self.show(&clients, &form);
         }
     }
 
-    fn show(&mut self, clients: &[u64], form: Form) {
+    fn show(&mut self, clients: &[u64], form: &Form) {
         let (now, before) = (system::now(), system::processor_time());
         let text = form.make(&self.view(now));
         let cost = system::processor_time().saturating_sub(before);
@@ -93,7 +93,7 @@ impl Daemon {
     /// Shows the status to all who wait for it, before the daemon ends.
     pub(super) fn show_all(&mut self) {
         while let Some((clients, form)) = self.showing.take_first() {
-            self.show(&clients, form);
+            self.show(&clients, &form);
         }
     }
 
@@ -120,6 +120,10 @@ impl Daemon {
                 let form = if json { Form::Json } else { Form::Table };
                 return self.showing.add(asked.client, form, now);
             }
+            Request::History(history) => match self.knows_past_of(history.job.as_deref()) {
+                Ok(()) => return self.showing.add(asked.client, Form::History(history), now),
+                Err(refusal) => refusal,
+            },
             Request::Run { job, wait: true } => {
                 let wants_outcome = line.asker != Asker::Anybody;
                 match self.wait_for_run(&job, wants_outcome, asked, now) {
@@ -182,6 +186,16 @@ impl Daemon {
         let instead = near::instead(name, &known, "there are");
         let line = format!("unknown job {}{instead}", shown(name));
         Err((exit::FAILURE, line))
+    }
+
+    /// Refuses a job that is neither in the configuration nor, since it once was, in the history.
+    fn knows_past_of(&self, job: Option<&str>) -> Result<(), Reply> {
+        match job {
+            Some(name) if self.jobs.history().last(Some(name), false, 1).is_empty() => {
+                self.find_job(name).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ask_for_run(&mut self, name: &str, peer: Peer, now: Moment) -> Reply {

@@ -477,6 +477,7 @@ impl Daemon {
             job: &run.job,
             pid: run.pid.as_raw(),
             began: run.began,
+            late: run.late,
             refusal: run.refusal.as_deref(),
         });
         View {

@@ -11,12 +11,13 @@ use nix::unistd::Pid;
 
 use super::ready::Ready;
 use super::{Daemon, Os, READS_PER_TURN};
-use crate::clock::Moment;
+use crate::clock::{Moment, Stamp};
 use crate::config::Job;
 use crate::exit::Exit;
+use crate::job::history;
 use crate::job::jobs::{End, Index};
 use crate::job::lifecycle::{Action, Group, Life, Why};
-use crate::job::outcome::{Cause, Outcome, Verdict};
+use crate::job::outcome::{Brief, Cause, Outcome, Verdict};
 use crate::job::output::{Capture, LineSplitter};
 use crate::job::stuck;
 use crate::system::log::{Level, Log};
@@ -33,6 +34,8 @@ pub struct Run {
     pub pid: Pid,
     /// When it began.
     pub began: Moment,
+    /// How much later than it was due.
+    pub late: Duration,
     /// How it goes on.
     pub life: Life,
     /// Why it cannot be signalled, in the system's words, since the last signal to it.
@@ -86,6 +89,7 @@ pub(super) struct Ended {
     pub(super) job: Rc<Job>,
     pub(super) outcome: Outcome,
     pub(super) began: Moment,
+    pub(super) late: Duration,
     pub(super) took: Duration,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
@@ -93,7 +97,13 @@ pub(super) struct Ended {
 
 impl Ended {
     /// A run that could not even begin: the system's words are its error output.
-    fn not_started(index: Index, job: Rc<Job>, error: &SpawnError, now: Moment) -> Ended {
+    fn not_started(
+        index: Index,
+        job: Rc<Job>,
+        error: &SpawnError,
+        late: Duration,
+        now: Moment,
+    ) -> Ended {
         let why = error.to_string();
         let mut stderr = Capture::new(job.settings.maxoutput);
         stderr.push(why.as_bytes());
@@ -107,9 +117,16 @@ impl Ended {
                 cause: Cause::NotStarted(why),
             },
             began: now,
+            late,
             took: Duration::ZERO,
             stderr,
         }
+    }
+
+    /// It, as the history keeps it.
+    fn kept(&self) -> history::Run {
+        let began = Stamp::at(self.began.wall);
+        history::Run::new(began, self.took, self.late, Brief::of(&self.outcome))
     }
 }
 
@@ -250,6 +267,7 @@ impl Run {
             job: self.job,
             outcome: self.life.outcome(),
             began: self.began,
+            late: self.late,
             took: now.since(self.began),
             stdout: self.stdout.capture,
             stderr: self.stderr.capture,
@@ -326,7 +344,7 @@ fn say_live(log: &mut Log, job: &str, line: &[u8]) {
 impl Daemon {
     pub(super) fn start_run(&mut self, index: Index, now: Moment) {
         let job = Rc::clone(self.jobs.job(index));
-        self.jobs.begin(index, now);
+        let late = self.jobs.begin(index, now);
         self.waiters.run_begins(&job.name);
         self.log.say(Level::Info, &format!("Running {}", job.name));
         match self.spawn_run(&job) {
@@ -338,6 +356,7 @@ impl Daemon {
                     job,
                     pid,
                     began: now,
+                    late,
                     life,
                     refusal: None,
                     refusal_told: false,
@@ -347,7 +366,7 @@ impl Daemon {
                 });
                 self.changed();
             }
-            Err(error) => self.run_over(Ended::not_started(index, job, &error, now), now),
+            Err(error) => self.run_over(Ended::not_started(index, job, &error, late, now), now),
         }
     }
 
@@ -415,6 +434,7 @@ impl Daemon {
             };
             self.jobs.end(index, end, now);
         }
+        self.jobs.remember(&ended.job, ended.kept());
         self.tell_waiters(&ended, &line, now);
         self.changed();
         match verdict {

@@ -4,8 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cli::History;
 use crate::clock::Moment;
-use crate::status::{View, json, table};
+use crate::status::{View, history, json, table};
 
 /// Of this many parts of the time at most one is spent on making the status.
 const SHARE: u32 = 10;
@@ -13,11 +14,12 @@ const SHARE: u32 = 10;
 /// due there may be none.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A form of the status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is shown, and in which form.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Table,
     Json,
+    History(History),
 }
 
 /// A client that has asked for the status.
@@ -73,12 +75,15 @@ impl Showing {
 
     /// The same without waiting for the right time.
     pub(super) fn take_first(&mut self) -> Option<(Vec<u64>, Form)> {
-        let form = self.viewers.first()?.form;
-        let all = std::mem::take(&mut self.viewers);
-        let (alike, others) = all.into_iter().partition(|viewer| viewer.form == form);
+        let mut all = std::mem::take(&mut self.viewers).into_iter();
+        let first = all.next()?;
+        let (alike, others): (Vec<Viewer>, _) = all.partition(|viewer| viewer.form == first.form);
         self.viewers = others;
-        let alike: Vec<Viewer> = alike;
-        Some((alike.iter().map(|viewer| viewer.client).collect(), form))
+        let alike = alike.iter().map(|viewer| viewer.client);
+        Some((
+            [first.client].into_iter().chain(alike).collect(),
+            first.form,
+        ))
     }
 
     /// It has been made, by now, and took that much time of the processor.
@@ -89,10 +94,11 @@ impl Showing {
 }
 
 impl Form {
-    pub(super) fn make(self, view: &View<'_>) -> String {
+    pub(super) fn make(&self, view: &View<'_>) -> String {
         match self {
             Form::Table => table::table(view),
             Form::Json => json::json(view),
+            Form::History(asked) => history::history(view, asked),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Moment;
 use crate::config::Job;
+use crate::job::history::{History, Run};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::record::Record;
 use crate::job::schedule::{Delays, Schedule, Timing};
@@ -56,6 +57,7 @@ pub struct Jobs {
     defined: Vec<Rc<Job>>,
     schedule: Schedule,
     records: Vec<Record>,
+    history: History,
 }
 
 impl Jobs {
@@ -72,6 +74,7 @@ impl Jobs {
             }
         }
         Jobs {
+            history: History::new(defined.len()),
             schedule,
             defined,
             records,
@@ -145,10 +148,21 @@ impl Jobs {
         })
     }
 
-    /// A run begins: takes its job out of the order.
-    pub fn begin(&mut self, index: Index, now: Moment) {
+    /// The runs of the past.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Remembers a run that has ended, of a job that may be in the configuration no more.
+    pub fn remember(&mut self, job: &Job, run: Run) {
+        self.history.add(&job.name, run);
+    }
+
+    /// A run begins: takes its job out of the order. Says how much later than it was due.
+    pub fn begin(&mut self, index: Index, now: Moment) -> Duration {
         let late = self.schedule.begin(index.0, now.instant);
         self.records[index.0].began(now.wall, late);
+        late
     }
 
     /// A run has ended: puts its job back into the order, with the delay that it has now.
@@ -268,6 +282,8 @@ impl Jobs {
             .map(Option::unwrap_or_default)
             .collect();
         self.defined = defined;
+        let names = self.defined.iter().map(|job| &*job.name);
+        self.history.retain(names);
         Moves { from }
     }
 }

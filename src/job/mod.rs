@@ -1,6 +1,7 @@
 //! A job: when it is due, how a run of it goes and ends, what is kept of its output, and what is remembered of it.
 //! Pure: time is an argument, and nothing here opens, starts or waits for anything.
 
+pub mod history;
 pub mod jobs;
 pub mod lifecycle;
 pub mod outcome;

@@ -1,6 +1,7 @@
 //! How a run ended, in the words of the log, the report and the status table.
 //! It judges what the kernel said; it never asks the kernel anything.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -60,24 +61,80 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the run succeeded, failed, or was merely interrupted.
     pub fn verdict(&self) -> Verdict {
-        match self.cause {
-            Cause::Exited if self.code == 0 => Verdict::Success,
-            Cause::Shutdown { forced: false } => Verdict::Neither,
+        Brief::of(self).verdict()
+    }
+
+    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `start 127`,
+    /// `killed` (by an operator), `shutdown`. Two failures with the same word are the same outcome.
+    pub fn word(&self) -> String {
+        Brief::of(self).word().into_owned()
+    }
+}
+
+/// An outcome without the words of the moment, small enough to be kept of many runs: what a table shows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brief {
+    manner: Manner,
+    /// Exit code as a shell would show it in `$?`.
+    pub code: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Exited,
+    Killed,
+    TimedOut,
+    NotStarted,
+    Stopped,
+    Forced,
+    Operator,
+}
+
+impl Brief {
+    /// What is kept of an outcome.
+    pub fn of(outcome: &Outcome) -> Brief {
+        let manner = match outcome.cause {
+            Cause::Exited => Manner::Exited,
+            Cause::Killed(_) => Manner::Killed,
+            Cause::TimedOut(_) => Manner::TimedOut,
+            Cause::NotStarted(_) => Manner::NotStarted,
+            Cause::Shutdown { forced: false } => Manner::Stopped,
+            Cause::Shutdown { forced: true } => Manner::Forced,
+            Cause::Operator => Manner::Operator,
+        };
+        let code = outcome.code;
+        Brief { manner, code }
+    }
+
+    /// Whether the run succeeded, failed, or was merely interrupted.
+    pub fn verdict(self) -> Verdict {
+        match self.manner {
+            Manner::Exited if self.code == 0 => Verdict::Success,
+            Manner::Stopped => Verdict::Neither,
             _ => Verdict::Failure,
         }
     }
 
-    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `not started`,
-    /// `killed` (by an operator), `shutdown`. Two failures with the same word are the same outcome.
-    pub fn word(&self) -> String {
-        match &self.cause {
-            Cause::Exited if self.code == 0 => "ok".to_string(),
-            Cause::Exited => format!("exit {}", self.code),
-            Cause::Killed(signal) => signal_name(*signal),
-            Cause::TimedOut(_) => "timeout".to_string(),
-            Cause::NotStarted(_) => format!("start {}", self.code),
-            Cause::Shutdown { .. } => "shutdown".to_string(),
-            Cause::Operator => "killed".to_string(),
+    /// Whether the program itself said that it had failed, or could not even be started; a run that was ended by a
+    /// signal, a time-out or a person did not.
+    pub fn is_failed_exit(self) -> bool {
+        match self.manner {
+            Manner::Exited => self.code != 0,
+            Manner::NotStarted => true,
+            _ => false,
+        }
+    }
+
+    /// `Outcome::word`.
+    pub fn word(self) -> Cow<'static, str> {
+        match self.manner {
+            Manner::Exited if self.code == 0 => "ok".into(),
+            Manner::Exited => format!("exit {}", self.code).into(),
+            Manner::Killed => signal_name(self.code.saturating_sub(128)).into(),
+            Manner::TimedOut => "timeout".into(),
+            Manner::NotStarted => format!("start {}", self.code).into(),
+            Manner::Stopped | Manner::Forced => "shutdown".into(),
+            Manner::Operator => "killed".into(),
         }
     }
 }

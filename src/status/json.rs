@@ -96,13 +96,13 @@ fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
 }
 
 /// A JSON object while it is written, at the end of a text.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     text: &'a mut String,
     is_empty: bool,
 }
 
 impl<'a> Object<'a> {
-    fn begin(text: &'a mut String) -> Object<'a> {
+    pub(super) fn begin(text: &'a mut String) -> Object<'a> {
         text.push('{');
         Object {
             text,
@@ -110,12 +110,12 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.text.push('}');
     }
 
     /// Begins a field; its value is to be written to what this returns.
-    fn name(&mut self, name: &str) -> &mut String {
+    pub(super) fn name(&mut self, name: &str) -> &mut String {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.text.push_str(", ");
         }
@@ -125,18 +125,18 @@ impl<'a> Object<'a> {
         self.text
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(super) fn text(&mut self, name: &str, value: &str) {
         quote(self.name(name), value);
     }
 
-    fn maybe(&mut self, name: &str, value: Option<&str>) {
+    pub(super) fn maybe(&mut self, name: &str, value: Option<&str>) {
         match value {
             Some(value) => self.text(name, value),
             None => self.name(name).push_str("null"),
         }
     }
 
-    fn display(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
+    pub(super) fn display(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
         let text = self.name(name);
         match value {
             Some(value) => {
@@ -146,20 +146,20 @@ impl<'a> Object<'a> {
         }
     }
 
-    fn number(&mut self, name: &str, value: u64) {
+    pub(super) fn number(&mut self, name: &str, value: u64) {
         self.display(name, Some(value));
     }
 
-    fn boolean(&mut self, name: &str, value: bool) {
+    pub(super) fn boolean(&mut self, name: &str, value: bool) {
         self.name(name)
             .push_str(if value { "true" } else { "false" });
     }
 
-    fn duration(&mut self, name: &str, value: Option<Duration>) {
+    pub(super) fn duration(&mut self, name: &str, value: Option<Duration>) {
         self.display(name, value.map(seconds));
     }
 
-    fn time(&mut self, name: &str, value: Option<SystemTime>) {
+    pub(super) fn time(&mut self, name: &str, value: Option<SystemTime>) {
         let text = self.name(name);
         match value {
             Some(time) => {

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Counters, Running, View};
-use crate::clock::Moment;
+use crate::clock::{Moment, Stamp};
 use crate::config::{Job, Sequencer, Settings};
+use crate::job::history;
 use crate::job::jobs::{End, Index, Jobs};
-use crate::job::outcome::{Cause, Outcome};
+use crate::job::outcome::{Brief, Cause, Outcome};
 use crate::job::state::State;
 use crate::mail::queue::{Failure, Queue, Verdict};
 use crate::mail::report::{Failed, Origin, Report, Run};
@@ -32,6 +33,8 @@ pub(super) struct Made {
     /// Why the run under way cannot be signalled.
     pub(super) refusal: Option<&'static str>,
     running: Option<(Rc<Job>, Option<Index>, Duration)>,
+    /// How much later than it was due the run under way has begun.
+    late: Duration,
 }
 
 impl Made {
@@ -66,6 +69,7 @@ impl Made {
             lines_dropped: 0,
             refusal: None,
             running: None,
+            late: Duration::ZERO,
         }
     }
 
@@ -104,14 +108,18 @@ impl Made {
 
     pub(super) fn begins(&mut self, job: usize, at: Duration) {
         let index = self.job(job);
-        self.jobs.begin(index, self.at(at));
+        self.late = self.jobs.begin(index, self.at(at));
         self.running = Some((Rc::clone(self.jobs.job(index)), Some(index), at));
     }
 
     pub(super) fn ends(&mut self, at: Duration, code: i32, cause: Cause) {
-        let (_, index, began) = self.running.take().unwrap();
+        let (job, index, began) = self.running.take().unwrap();
+        let outcome = Outcome { code, cause };
+        let began_at = Stamp::at(self.wall(began));
+        let run = history::Run::new(began_at, at - began, self.late, Brief::of(&outcome));
+        self.jobs.remember(&job, run);
         let end = End {
-            outcome: &Outcome { code, cause },
+            outcome: &outcome,
             took: at - began,
             left_out: 0,
         };
@@ -183,6 +191,7 @@ impl Made {
             job,
             pid: 20_417,
             began: self.at(*began),
+            late: self.late,
             refusal: self.refusal,
         });
         View {

@@ -1,11 +1,13 @@
 //! The state of the daemon as it is shown, in one place for all who show it: the status table, JSON, metrics,
 //! the health check and the line that a supervisor sees. Pure: a view borrows the daemon's state at a moment.
 
+pub mod history;
 pub mod json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod made;
 pub mod metrics;
+pub mod picture;
 pub mod table;
 
 use std::cmp::Reverse;
@@ -46,6 +48,8 @@ pub struct Running<'a> {
     pub pid: i32,
     /// When it began.
     pub began: Moment,
+    /// How much later than it was due.
+    pub late: Duration,
     /// Why it cannot be signalled, in the system's words, if the last signal to it was refused.
     pub refusal: Option<&'a str>,
 }
@@ -223,7 +227,7 @@ impl<'a> View<'a> {
     }
 
     /// Jobs that wait behind the run under way and how long, in any order.
-    fn all_waiting(&self) -> impl Iterator<Item = (Index, Duration)> + use<'a> {
+    pub fn all_waiting(&self) -> impl Iterator<Item = (Index, Duration)> + use<'a> {
         let all = self.jobs.waiting(self.now.instant);
         let behind = all.filter(|(_, time)| !time.is_zero());
         behind.take(self.running.map_or(0, |_| usize::MAX))

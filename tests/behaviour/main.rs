@@ -21,6 +21,7 @@ mod control;
 mod detach;
 mod doubts;
 mod faults;
+mod history;
 mod log;
 mod mail;
 mod metrics;

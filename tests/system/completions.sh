@@ -70,7 +70,7 @@ bash_case() {
 
 completions=$OLDPWD/contrib/completions
 jobs="queue-builder queue_cleaner slave_scanner"
-bash_case "check healthcheck kill pause reload resume run status" "$program" ""
+bash_case "check healthcheck history kill pause reload resume run status" "$program" ""
 bash_case "reload resume run" "$program" r
 bash_case "run" "$program" -c "some\\ dir/sequencer.conf" ru
 bash_case "$jobs" "$program" -s "$socket" run ""
@@ -82,6 +82,9 @@ bash_case "" "$program" -s "$socket" run slave_scanner ""
 bash_case "" "$program" -s "$socket" status ""
 bash_case "--wait" "$program" run --w
 bash_case "" "$program" status --w
+bash_case "--json" "$program" history --j
+bash_case "slave_scanner" "$program" -s "$socket" history -n 5 s
+bash_case "" "$program" -s "$socket" history -n s
 bash_case "--socket --spew" "$program" --s
 bash_case "--socket" "$program" kill --s
 bash_case "some dir" "$program" -c some
@@ -93,7 +96,7 @@ bash_case "027" "$program" --umask 027
 
 # The options of --help, less twistd's that have no effect.
 "$program" --help | sed '/^Accepted/,$d' | grep -oE '(^|[ [])--?[a-zA-Z][a-z-]*' | tr -d ' [' | sort -u >helped
-for verb in "" check status run kill pause resume reload healthcheck; do
+for verb in "" check status history run kill pause resume reload healthcheck; do
     # shellcheck disable=SC2086 # No word at all for the daemon.
     bash_offers "$program" $verb - | tr ' ' '\n'
 done | sort -u >offered
@@ -125,6 +128,8 @@ buildd-sequencer -s $here/nobody run sl|buildd-sequencer -s $here/nobody run sl
 buildd-sequencer run --w|buildd-sequencer run --wait
 buildd-sequencer kill --w|buildd-sequencer kill --w
 buildd-sequencer status --js|buildd-sequencer status --json
+buildd-sequencer history --sv|buildd-sequencer history --svg
+buildd-sequencer -s $socket history -n 5 sl|buildd-sequencer -s $socket history -n 5 slave_scanner
 buildd-sequencer healthcheck --al|buildd-sequencer healthcheck --alive
 buildd-sequencer --if|buildd-sequencer --if-launch
 buildd-sequencer reload --if|buildd-sequencer reload --if

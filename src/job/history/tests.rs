@@ -1,0 +1,110 @@
+//! Past runs: which are kept, and in which order they come.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::*;
+use crate::job::outcome::{Cause, Outcome};
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + s(1_795_476_997 + seconds)
+}
+
+fn run(began: u64, code: i32) -> Run {
+    let outcome = Outcome {
+        code,
+        cause: Cause::Exited,
+    };
+    let late = Duration::from_millis(300);
+    Run::new(Stamp::at(at(began)), s(2), late, Brief::of(&outcome))
+}
+
+fn began(entries: &[Entry<'_>]) -> Vec<u64> {
+    let times = entries.iter().map(|(_, run)| run.began.time().unwrap());
+    times
+        .map(|time| time.duration_since(at(0)).unwrap().as_secs())
+        .collect()
+}
+
+#[test]
+fn the_last_runs_come_oldest_first_each_once() {
+    let mut history = History::new(2);
+    for n in 0..30 {
+        history.add(
+            if n % 2 == 0 { "a" } else { "b" },
+            run(n, i32::from(n % 4 == 0)),
+        );
+    }
+    assert_eq!(began(&history.last(None, false, 3)), [27, 28, 29]);
+    assert_eq!(began(&history.last(Some("a"), false, 2)), [26, 28]);
+    assert_eq!(began(&history.last(None, true, 3)), [20, 24, 28]);
+    assert_eq!(history.last(Some("b"), true, 9), []);
+    assert_eq!(history.last(None, false, usize::MAX).len(), 30);
+    assert_eq!(history.last(Some("c"), false, 9), []);
+}
+
+#[test]
+fn a_busy_job_pushes_neither_a_rare_one_nor_its_own_failures_out() {
+    let mut history = History::new(2);
+    for n in 0..12 {
+        history.add("rare", run(n, 0));
+        history.add("busy", run(n, 1));
+    }
+    for n in 100..100 + 3 * RECENT as u64 {
+        history.add("busy", run(n, 0));
+    }
+    let rare = history.last(Some("rare"), false, 99);
+    assert_eq!(began(&rare), (2..12).collect::<Vec<_>>());
+    let failed = history.last(Some("busy"), true, 99);
+    assert_eq!(began(&failed), (2..12).collect::<Vec<_>>());
+    let all = history.last(None, false, usize::MAX);
+    assert_eq!(all.len(), RECENT + 20, "and the last runs of all");
+}
+
+#[test]
+fn with_many_jobs_fewer_runs_of_each_are_kept() {
+    for (jobs, expected) in [
+        (0, 10),
+        (5_000, 10),
+        (5_001, 9),
+        (25_000, 2),
+        (50_000, 1),
+        (50_001, 0),
+        (1_000_000, 0),
+    ] {
+        assert_eq!(of_each(jobs), expected, "{jobs}");
+    }
+    let mut history = History::new(1_000_000);
+    for n in 0..2_000 {
+        history.add(&format!("job{n}"), run(n, 1));
+    }
+    assert_eq!(history.last(None, false, usize::MAX).len(), RECENT);
+    assert!(history.own.is_empty());
+}
+
+#[test]
+fn of_a_job_that_a_reload_removed_only_the_recent_runs_stay() {
+    let mut history = History::new(2);
+    history.add("gone", run(0, 0));
+    history.add("stays", run(1, 0));
+    history.retain(["stays", "new"].into_iter());
+    assert_eq!(began(&history.last(Some("gone"), false, 9)), [0]);
+    for n in 2..2 + RECENT as u64 {
+        history.add("new", run(n, 0));
+    }
+    assert_eq!(history.last(Some("gone"), false, 9), []);
+    assert_eq!(began(&history.last(Some("stays"), false, 9)), [1]);
+}
+
+#[test]
+fn room_grows_to_what_will_be_kept_and_not_beyond() {
+    let mut history = History::new(1);
+    for n in 0..40 {
+        history.add("a", run(n, 1));
+        let own = &history.own["a"];
+        assert!(own.runs.capacity() <= OF_EACH && own.failures.capacity() <= OF_EACH);
+    }
+}

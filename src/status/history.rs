@@ -1,0 +1,117 @@
+//! The runs of the past as they are shown: a table for people, JSON for programs, and the picture of the lane.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::View;
+use super::json::Object;
+use super::picture::{self, Bar, Waits};
+use crate::cli::{Form, History};
+use crate::job::history::{Entry, RECENT, Run};
+use crate::text::{Utc, precise};
+
+/// Runs that are shown unless another number is asked for.
+const RUNS: usize = 20;
+/// A picture shows the runs of this long, and of longer where that would be fewer than a table shows.
+const WINDOW: Duration = Duration::from_secs(3600);
+
+/// What was asked for, in the form that was asked for.
+pub fn history(view: &View<'_>, asked: &History) -> String {
+    match asked.form {
+        Form::Table => table(&entries(view, asked), asked.failed),
+        Form::Json => json(&entries(view, asked)),
+        Form::Svg => svg(view, asked),
+    }
+}
+
+/// The last runs, oldest first.
+fn entries<'a>(view: &View<'a>, asked: &History) -> Vec<Entry<'a>> {
+    let most = asked.most.unwrap_or(RUNS);
+    let history = view.jobs.history();
+    history.last(asked.job.as_deref(), asked.failed, most)
+}
+
+fn began(run: &Run) -> SystemTime {
+    run.began.time().unwrap_or(UNIX_EPOCH)
+}
+
+fn table(entries: &[Entry<'_>], failed: bool) -> String {
+    if entries.is_empty() {
+        let kind = if failed { "failed run" } else { "run" };
+        return format!("no {kind} is known\n");
+    }
+    let names = entries.iter().map(|(job, _)| job.len());
+    let width = names.chain(["JOB".len()]).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut line = |began: &str, job: &str, took: &str, late: &str, outcome: &str| {
+        let _ = writeln!(
+            text,
+            "{began:19}  {job:width$}  {took:>6}  {late:>7}  {outcome}"
+        );
+    };
+    line("BEGAN (UTC)", "JOB", "TOOK", "LATE BY", "OUTCOME");
+    for (job, run) in entries {
+        let began = Utc::from(began(run)).plain();
+        let (took, late) = (precise(run.took), precise(run.late()));
+        line(&began, job, &took, &late, &run.outcome.word());
+    }
+    text
+}
+
+fn json(entries: &[Entry<'_>]) -> String {
+    let mut text = String::from("{\"runs\": [");
+    for (n, (job, run)) in entries.iter().enumerate() {
+        text.push_str(if n == 0 { "\n  " } else { ",\n  " });
+        let mut object = Object::begin(&mut text);
+        object.text("job", job);
+        object.time("started", run.began.time());
+        object.duration("took", Some(run.took));
+        object.duration("late", Some(run.late()));
+        object.text("outcome", &run.outcome.word());
+        object.display("code", Some(run.outcome.code));
+        object.end();
+    }
+    text.push_str(if entries.is_empty() { "]}\n" } else { "\n]}\n" });
+    text
+}
+
+fn svg(view: &View<'_>, asked: &History) -> String {
+    let history = view.jobs.history();
+    let most = asked.most.unwrap_or(RECENT);
+    let mut entries = history.last(asked.job.as_deref(), asked.failed, most);
+    if asked.most.is_none() {
+        let from = view.now.wall.checked_sub(WINDOW).unwrap_or(UNIX_EPOCH);
+        let earlier = entries.partition_point(|(_, run)| began(run) + run.took < from);
+        entries.drain(..earlier.min(entries.len().saturating_sub(RUNS)));
+    }
+    let bars = entries.iter().map(|&(job, run)| Bar {
+        job,
+        began: began(run),
+        took: run.took,
+        late: run.late(),
+        outcome: Some(run.outcome),
+    });
+    let mut bars: Vec<Bar<'_>> = bars.collect();
+    let mut waits = Vec::new();
+    if !asked.failed {
+        let wanted = |name: &str| asked.job.as_deref().is_none_or(|job| job == name);
+        let running = view.running.filter(|run| wanted(&run.job.name));
+        bars.extend(running.map(|run| Bar {
+            job: &run.job.name,
+            began: run.began.wall,
+            took: view.running_for(),
+            late: run.late,
+            outcome: None,
+        }));
+        let waiting = view.all_waiting().map(|(job, time)| Waits {
+            job: &view.jobs.job(job).name,
+            since: view.now.wall.checked_sub(time).unwrap_or(UNIX_EPOCH),
+        });
+        waits.extend(waiting.filter(|wait| wanted(wait.job)));
+    }
+    picture::svg(view.host, &bars, &waits, view.now.wall)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests;

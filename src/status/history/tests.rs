@@ -1,0 +1,129 @@
+//! Past runs as table, JSON and picture, of made-up state.
+
+use super::*;
+use crate::job::outcome::Cause;
+use crate::status::made::{Made, s};
+use serde_json::{Value, json as value};
+
+fn shown(made: &Made, at: Duration, asked: History) -> String {
+    history(&made.view(at), &asked)
+}
+
+/// Runs of two jobs, one of which fails every third time.
+fn made() -> Made {
+    let mut made = Made::three();
+    made.runs(1, s(900), s(965), 0);
+    for n in 0..30 {
+        let code = if n % 3 == 0 { 3 } else { 0 };
+        made.runs(0, s(970 + 10 * n), s(971 + 10 * n), code);
+    }
+    made
+}
+
+#[test]
+fn nothing_is_said_to_be_nothing() {
+    let made = Made::three();
+    let asked = |failed, form| History {
+        failed,
+        form,
+        ..History::default()
+    };
+    let nothing = |failed, form| shown(&made, s(1), asked(failed, form));
+    assert_eq!(nothing(false, Form::Table), "no run is known\n");
+    assert_eq!(nothing(true, Form::Table), "no failed run is known\n");
+    assert_eq!(nothing(false, Form::Json), "{\"runs\": []}\n");
+    assert!(nothing(false, Form::Svg).contains("no run is known yet"));
+}
+
+#[test]
+fn the_table_tells_the_last_runs_oldest_first() {
+    let mut made = made();
+    made.begins(2, s(3600));
+    made.ends(s(3700), 137, Cause::Killed(9));
+    let asked = History {
+        most: Some(3),
+        ..History::default()
+    };
+    assert_eq!(
+        shown(&made, s(4000), asked),
+        "\
+BEGAN (UTC)          JOB              TOOK  LATE BY  OUTCOME
+2026-11-23 23:57:27  slave_scanner    1.0s     4.0s  ok
+2026-11-23 23:57:37  slave_scanner    1.0s     4.0s  ok
+2026-11-24 00:36:37  cleanup         1m40s     0.0s  SIGKILL
+"
+    );
+    let all = shown(&made, s(4000), History::default());
+    assert_eq!(all.lines().count(), 1 + RUNS);
+}
+
+#[test]
+fn with_the_longest_names_it_is_eighty_columns_wide() {
+    let name = "a".repeat(25);
+    let mut made = Made::new(&[(&name, 5)]);
+    made.begins(0, s(86_400 * 999));
+    made.ends(s(86_400 * 1_998), 143, Cause::TimedOut(s(1)));
+    let text = shown(&made, s(86_400 * 1_999), History::default());
+    assert!(
+        text.contains("999d00h") && text.contains("timeout"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+}
+
+#[test]
+fn one_job_and_failures_alone() {
+    let made = made();
+    let of = |job: &str, failed| {
+        let asked = History {
+            job: Some(job.into()),
+            failed,
+            form: Form::Json,
+            ..History::default()
+        };
+        let text = shown(&made, s(4000), asked);
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    assert_eq!(
+        of("queue_builder", false),
+        value!({"runs": [{"job": "queue_builder", "started": "2026-11-23T23:51:37Z", "took": 65, "late": 0,
+                          "outcome": "ok", "code": 0}]})
+    );
+    let failures = of("slave_scanner", true);
+    let failures = failures["runs"].as_array().unwrap();
+    assert_eq!(failures.len(), 10);
+    assert!(
+        failures
+            .iter()
+            .all(|run| run["outcome"] == "exit 3" && run["code"] == 3)
+    );
+    assert_eq!(of("queue_builder", true), value!({"runs": []}));
+}
+
+#[test]
+fn the_picture_shows_the_last_hour_who_runs_and_who_waits() {
+    let mut made = made();
+    made.begins(2, s(6000));
+    let asked = |job: Option<&str>, failed, most| History {
+        job: job.map(str::to_string),
+        failed,
+        most,
+        form: Form::Svg,
+    };
+    let all = shown(&made, s(6100), asked(None, false, None));
+    assert!(all.starts_with("<svg") && all.contains(">build1</text>"));
+    assert!(all.contains("slave_scanner waits for") && all.contains("cleanup: running since"));
+    assert!(
+        !all.contains("queue_builder: ok"),
+        "before the last 20 runs"
+    );
+    let many = shown(&made, s(6100), asked(None, false, Some(99)));
+    assert!(many.contains("queue_builder: ok"));
+    let in_the_hour = shown(&made, s(4400), asked(None, false, None));
+    assert!(in_the_hour.contains("queue_builder: ok"));
+    let one = shown(&made, s(6100), asked(Some("cleanup"), false, None));
+    assert!(one.contains("cleanup: running") && !one.contains("slave_scanner"));
+    let failed = shown(&made, s(6100), asked(None, true, None));
+    assert!(!failed.contains("running since") && !failed.contains(" waits for"));
+    assert!(failed.contains("class=\"bad\""));
+}

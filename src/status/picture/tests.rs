@@ -1,0 +1,254 @@
+//! The picture of the lane, as text.
+
+use super::*;
+use crate::job::outcome::{Cause, Outcome};
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// 2026-11-23T23:30:00Z
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + s(1_795_476_600 + seconds)
+}
+
+fn outcome(code: i32, cause: Cause) -> Option<Brief> {
+    Some(Brief::of(&Outcome { code, cause }))
+}
+
+fn ok() -> Option<Brief> {
+    outcome(0, Cause::Exited)
+}
+
+fn bar(job: &str, began: u64, took: u64, late: u64, outcome: Option<Brief>) -> Bar<'_> {
+    Bar {
+        job,
+        began: at(began),
+        took: s(took),
+        late: s(late),
+        outcome,
+    }
+}
+
+/// Launchpad's two and a nightly clean-up, through a quarter of an hour.
+fn three() -> Vec<Bar<'static>> {
+    let mut bars = Vec::new();
+    let mut time = 0;
+    while time < 860 {
+        let code = i32::from(time % 130 == 65);
+        let took = 4 + time % 3;
+        bars.push(bar(
+            "slave_scanner",
+            time,
+            took,
+            0,
+            outcome(code, Cause::Exited),
+        ));
+        time += took;
+        if time % 240 < 8 {
+            bars.push(bar("queue_builder", time, 60, 3, ok()));
+            time += 60;
+            bars.push(bar("slave_scanner", time, 5, 55, ok()));
+            time += 5;
+        }
+        if (420..432).contains(&time) {
+            bars.push(bar("cleanup", time, 25, 1, outcome(137, Cause::Killed(9))));
+            time += 25;
+        }
+        time += 5;
+    }
+    bars
+}
+
+/// One job has hung for an hour, until its time-out.
+fn hung() -> (Vec<Bar<'static>>, Vec<Waits<'static>>) {
+    let mut bars: Vec<Bar<'static>> = (0..30)
+        .map(|n| bar("slave_scanner", n * 20, 6, 0, ok()))
+        .collect();
+    bars.push(bar(
+        "sync_mirrors",
+        600,
+        3600,
+        0,
+        outcome(143, Cause::TimedOut(s(3600))),
+    ));
+    bars.push(bar("slave_scanner", 4200, 6, 3580, ok()));
+    bars.push(bar(
+        "queue_builder",
+        4206,
+        40,
+        3306,
+        outcome(3, Cause::Exited),
+    ));
+    bars.push(bar("expire_cookies", 4246, 200, 1000, None));
+    let waits = vec![Waits {
+        job: "slave_scanner",
+        since: at(4220),
+    }];
+    (bars, waits)
+}
+
+fn many(names: &[String]) -> Vec<Bar<'_>> {
+    let mut bars = Vec::new();
+    let mut time = 0;
+    for round in 0..40_u64 {
+        for (n, name) in names.iter().enumerate() {
+            let n = n as u64;
+            if (round + n) % (1 + n / 5) != 0 {
+                continue;
+            }
+            let took = 1 + (n * 7 + round * 3) % 11;
+            let ended = match (n + round) % 23 {
+                7 => outcome(2, Cause::Exited),
+                11 => outcome(137, Cause::Killed(9)),
+                _ => ok(),
+            };
+            bars.push(bar(name, time, took, (n * round) % 17, ended));
+            time += took;
+        }
+    }
+    bars
+}
+
+#[test]
+fn each_job_has_a_row_the_busiest_first_and_the_rest_are_summed_up() {
+    let names: Vec<String> = (0..60).map(|n| format!("job_number_{n}")).collect();
+    let bars = many(&names);
+    let picture = svg("build1", &bars, &[], at(3000));
+    assert_eq!(picture.matches("class=\"stripe\"").count(), ROWS / 2);
+    assert!(picture.contains(">21 more jobs<"));
+    let (bars, waits) = hung();
+    let picture = svg("build1", &bars, &waits, at(4446));
+    let place = |name: &str| picture.find(&format!(">{name}<")).unwrap();
+    assert!(place("sync_mirrors") < place("expire_cookies"));
+    assert!(place("expire_cookies") < place("slave_scanner"));
+}
+
+#[test]
+fn outcomes_differ_in_class_and_in_shape() {
+    let bars = [
+        bar("a", 0, 10, 0, ok()),
+        bar("a", 20, 10, 0, outcome(3, Cause::Exited)),
+        bar("a", 40, 10, 0, outcome(137, Cause::Killed(9))),
+        bar(
+            "a",
+            60,
+            10,
+            0,
+            outcome(143, Cause::Shutdown { forced: false }),
+        ),
+        bar("a", 80, 10, 5, None),
+    ];
+    let picture = svg("t", &bars, &[], at(90));
+    for (title, class) in [
+        ("a: ok, began 2026-11-23T23:30:00Z, took 10.0s", "ok"),
+        ("a: exit 3, began", "bad"),
+        ("a: SIGKILL, began", "dead"),
+        ("a: shutdown, began", "cut"),
+        ("a: running since 2026-11-23T23:31:20Z, for 10.0s", "run"),
+    ] {
+        let line = picture.lines().find(|line| line.contains(title)).unwrap();
+        assert!(line.contains(&format!("class=\"{class}\"")), "{line}");
+    }
+    // One in the legend, one at the bar.
+    assert_eq!(picture.matches("class=\"mark\"").count(), 2);
+    assert_eq!(picture.matches("class=\"tip\"").count(), 2);
+    assert!(picture.contains("<title>a waited 5.0s"));
+}
+
+#[test]
+fn who_waited_is_hatched_and_who_was_in_the_way_is_named() {
+    let (bars, waits) = hung();
+    let picture = svg("build1", &bars, &waits, at(4446));
+    for title in [
+        "slave_scanner waited 59m40s behind sync_mirrors",
+        "queue_builder waited 55m06s behind sync_mirrors",
+        "expire_cookies waited 16m40s behind sync_mirrors",
+        "slave_scanner waits for 3m46s",
+    ] {
+        assert!(
+            picture.contains(&format!("<title>{title}</title>")),
+            "{title}"
+        );
+    }
+}
+
+#[test]
+fn marks_of_the_axis_are_round_and_few() {
+    for (window, step) in [
+        (60, 10),
+        (900, 120),
+        (4446, 600),
+        (86_400, 14_400),
+        (90 * 86_400, 1_209_600),
+    ] {
+        let axis = Axis {
+            from: at(0),
+            to: at(window),
+        };
+        let least = window / 8;
+        assert!(
+            axis.step() > least && axis.step() <= step.max(least * 3),
+            "{window}: {}",
+            axis.step()
+        );
+    }
+    let picture = svg("t", &[bar("a", 0, 900, 0, ok())], &[], at(900));
+    for time in ["23:30", "23:32", "23:44"] {
+        assert!(picture.contains(&format!(">{time}</text>")), "{time}");
+    }
+    assert!(picture.contains(">2026-11-23</text>"));
+}
+
+#[test]
+fn a_picture_stays_small_whatever_has_run() {
+    let names: Vec<String> = (0..500)
+        .map(|n| format!("a_job_with_a_rather_long_name_{n}"))
+        .collect();
+    let bars: Vec<Bar<'_>> = (0..20_000_u64)
+        .map(|n| {
+            let code = i32::from(n % 3 == 0);
+            bar(
+                &names[(n % 500) as usize],
+                n * 2,
+                1,
+                n % 5,
+                outcome(code, Cause::Exited),
+            )
+        })
+        .collect();
+    let picture = svg("build1", &bars, &[], at(40_000));
+    assert!(picture.len() < 200_000, "{}", picture.len());
+}
+
+#[test]
+fn nothing_known_is_a_picture_too() {
+    let picture = svg("build1", &[], &[], at(0));
+    assert!(picture.contains("no run is known yet"));
+    assert!(picture.ends_with("</svg>\n"));
+}
+
+#[test]
+fn text_cannot_leave_its_place() {
+    let picture = svg("<b>&\"", &[], &[], at(0));
+    assert!(picture.contains("&lt;b&gt;&amp;&quot;"));
+    assert_eq!(escaped("a\u{0}\n<"), "a\u{fffd}\u{fffd}&lt;");
+}
+
+/// For who looks at them: `PICTURES=DIRECTORY cargo test pictures_to_look_at`.
+#[test]
+fn pictures_to_look_at() {
+    let Some(directory) = std::env::var_os("PICTURES") else {
+        return;
+    };
+    let write = |name: &str, picture: String| {
+        std::fs::write(std::path::Path::new(&directory).join(name), picture).unwrap();
+    };
+    write("three.svg", svg("build1", &three(), &[], at(880)));
+    let (bars, waits) = hung();
+    write("hung.svg", svg("build1", &bars, &waits, at(4446)));
+    let names: Vec<String> = (0..40).map(|n| format!("job_number_{n}")).collect();
+    let bars = many(&names);
+    let end = bars.last().map_or(at(0), |bar| bar.began + bar.took);
+    write("many.svg", svg("build1", &bars, &[], end));
+}
