@@ -1,6 +1,6 @@
 #!/bin/sh
 # Processes that the daemon may not signal, because a set-user-ID program has made them root's while the daemon is an
-# ordinary user: as a job, as what a job leaves behind, and as sendmail. Needs root, a mount namespace and a compiler.
+# ordinary user: as a job, as what a job leaves behind, and as sendmail. Needs root and a mount namespace.
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "skip set-user-ID jobs: only root can make a program set-user-ID root"
@@ -21,21 +21,15 @@ chmod 755 "$here"
 cp "$BIN" "$here/suid/program"
 cd "$here/suid" || exit
 
-cat >become_root.c <<'CODE'
-/* become_root SECONDS: becomes root for good, says so, and sleeps. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-    if (argc < 2 || setgid(0) || setuid(0)) return 99;
-    printf("root %d\n", (int)getpid());
-    fflush(stdout);
-    for (int i = 0; i < atoi(argv[1]); i++) sleep(1);
-    return 0;
-}
+# become_root COMMAND...: what `sudo -n` is to somebody who may do everything.
+cp "$(command -v setpriv)" become_root_program
+chmod 4755 become_root_program
+cat >become_root <<'CODE'
+#!/bin/sh
+directory=${0%/*}
+exec "$directory/become_root_program" --reuid 0 --regid 0 --clear-groups sh -c 'echo "root $$"; exec sleep "$0"' "$1"
 CODE
-cc -o become_root become_root.c || exit
-chmod 4755 become_root
+chmod 755 become_root
 user=60872
 mkdir -m 777 work
 cd work || exit
