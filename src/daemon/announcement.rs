@@ -1,5 +1,5 @@
-//! What the log says of the start. With many jobs these are many lines, so they are put into words as the log takes them,
-//! while the loop goes on: no job, signal or client waits for whoever reads the log.
+//! The lines that the log gets about the start. A million jobs make a million lines, so each turn of the loop writes
+//! some of them, as the log takes them. Nothing else waits for them: no job, no signal, no client.
 
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -10,21 +10,21 @@ use crate::config::diff::mailer_targets;
 use crate::system;
 use crate::system::log::Level;
 
-/// Lines in one turn of the loop, which take a few milliseconds.
+/// How many lines one turn of the loop writes. That many take a few milliseconds.
 const LINES_PER_TURN: usize = 1 << 14;
 
-/// The jobs of the start that the log has yet to name.
+/// The jobs loaded at the start whose lines are still to be logged.
 #[derive(Debug)]
 pub(super) struct Announcement {
-    /// When they were loaded, which is what their lines say whenever they are written.
+    /// When they were loaded. Their lines carry this time, however late they are written.
     at: SystemTime,
     next: usize,
-    /// The jobs of the start, once a reload has replaced them.
+    /// The jobs loaded at the start, kept here when a reload replaces them before they are all logged.
     replaced: Option<Vec<Rc<Job>>>,
 }
 
 impl Daemon {
-    /// Logs what was loaded, in the original's words, and after them whatever else there is to say.
+    /// Logs what was loaded, in the original's words, and then the warnings.
     pub fn announce_start(&mut self, warnings: Vec<String>) {
         self.log.say(Level::Info, "Loading jobs...");
         self.log.hold();
@@ -46,7 +46,7 @@ impl Daemon {
         self.go_on_announcing();
     }
 
-    /// Names more of the jobs that were loaded, ahead of all that has been logged since.
+    /// Logs more of the loaded jobs. Their lines go before all lines logged since the start.
     pub(super) fn go_on_announcing(&mut self) {
         let Some(announcement) = &mut self.announcement else {
             return;
@@ -68,12 +68,12 @@ impl Daemon {
         }
     }
 
-    /// Whether it can go on at once.
+    /// Whether more jobs can be logged at once.
     pub(super) fn announces_more(&self) -> bool {
         self.announcement.is_some() && self.log.takes_more_first()
     }
 
-    /// A reload is about to replace the jobs: those that were loaded at the start are kept until they have been named.
+    /// Called before a reload replaces the jobs: keeps those loaded at the start until all of them are logged.
     pub(super) fn keep_announced(&mut self) {
         if let Some(announcement) = &mut self.announcement {
             let jobs = || self.jobs.definitions().to_vec();

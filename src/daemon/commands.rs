@@ -1,5 +1,5 @@
-//! What operators ask for over the control socket: each request is carried out at once and answered, and what
-//! changes anything is logged with who asked for it.
+//! Requests from the control socket. Each is executed and answered at once; one that changes anything is logged with
+//! the user who sent it. How requests and answers travel belongs to `system::control`.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,16 +21,16 @@ use crate::system::log::Level;
 use crate::text::{brief, harmless, shown};
 use crate::wire::{self, Asker};
 
-/// For how long answers are written before other things have their turn. A job's end is seen at most that much
-/// later.
+/// How long one turn writes answers before it serves anything else. A job's end is noticed at most this much later.
 const ANSWERING_TIME: Duration = Duration::from_micros(200);
 
-/// Exit status and text for the client.
+/// The exit status and the text that the client gets.
 type Reply = (u8, String);
 
 impl Daemon {
-    /// Listens where the configuration says. Without a socket the daemon works as well, so only a path that was
-    /// set by hand is worth failing for: `Err` is the line that says why, `Ok` the one that says why not there.
+    /// Listens on the configured control socket. The daemon works without a socket, so only a path that the
+    /// configuration sets is worth failing for. `Err` is the line that says why that failed; `Ok` holds the line that
+    /// says why the default socket could not be opened, if so.
     pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
         let (path, by_hand) = match &self.config.controlsocket {
             ControlSocket::Off => {
@@ -50,8 +50,9 @@ impl Daemon {
         Ok(Some(format!("No control socket at '{shown}': {why}")))
     }
 
-    /// Follows the configuration to another socket, or stays where it is if that cannot be; the line that says so.
-    /// That the default is still not there is no news after the start, unless it was another one that was wanted.
+    /// Moves to the socket of the new configuration. If that cannot be opened, the old one stays, and the line that
+    /// says so is returned. A default socket that still cannot be opened was reported at the start and is not reported
+    /// again, unless the old configuration named another socket.
     pub(super) fn move_control(&mut self, wanted_before: &ControlSocket) -> Option<String> {
         let (level, mut line) = match self.open_control() {
             Ok(_) if *wanted_before == self.config.controlsocket => return None,
@@ -66,11 +67,11 @@ impl Daemon {
         Some(line)
     }
 
-    /// Carries out one request and, if it is time, shows the status to those who have asked for it. One a turn, so
-    /// that the next run starts, and the end of one is seen, before the next request.
+    /// Executes one request and, if it is time, sends the status to the clients that have asked for it. It takes one
+    /// request a turn, so that the next run starts, and the end of one is noticed, before the next request.
     pub(super) fn serve(&mut self, now: Moment) {
         if let Some(asked) = self.control.next_request() {
-            self.carry_out(&asked, now);
+            self.execute(&asked, now);
         }
         let next_start = self.next_start(now);
         let there = |client| self.control.holds(client);
@@ -90,14 +91,14 @@ impl Daemon {
             .answer_all(clients, exit::OK, text.into_bytes(), ended);
     }
 
-    /// Shows the status to all who wait for it, before the daemon ends.
+    /// Sends the status to all clients that wait for it, before the daemon ends.
     pub(super) fn show_all(&mut self) {
         while let Some((clients, form)) = self.showing.take_first() {
             self.show(&clients, &form);
         }
     }
 
-    /// Writes answers while that delays nothing: for a moment, or until a job is due.
+    /// Writes answers for `ANSWERING_TIME`, or until a job is due, whichever comes first.
     pub(super) fn write_answers(&mut self, now: Moment) {
         let enough = now.instant + ANSWERING_TIME;
         let until = self.next_start(now).map_or(enough, |at| at.min(enough));
@@ -105,7 +106,7 @@ impl Daemon {
             .write_answers(now.instant, || Instant::now() >= until);
     }
 
-    fn carry_out(&mut self, asked: &Asked, now: Moment) {
+    fn execute(&mut self, asked: &Asked, now: Moment) {
         let line = match wire::parse(&asked.line) {
             Ok(line) => line,
             Err(error) => {
@@ -155,7 +156,7 @@ impl Daemon {
             .answer(client, status, text.into_bytes(), now.instant);
     }
 
-    /// Refuses what is meant for a daemon of another configuration.
+    /// Refuses a request that is meant for the daemon of another configuration.
     fn is_meant(&self, asker: &Asker) -> Result<(), Reply> {
         let Asker::Command(Some(meant)) = asker else {
             return Ok(());
@@ -165,7 +166,7 @@ impl Daemon {
             return Ok(());
         }
         let named = match meant.path.display().to_string() {
-            // It was too long to be sent.
+            // The path was too long to be sent.
             path if path.is_empty() => "the configuration that was named".to_string(),
             path => format!("'{path}'"),
         };
@@ -177,7 +178,7 @@ impl Daemon {
         Err((exit::FAILURE, harmless(&line).into_owned()))
     }
 
-    /// The job of that name, or the refusal that offers the nearest one.
+    /// The job of that name, or a refusal that offers the nearest name.
     fn find_job(&self, name: &str) -> Result<Index, Reply> {
         if let Some(job) = self.jobs.find(name) {
             return Ok(job);
@@ -213,7 +214,7 @@ impl Daemon {
         (exit::OK, answer)
     }
 
-    /// The answer comes when the run has ended.
+    /// Keeps the client waiting; `run_ended` answers it.
     fn wait_for_run(
         &mut self,
         name: &str,
@@ -243,7 +244,7 @@ impl Daemon {
         Ok(index)
     }
 
-    /// Those who wait for a run that will not come are told so.
+    /// Answers the clients whose run will never come, and says why.
     pub(super) fn dismiss_waiters(&mut self, now: Moment) {
         let works = self.phase == Phase::Working;
         let jobs = &self.jobs;
@@ -252,10 +253,10 @@ impl Daemon {
     }
 
     fn kill_run(&mut self, name: Option<&str>, peer: Peer, now: Moment) -> Reply {
-        // What has ended by now is over and cannot be stopped any more.
+        // A run that has already ended cannot be stopped, so look for its end first.
         self.reap();
         self.act_on_run(now);
-        // A job that a reload has removed may still run.
+        // The name may be that of a removed job: its run goes on after a reload.
         let runs = |name: &str| self.run.as_ref().is_some_and(|run| &*run.job.name == name);
         let other = name.filter(|name| !runs(name));
         if let Some(Err(refusal)) = other.map(|name| self.find_job(name)) {

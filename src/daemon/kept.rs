@@ -1,4 +1,5 @@
-//! The files that are kept up to date beside the log: the state across restarts, and the metrics.
+//! The two files that the daemon keeps up to date: the state file and the metrics file. It decides when to write them,
+//! so that a slow disk delays no job; `system::files` writes them.
 
 use std::io;
 use std::path::Path;
@@ -18,19 +19,19 @@ use crate::system::log::Level;
 const STATE_MODE: u32 = 0o600;
 const METRICS_MODE: u32 = 0o644;
 
-/// Both files, as far as they are wanted.
+/// The two files; each is absent unless the configuration names it.
 #[derive(Debug, Default)]
 pub struct Files {
     state: Option<Kept>,
     metrics: Option<Kept>,
-    /// The beginning of the run that they show as stuck.
+    /// When the run began that the metrics file already shows as stuck.
     stuck: Option<Instant>,
 }
 
 /// `Kept::write` or `Kept::write_through`.
 type Write = fn(&mut Kept, &[u8], Instant) -> Result<(), NotWritten>;
 
-/// What the configured state file holds, and why it is not used where that is so.
+/// Reads the configured state file. What cannot be used is left out, and the state says why.
 pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
     let Some(path) = &config.statefile else {
         return State::default();
@@ -48,7 +49,7 @@ pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
 }
 
 impl Daemon {
-    /// Opens what the configuration names and lets go of what it no longer does.
+    /// Opens the files that the configuration names and closes those it no longer names.
     pub(super) fn open_files(&mut self) {
         let kept_at = |kept: &Option<Kept>, path: &Path| {
             kept.as_ref().is_some_and(|kept| kept.path() == path)
@@ -73,7 +74,7 @@ impl Daemon {
         self.changed();
     }
 
-    /// Something that is shown or kept has changed.
+    /// Notes that something in the files has changed, so that they are written again.
     pub(super) fn changed(&mut self) {
         for kept in [&mut self.files.state, &mut self.files.metrics]
             .into_iter()
@@ -101,13 +102,13 @@ impl Daemon {
         state.deadline(now.instant, &self.upcoming(now))
     }
 
-    /// It is not synced, so that it is written in no time.
+    /// When the metrics file is to be written. It needs no fsync, so writing it takes next to no time.
     fn metrics_deadline(&self, now: Moment) -> Option<Instant> {
         let metrics = self.files.metrics.as_ref()?;
         metrics.deadline(now.instant, &Upcoming::default())
     }
 
-    /// The starts that a slow disk would delay.
+    /// The coming starts, which a slow disk would delay.
     fn upcoming(&self, now: Moment) -> Upcoming {
         if !self.phase.starts_jobs() {
             return Upcoming::default();
@@ -120,8 +121,8 @@ impl Daemon {
         }
     }
 
-    /// When the run under way will have taken longer than its `stuckafter`: nothing else happens then that would
-    /// bring it into the metrics.
+    /// When the run under way will have taken longer than its `stuckafter`. Nothing else happens at that moment that
+    /// would bring it into the metrics.
     fn becomes_stuck(&self) -> Option<Instant> {
         let run = self.run.as_ref()?;
         let began = run.began.instant;
@@ -129,7 +130,8 @@ impl Daemon {
         stuck::stuck_at(&run.job.settings, began).filter(|_| is_news)
     }
 
-    /// Comes after the start of what is due: a run that has just begun is what a slow disk delays least.
+    /// Writes the files that are due. It is called after the due job has started, because a slow disk delays a run that
+    /// has just begun least.
     pub(super) fn act_on_files(&mut self, now: Moment) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
         if is_due(self.becomes_stuck()) {
@@ -146,7 +148,7 @@ impl Daemon {
             .as_ref()
             .is_some_and(|state| state.allows(now.instant));
         if has_started && may_write {
-            // Nor does the disk delay the news of it.
+            // Write the log first, so that the disk does not delay it either.
             self.log.flush(now.instant, now.wall);
         }
         if has_started && may_write || is_due(self.state_deadline(now)) {
@@ -157,8 +159,8 @@ impl Daemon {
         }
     }
 
-    /// Has what an operator changed on the disk when it returns. Where nothing `has_changed` there is nothing to do,
-    /// unless an earlier change did not come to the disk.
+    /// Returns once an operator's change is on the disk. If nothing `has_changed`, it writes only when an earlier
+    /// change has not reached the disk yet.
     pub(super) fn keep_state_now(&mut self, has_changed: bool) -> Result<(), String> {
         let is_owed = self.files.state.as_ref().is_some_and(Kept::is_owed);
         if has_changed || is_owed {
@@ -209,7 +211,7 @@ impl Daemon {
         Err(why)
     }
 
-    /// The last acts: the state as it is at the end, and no metrics that nobody keeps up to date.
+    /// Writes the state as it is at the end, and removes the metrics file, which nobody would keep up to date.
     pub(super) fn close_files(&mut self) {
         let _ = self.write_state(Kept::write_through);
         self.remove_metrics();

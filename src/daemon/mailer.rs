@@ -1,5 +1,6 @@
-//! One delivery at a time: a message on its way into a sendmail process. It delays no job and loses no report:
-//! what mail does not take goes to the log whole. It knows nothing of jobs: whose report was lost is for its owner.
+//! Delivers mail: feeds one message at a time to a sendmail process. It never delays a job and never loses a report: a
+//! report that cannot be mailed goes to the log whole. It knows nothing of jobs; its owner hears which reports were
+//! lost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
@@ -18,10 +19,10 @@ use crate::mail::report::{Message, Report};
 use crate::system::log::{Level, Log};
 use crate::system::process::{self, Signalled};
 
-/// A sendmail process and the message it is fed.
+/// A sendmail process and the message that it reads.
 #[derive(Debug)]
 struct Delivering {
-    /// Its process, and its process group.
+    /// The process id, which is also the process group's.
     pid: Pid,
     input: Option<Sender>,
     output: Option<Receiver>,
@@ -29,15 +30,15 @@ struct Delivering {
     chunk: Vec<u8>,
     written: usize,
     said: Vec<u8>,
-    /// When it is killed, and once it has been, when it is left behind.
+    /// When it is killed; once it has been, when it is left behind.
     deadline: Instant,
     /// What became of SIGKILL, if it was sent because the time was over.
     killed: Option<Signalled>,
-    /// A pipe was left for the sake of others before it was full or empty; no event will call us back.
+    /// This turn left a pipe before it was full or empty, so that others get their turn. No event will report the rest.
     more: bool,
 }
 
-/// Reports that were not mailed, so that the next failure of the same kind has to be.
+/// Reports that were not mailed. The next failure of the same kind has to be mailed whatever `mailinterval` says.
 pub(super) type Lost = Vec<Rc<Report>>;
 
 /// The queue, and the delivery under way.
@@ -65,7 +66,7 @@ impl Mailer {
         self.delivering.is_none() && self.queue.is_empty()
     }
 
-    /// Gives a report to each of these recipients: `-`, and nobody, is the log.
+    /// Queues a report for each of these recipients. For `-`, and where there are no recipients, it goes to the log.
     pub(super) fn post(
         &mut self,
         report: &Rc<Report>,
@@ -90,7 +91,7 @@ impl Mailer {
         lost
     }
 
-    /// Starts the next delivery that is due; `Some` if it is over already.
+    /// Starts the next delivery that is due. `Some` means that it is over already.
     pub(super) fn start(
         &mut self,
         config: &Sequencer,
@@ -113,7 +114,7 @@ impl Mailer {
         let mut output = Receiver::from(started.output);
         let mut input = Sender::from(started.stdin);
         let registry = os.poll.registry();
-        // Without events the time limit still ends the delivery.
+        // If this fails, no event reports sendmail's words, but the time limit still ends the delivery.
         let _ = registry.register(&mut output, Ready::MailOutput.token(), Interest::READABLE);
         let _ = registry.register(&mut input, Ready::MailInput.token(), Interest::WRITABLE);
         log.spew(|| format!("Mail to {} goes to process {}", delivery.to, started.pid));
@@ -149,18 +150,18 @@ impl Mailer {
         }
     }
 
-    /// Does what is due at `now`; `Some` if a delivery is over thereby.
+    /// Does what is due at `now`. `Some` means that this has ended the delivery.
     pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Instant) -> Option<Lost> {
         self.delivering.as_mut()?.act(os, now);
         let left = self
             .delivering
             .take_if(|delivering| delivering.is_to_be_left(now))?;
-        // It is reaped like an orphan when it ends.
+        // When it ends at last, it is reaped like an orphan.
         let why = left.killed.and_then(Signalled::refusal);
         Some(self.over(Err(Failure::LeftBehind(why, left.said())), log, now))
     }
 
-    /// Its process has been reaped.
+    /// Ends the delivery: its process has been reaped.
     pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Instant) -> Lost {
         let Some(mut delivering) = self.delivering.take() else {
             return Lost::new();
@@ -199,7 +200,7 @@ impl Mailer {
         Lost::new()
     }
 
-    /// Ends a delivery that the stop cannot wait for; whether the message arrives is uncertain.
+    /// Ends a delivery that the stop cannot wait for. Whether the message arrives is uncertain.
     pub(super) fn abandon(&mut self, log: &mut Log) {
         let Some(delivering) = self.delivering.take() else {
             return;
@@ -212,7 +213,7 @@ impl Mailer {
         }
     }
 
-    /// What is left in the queue at the end.
+    /// Empties the queue at the end and returns what was in it.
     pub(super) fn give_up_all(&mut self, log: &mut Log) -> Vec<Dropped> {
         self.abandon(log);
         self.queue.drain()
@@ -223,7 +224,7 @@ fn say_report(log: &mut Log, level: Level, (headers, body): (String, &[u8])) {
     log.say_parts(level, &[headers.as_bytes(), body]);
 }
 
-/// A report that left the queue unsent goes to the log whole, once.
+/// Logs a report that left the queue unsent, whole and only once.
 pub(super) fn log_unsent(log: &mut Log, dropped: &Dropped, why: &str) {
     if !dropped.logged {
         let to = &dropped.unsent.to;
@@ -254,13 +255,13 @@ impl Delivering {
                 Ok(n) => self.written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                // It closed its input early; whether that was right, its exit status will tell.
+                // sendmail closed its input early. Its exit status will tell whether that was right.
                 Err(_) => self.input = None,
             }
         }
     }
 
-    /// Reads what sendmail says, and keeps the beginning.
+    /// Reads what sendmail prints and keeps the beginning of it.
     fn read(&mut self, buffer: &mut [u8]) {
         let Some(output) = &mut self.output else {
             return;
@@ -284,7 +285,7 @@ impl Delivering {
         self.output = None;
     }
 
-    /// What sendmail has said so far.
+    /// What sendmail has printed so far.
     fn said(&self) -> String {
         String::from_utf8_lossy(&self.said).into_owned()
     }

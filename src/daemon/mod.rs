@@ -1,7 +1,6 @@
-//! The daemon: owner of all state and of the only loop, and the only one that reads the clock.
-//! What to do is decided in the pure modules; this file and those below it carry it out. Jobs and deliveries
-//! are started in one place, the top of a turn; everything else only changes state. Which signal does what, and
-//! when `Scheduling` is logged, is seen here.
+//! The daemon: it owns all state and the only loop, and it alone reads the clock. The pure modules decide what to do;
+//! this file and the others in this folder do it. Jobs and deliveries are started in one place, at the top of a turn;
+//! everything else only changes state. This file also holds what each signal does, and when `Scheduling` is logged.
 
 mod announcement;
 mod commands;
@@ -53,32 +52,32 @@ use showing::Showing;
 use stop::{LastWords, Phase};
 use waiters::Waiters;
 
-/// Events taken from the kernel at once; what does not fit comes with the next turn.
+/// How many events one turn takes from the kernel. The next turn takes the rest.
 const EVENTS: usize = 64;
-/// Bytes read at once.
+/// How many bytes one read takes.
 const READ_SIZE: usize = 64 * 1024;
-/// Reads of one pipe in one turn, so that a chatty job starves neither signals nor mail.
+/// How often one turn reads one pipe, so that a chatty job starves neither signals nor mail.
 const READS_PER_TURN: usize = 16;
-/// Where the configuration came from and what wins over it, now and after a reload.
+/// Which configuration file to read, and the command line's settings that win over it. A reload uses them too.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The configuration file as it was named.
+    /// The configuration file's path as the command line names it.
     pub path: PathBuf,
-    /// The directory that the name counts from.
+    /// The directory that a relative `path` starts from.
     pub from: PathBuf,
-    /// What file that was at the start, as device and inode; later it may be out of this user's sight.
+    /// The file's device and inode at the start. Later the daemon's user may be unable to see the file.
     pub identity: Option<(u64, u64)>,
-    /// The command line's log, which wins.
+    /// The command line's log file, which wins over the configuration's.
     pub logfile: Option<PathBuf>,
-    /// The command line's control socket, which wins.
+    /// The command line's control socket, which wins over the configuration's.
     pub socket: Option<PathBuf>,
-    /// Whether standard output is gone, so that there has to be a file.
+    /// Whether the daemon has detached. It has no standard output then, so the log has to be a file.
     pub detached: bool,
     /// The command line's `--spew`.
     pub spew: bool,
 }
 
-/// The log of a detached daemon that names none, in the run directory, as with twistd.
+/// The log of a detached daemon whose configuration names none. Like twistd's, it is in the run directory.
 const TWISTD_LOG: &str = "twistd.log";
 
 impl Source {
@@ -91,7 +90,7 @@ impl Source {
         }
     }
 
-    /// Puts what the command line says over what the file says.
+    /// Lets the command line's settings replace the file's.
     pub fn overrule(&self, config: &mut Sequencer) {
         if let Some(path) = &self.logfile {
             config.logfile = Some(path.clone()).filter(|path| !is_stdout(path));
@@ -106,7 +105,7 @@ impl Source {
     }
 }
 
-/// Warnings that have been given, so that no reload repeats them.
+/// The warnings that have been logged, so that a reload does not repeat them.
 #[derive(Debug, Default)]
 struct Warned(HashSet<String>);
 
@@ -124,14 +123,14 @@ impl Warned {
 struct Os {
     poll: Poll,
     spawner: Spawner,
-    /// For one read at a time.
+    /// The buffer for every read of a pipe.
     buffer: Vec<u8>,
 }
 
-/// What no other daemon may have meanwhile. The pid file is let go last.
+/// What this daemon holds so that no other daemon uses it. The pid file is released last.
 #[derive(Debug)]
 pub struct Holds {
-    /// The state file.
+    /// The claim on the state file.
     pub state: Option<Claim>,
     /// The pid file.
     pub pidfile: Option<PidFile>,
@@ -144,8 +143,8 @@ impl Holds {
         pidfile.into_iter().chain(state).collect()
     }
 
-    /// No job is started from here on: another daemon may wait for this one's end. Also when draining, which can
-    /// take long; it is the one who waits that has a limit.
+    /// Tells a daemon that waits for this one's end that no more jobs will start. A drain tells it too, although it can
+    /// take long: the waiting daemon has a limit of its own.
     fn begin_to_stop(&self) {
         if let Some(state) = &self.state {
             state.begin_to_stop();
@@ -166,13 +165,13 @@ pub struct Daemon {
     run: Option<Run>,
     mailer: Mailer,
     phase: Phase,
-    /// When the log is not waited for any longer, once a signal has told to stop.
+    /// After a signal to stop: the moment from which on the log is not waited for any longer.
     stop_by: Option<Instant>,
-    /// Lines about the start that are still to be said.
+    /// Lines about the start that are still to be logged.
     announcement: Option<Announcement>,
-    /// Lines about the end that are still to be said.
+    /// Lines about the end that are still to be logged.
     last_words: Option<LastWords>,
-    /// The choice that the log told last.
+    /// The next job, and its due time, that the log announced last.
     announced: Option<(Index, Instant)>,
     reports: u64,
     host: String,
@@ -185,19 +184,19 @@ pub struct Daemon {
     control: Server,
     waiters: Waiters,
     showing: Showing,
-    /// What the configuration has been warned of already.
+    /// The warnings about the configuration that have been logged.
     warnings: Warned,
-    /// What came up before there was anything in the log.
+    /// Lines that came up before the log got its first line.
     notices: Vec<(Level, String)>,
     signals: Signals,
     supervisor: Supervisor,
     os: Os,
-    /// The last of all to be let go: whoever waits for it may start when there is nothing left of this one.
+    /// Released last of all: a daemon that waits for it may start only when nothing of this one is left.
     holds: Holds,
 }
 
 impl Daemon {
-    /// A daemon that has loaded its configuration and opened its log. The error names what the system refused.
+    /// A daemon that has loaded its configuration and opened its log. The error says what the system refused.
     pub fn new(
         source: Source,
         config: Config,
@@ -284,7 +283,7 @@ impl Daemon {
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
             match self.os.poll.poll(&mut events, timeout) {
-                Ok(()) => self.take(&events, &mut ready),
+                Ok(()) => self.dispatch(&events, &mut ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.log.say(
                     Level::Error,
@@ -294,8 +293,8 @@ impl Daemon {
         }
     }
 
-    /// Serves what is ready, in the order of `Ready`.
-    fn take(&mut self, events: &Events, ready: &mut Vec<(Ready, bool)>) {
+    /// Dispatches what is ready, in the order of `Ready`.
+    fn dispatch(&mut self, events: &Events, ready: &mut Vec<(Ready, bool)>) {
         ready.clear();
         let of = events
             .iter()
@@ -325,8 +324,8 @@ impl Daemon {
         }
         let ends_run = |&(ready, closed): &(Ready, bool)| closed && ready <= Ready::Stderr;
         if !ready.is_empty() && ready.iter().all(ends_run) {
-            // A process ends in three events within microseconds: both pipes and SIGCHLD. To step aside for it once
-            // makes that one wake-up instead of three.
+            // The end of a process makes three events within microseconds: two closed pipes and SIGCHLD. Yielding the
+            // processor once lets one wake-up take all three.
             std::thread::yield_now();
         }
     }
@@ -375,7 +374,7 @@ impl Daemon {
         }
     }
 
-    /// The one place that starts anything.
+    /// Starts the job and the delivery that are due. Nothing else starts any.
     fn start_what_is_due(&mut self, now: Moment) {
         if self.phase.starts_mail() {
             let (config, os, log) = (&self.config, &mut self.os, &mut self.log);
@@ -395,14 +394,14 @@ impl Daemon {
         {
             self.announced = None;
             self.start_run(next.job, now);
-            // A run that could not be started is over already, and nothing else would bring the next turn.
+            // A run that could not be started is over already, and no event would bring the next turn.
             if self.run.is_none() {
                 self.announce(now);
             }
         }
     }
 
-    /// Logs which job is next, if that is news.
+    /// Logs which job is next, if that has changed.
     fn announce(&mut self, now: Moment) {
         let Some(next) = self.jobs.next() else {
             self.announced = None;
@@ -421,7 +420,7 @@ impl Daemon {
         }
     }
 
-    /// When the next run may start, as seen at `now`; none while one is under way.
+    /// When the next run may start, as seen at `now`; `None` while a run is under way.
     fn next_start(&self, now: Moment) -> Option<Instant> {
         if self.run.is_some() || !self.phase.starts_jobs() {
             return None;
@@ -429,7 +428,7 @@ impl Daemon {
         self.jobs.next().map(|next| next.start(now.instant))
     }
 
-    /// The earliest moment at which something has to be done without being told.
+    /// The earliest moment at which something has to be done although no event comes.
     fn deadline(&self, now: Moment) -> Option<Instant> {
         let next_start = self.next_start(now);
         [
@@ -453,8 +452,8 @@ impl Daemon {
     }
 
     fn act_on_deadlines(&mut self, now: Moment) {
-        // This turn may come late: the daemon was stopped (SIGSTOP), or a disk was slow. What has ended meanwhile has
-        // not timed out.
+        // This turn may come late, because the daemon was stopped (SIGSTOP) or a disk was slow. A run that has ended
+        // meanwhile has not timed out.
         let run = self.run.as_ref().and_then(Run::deadline);
         let due = [run, self.mailer.deadline()];
         if due.iter().flatten().any(|&at| at <= now.instant) {
@@ -470,7 +469,7 @@ impl Daemon {
         self.control.act(self.os.poll.registry(), now.instant);
     }
 
-    /// The state as it is shown.
+    /// The daemon's state as the status shows it.
     fn view(&self, now: Moment) -> View<'_> {
         let running = self.run.as_ref().map(|run| Running {
             index: run.index,
@@ -497,7 +496,7 @@ impl Daemon {
         }
     }
 
-    /// Gives a report to those who get this job's.
+    /// Sends a report to the job's recipients.
     fn send_report(&mut self, report: Report, job: &Job, level: Level, now: Moment) {
         let targets = self.config.recipients(job);
         let report = Rc::new(report);
@@ -523,7 +522,8 @@ impl Daemon {
         }
     }
 
-    /// Has the poll loop tell when the log takes more. A log without such a descriptor is tried by time.
+    /// Registers the log's descriptor, so that the loop hears when the log takes more. A log without such a descriptor
+    /// is tried again after a time.
     fn watch_log(&mut self) {
         if let Some(fd) = self.log.watchable() {
             let _ = self.os.poll.registry().register(
@@ -535,7 +535,7 @@ impl Daemon {
     }
 }
 
-/// This machine's name. The kernel takes any bytes for one; here it is one line.
+/// This machine's name on one line. The kernel accepts any bytes as a name.
 fn host_name() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
     match &*harmless(&name.to_string_lossy()) {

@@ -1,5 +1,6 @@
-//! What the loop waits for, in the order in which it is served: output before all else, so that a run's last words are
-//! there when it ends; clients before new ones, so that a flood of those takes nobody's place; and the reaping last.
+//! What the loop waits for, in the order in which it is served. Output comes first, so that a run's last words are
+//! there when it ends. Connected clients come before new ones, so that a flood of new ones crowds nobody out. Reaping
+//! comes last.
 
 use mio::Token;
 
@@ -13,17 +14,17 @@ pub(super) enum Ready {
     Stdout,
     /// The run's standard error.
     Stderr,
-    /// sendmail takes more of the message.
+    /// sendmail can take more of the message.
     MailInput,
-    /// sendmail says something.
+    /// sendmail has printed something.
     MailOutput,
-    /// The log takes more.
+    /// The log can take more.
     Log,
     /// A client of the control socket, by its slot.
     Client(usize),
-    /// Somebody connects to the control socket.
+    /// A new client connects to the control socket.
     Listener,
-    /// A signal, by its place among those watched; SIGCHLD is the last of them.
+    /// A signal, by its index among those watched; SIGCHLD is the last of them.
     Signal(usize),
 }
 

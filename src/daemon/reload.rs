@@ -1,4 +1,5 @@
-//! SIGHUP: a new configuration is read completely before anything changes; a faulty one changes nothing.
+//! Reload (SIGHUP and the `reload` command). The whole configuration is read before anything changes, and a faulty one
+//! changes nothing.
 
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
@@ -12,31 +13,31 @@ use crate::system::files;
 use crate::system::lock::NoPatience;
 use crate::system::log::{Level, Rotation};
 
-/// What became of a reload. Each line has been logged, if it is news.
+/// What became of a reload. Each line of it that is news has been logged.
 #[derive(Debug)]
 pub(super) enum Reload {
     /// The configuration is in force.
     Adopted {
-        /// What is different.
+        /// What has changed.
         changes: Vec<String>,
-        /// Parts that stay as they were, since the system refused them.
+        /// Parts that stay as they were because the system refused the new ones.
         not_in_force: Vec<String>,
         /// What is legal but most likely not meant.
         warnings: Vec<String>,
     },
-    /// The old one stays in force, for these reasons.
+    /// The old configuration stays in force, for these reasons.
     Refused(Vec<String>),
 }
 
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Moment) {
-        // What is to be told has been logged.
+        // `reload` has logged the outcome.
         let _ = self.reload("Received SIGHUP, reloading configuration.", now);
     }
 
-    /// Reads the configuration again. The log says `why`, and then what has changed, or why nothing has.
+    /// Reads the configuration again. Logs `why`, and then what has changed or why nothing has.
     pub(super) fn reload(&mut self, why: &str, now: Moment) -> Reload {
-        // What a log that takes nothing would drop is said when the reload may have led to another one.
+        // A stuck log would drop this line, so it is logged after the reload, which may open another log.
         let later = self.log.stuck_since().is_some();
         if !later {
             self.log.say(Level::Info, why);
@@ -71,8 +72,8 @@ impl Daemon {
         reload
     }
 
-    /// Takes a sound configuration over and says what is different; where the log is stuck, it is left first, and `why`
-    /// is still to be said.
+    /// Puts a faultless configuration into force and says what has changed. If the log is stuck, the log is replaced
+    /// first; `why` is the line that is still to be logged then.
     fn adopt(&mut self, mut loaded: Loaded, why: Option<&str>, now: Moment) -> Reload {
         self.source.overrule(&mut loaded.config.sequencer);
         let warnings = check::all_warnings(&loaded, FEW);
@@ -118,8 +119,8 @@ impl Daemon {
         }
     }
 
-    /// Takes on other limits of the log, and its new place, with all lines that wait; stays where it is if that cannot
-    /// be.
+    /// Applies the new limits of the log and moves it to its new path, with all lines that wait. If the new log cannot
+    /// be opened, the old one stays.
     fn follow_log(&mut self) -> Result<(), String> {
         self.log.set_rotation(Rotation {
             size: self.config.logsize,
@@ -136,7 +137,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Claims another state file; stays with the old one if that is another daemon's, with the line that says so.
+    /// Claims the new state file. If another daemon holds that one, the old file stays in use, and the line that says
+    /// so is returned.
     fn follow_state(&mut self, old: &Sequencer) -> Option<String> {
         if self.config.statefile == old.statefile {
             return None;
@@ -169,7 +171,7 @@ impl Daemon {
         }
     }
 
-    /// Takes the new jobs over. A running job goes on under its old definition.
+    /// Replaces the jobs by the new ones. A running job goes on under its old definition.
     fn carry_over(&mut self, jobs: Vec<Rc<Job>>, now: Moment) {
         self.keep_announced();
         let moves = self.jobs.reload(jobs, now.instant);

@@ -1,5 +1,5 @@
-//! What is told of a run beside its log lines: reports of failures, recoveries and stuck runs, as far as
-//! `mailinterval` lets them through. How a report is delivered is not its business.
+//! Decides which runs are reported: failures, recoveries and stuck runs, as far as `mailinterval` lets them through.
+//! How a report is delivered is the mailer's business.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -95,7 +95,8 @@ impl Daemon {
         }
     }
 
-    /// Has the next failures of the same kind mailed at once. One pass over the jobs for any number of reports.
+    /// Makes the next failure of the same kind be mailed at once, for each of these lost reports. It passes over the
+    /// jobs once for any number of reports.
     pub(super) fn forget_mailed(&mut self, reports: &[Rc<Report>]) {
         let failures = reports.iter().filter_map(|report| match report.kind() {
             Kind::Failure(word) => Some((report.job(), &**word)),

@@ -1,4 +1,5 @@
-//! One run at a time: started, read, stopped, and turned into log lines and a record.
+//! The run under way, of which there is at most one: starts it, reads its output, stops it, and makes log lines and a
+//! record of its end. `job::lifecycle` decides when to signal it and when it has ended.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
@@ -16,7 +17,7 @@ use crate::config::Job;
 use crate::exit::Exit;
 use crate::job::history;
 use crate::job::jobs::{End, Index};
-use crate::job::lifecycle::{Action, Group, Life, Why};
+use crate::job::lifecycle::{Action, Group, Lifecycle, Why};
 use crate::job::outcome::{Brief, Cause, Outcome, Verdict};
 use crate::job::output::{Capture, LineSplitter};
 use crate::job::stuck;
@@ -26,43 +27,43 @@ use crate::system::process::{self, Signalled, SpawnError};
 /// The run under way.
 #[derive(Debug)]
 pub struct Run {
-    /// Which job it is of; `None` once a reload has removed that.
+    /// Its job; `None` once a reload has removed the job.
     pub index: Option<Index>,
-    /// The job as it was when the run began, whatever a reload has made of it since.
+    /// The job's definition when the run began, whatever a reload has changed since.
     pub job: Rc<Job>,
-    /// Its process, and its process group.
+    /// The process id, which is also the process group's.
     pub pid: Pid,
     /// When it began.
     pub began: Moment,
     /// How much later than it was due.
     pub late: Duration,
-    /// How it goes on.
-    pub life: Life,
-    /// Why it cannot be signalled, in the system's words, since the last signal to it.
+    /// Where the run is between its start and its end, and what to do next.
+    pub life: Lifecycle,
+    /// Why its processes cannot be signalled, in the system's words, if the last signal was refused.
     pub refusal: Option<String>,
-    /// Whether the log has told of that, which is done once.
+    /// Whether the log has told of that, which it does once.
     refusal_told: bool,
     stdout: Stream,
     stderr: Stream,
-    /// Whether it has been reported as stuck, which is done once.
+    /// Whether it has been reported as stuck, which happens once.
     pub(super) stuck_reported: bool,
 }
 
-/// One of a run's outputs on its way to log and mail.
+/// One of a run's two outputs, on its way to log and mail.
 #[derive(Debug)]
 struct Stream {
     pipe: Option<Receiver>,
     capture: Capture,
     lines: Option<LineSplitter>,
-    /// The pipe was left before it was empty, for the sake of others; no event will tell of the rest.
+    /// This turn left the pipe before it was empty, so that others get their turn. No event will report the rest.
     more: bool,
-    /// Nobody is left to write to it, as far as is known: no event will tell of the end either.
+    /// As far as is known, no process is left that could write to the pipe. No event will report its end either.
     hung_up: bool,
-    /// It has been full, and was given more room.
+    /// The pipe was full once and was given a larger buffer.
     widened: bool,
 }
 
-/// What the life of a run has to know of a signal.
+/// A signal's result as the run's lifecycle understands it.
 fn group(signalled: Signalled) -> Group {
     match signalled {
         Signalled::Delivered => Group::InReach,
@@ -71,7 +72,7 @@ fn group(signalled: Signalled) -> Group {
     }
 }
 
-/// Whether a background process still holds a pipe, which is to be closed.
+/// Whether a background process still holds a pipe open, so that we have to close it.
 type PipesKept = bool;
 
 /// How a run is stopped.
@@ -83,7 +84,7 @@ pub(super) enum Haste {
     AtOnce,
 }
 
-/// What is left of a run that has ended.
+/// A run that has ended: what its log line, its report and its record need.
 pub(super) struct Ended {
     pub(super) index: Option<Index>,
     pub(super) job: Rc<Job>,
@@ -96,7 +97,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// A run that could not even begin: the system's words are its error output.
+    /// A run whose command could not be started. The system's words stand for its error output.
     fn not_started(
         index: Index,
         job: Rc<Job>,
@@ -139,13 +140,13 @@ impl Run {
         }
     }
 
-    /// One of its pipes is ready, or `closed` at the other end.
+    /// Handles an event of one of its pipes, which is readable, or `closed` at the other end.
     pub(super) fn event(&mut self, output: Ready, closed: bool, os: &mut Os, log: &mut Log) {
         self.stream(output).hung_up |= closed;
         self.read(output, os, log);
     }
 
-    /// Reads what one of its pipes holds, within bounds.
+    /// Reads one of its pipes, within bounds.
     fn read(&mut self, output: Ready, os: &mut Os, log: &mut Log) {
         let job = Rc::clone(&self.job);
         let closed = self.stream(output).read(&job.name, &mut os.buffer, log);
@@ -154,7 +155,7 @@ impl Run {
         }
     }
 
-    /// Reads both pipes until they are empty, also where no event said that there is more.
+    /// Reads both pipes until they are empty, even if no event said that there is more.
     fn read_to_the_end(&mut self, os: &mut Os, log: &mut Log) {
         for output in [Ready::Stdout, Ready::Stderr] {
             self.stream(output).hung_up = true;
@@ -162,10 +163,10 @@ impl Run {
         }
     }
 
-    /// Its process has been reaped.
+    /// Notes that its process has been reaped.
     pub(super) fn reaped(&mut self, exit: Exit, os: &mut Os, log: &mut Log, now: Moment) {
         self.life.reaped(exit, now.instant);
-        // Its end of the pipes has just been closed: reading now saves a turn.
+        // The process has just closed its ends of the pipes. Reading now saves a turn.
         self.read_to_the_end(os, log);
         log.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
     }
@@ -178,7 +179,7 @@ impl Run {
         self.life.deadline()
     }
 
-    /// Does what is due at `now`; `Some` once the run has ended.
+    /// Does what is due at `now`. `Some` means that the run has ended.
     pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Moment) -> Option<PipesKept> {
         for output in [Ready::Stdout, Ready::Stderr] {
             if self.stream(output).more {
@@ -206,7 +207,7 @@ impl Run {
         }
     }
 
-    /// Takes note of what became of a signal.
+    /// Notes whether a signal reached anybody.
     fn signalled(&mut self, signalled: Signalled, log: &mut Log) {
         self.life.signalled(group(signalled));
         self.refusal = signalled.refusal();
@@ -229,7 +230,7 @@ impl Run {
         log.say(Level::Error, &line);
     }
 
-    /// What is left of it, for a line of the log.
+    /// What is left of the run, in words for a log line.
     fn who(&self) -> String {
         let (job, pid) = (&self.job.name, self.pid);
         if self.life.is_running() {
@@ -239,7 +240,7 @@ impl Run {
         }
     }
 
-    /// Ends it, whatever state it is in.
+    /// Ends the run, whatever state it is in.
     pub(super) fn end(
         mut self,
         pipes_kept: PipesKept,
@@ -248,12 +249,12 @@ impl Run {
         now: Moment,
     ) -> Ended {
         if pipes_kept {
-            // What a pipe that is about to be closed still holds belongs to the run.
+            // Read what is still in a pipe before it is closed: it belongs to the run.
             self.read_to_the_end(os, log);
             for stream in [&mut self.stdout, &mut self.stderr] {
                 stream.finish_lines(&self.job.name, log);
             }
-            // A process that SIGKILL has not ended is told of by who leaves it behind.
+            // A process that SIGKILL did not end is reported by the caller, who leaves it behind.
             if !self.life.is_running() {
                 let line = format!(
                     "Job {} has ended, but a background process keeps its output open; closing it and going on.",
@@ -289,7 +290,7 @@ impl Stream {
         })
     }
 
-    /// Reads within bounds; true at the end of the pipe.
+    /// Reads within bounds. True at the end of the pipe.
     fn read(&mut self, job: &str, buffer: &mut [u8], log: &mut Log) -> bool {
         let Some(pipe) = &mut self.pipe else {
             return false;
@@ -306,14 +307,15 @@ impl Stream {
                 Ok(n) => {
                     self.capture.push(&buffer[..n]);
                     if let Some(lines) = &mut self.lines {
-                        // Logged as they are cut: a turn's lines are too many to be kept.
+                        // Lines are logged as they are cut, because one turn's lines are too many to keep.
                         lines.push(&buffer[..n], |line| say_live(log, job, line));
                     }
                     if n == buffer.len() && !self.widened {
                         self.widened = true;
                         process::widen(&*pipe);
                     }
-                    // Less than was asked for: it is empty, and what comes next is an event (epoll(7)).
+                    // A read that returned less than was asked for has emptied the pipe; an event reports what comes
+                    // next (epoll(7)).
                     if n == buffer.len() || self.hung_up {
                         continue;
                     }
@@ -350,7 +352,7 @@ impl Daemon {
         match self.spawn_run(&job) {
             Ok((pid, stdout, stderr)) => {
                 let settings = &job.settings;
-                let life = Life::new(now.instant, settings.timeout, settings.killdelay);
+                let life = Lifecycle::new(now.instant, settings.timeout, settings.killdelay);
                 self.run = Some(Run {
                     index: Some(index),
                     job,
@@ -378,7 +380,7 @@ impl Daemon {
         match (stdout, stderr) {
             (Ok(stdout), Ok(stderr)) => Ok((started.pid, stdout, stderr)),
             (Err(error), _) | (_, Err(error)) => {
-                // Nobody could watch it, so it must not go on; it is reaped like an orphan.
+                // Nobody can watch this process, so it must not go on. It is reaped like an orphan.
                 process::kill(started.pid, true);
                 Err(error.into())
             }
@@ -408,7 +410,7 @@ impl Daemon {
         }
     }
 
-    /// The end of every run, also of one that never began.
+    /// Records, logs and reports the end of a run, also of one that could not be started.
     fn run_over(&mut self, ended: Ended, now: Moment) {
         let verdict = ended.outcome.verdict();
         let level = if verdict == Verdict::Failure {
@@ -444,7 +446,7 @@ impl Daemon {
         }
     }
 
-    /// Those who wait for this run get what it has printed.
+    /// Sends the run's output to the clients that wait for it.
     fn tell_waiters(&mut self, ended: &Ended, line: &str, now: Moment) {
         let job = &ended.job.name;
         if !self.waiters.wait_for(job) {
@@ -465,7 +467,7 @@ impl Daemon {
             .say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
     }
 
-    /// When the run under way has to be reported as stuck, if it still has to be.
+    /// When the run under way has to be reported as stuck, unless it has been.
     pub(super) fn stuck_deadline(&self) -> Option<Instant> {
         let run = self.run.as_ref();
         let run = run.filter(|run| !run.stuck_reported && run.life.is_running())?;

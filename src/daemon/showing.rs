@@ -1,6 +1,6 @@
-//! Clients that want to see the status. It is made when a client has asked and not before, so it is never out of
-//! date; and it is made once for all who have asked by then, and seldom enough for a crowd of them to cost jobs
-//! nothing.
+//! The clients that have asked for the status, and when to make it. It is made only on request, so it is never out of
+//! date. It is made once for all clients that have asked by then, and seldom enough that even a crowd of them delays no
+//! job.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use crate::cli::History;
 use crate::clock::Moment;
 use crate::status::{View, history, json, table};
 
-/// Of this many parts of the time at most one is spent on making the status.
+/// At most one part in this many of the time is spent on making the status.
 const SHARE: u32 = 10;
-/// A client does not wait for longer than this for a moment in which no job could be delayed. Where jobs are always
-/// due there may be none.
+/// How long a client waits at most for a moment in which no job could be delayed. Where jobs are always due there may
+/// be no such moment.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is shown, and in which form.
@@ -30,13 +30,13 @@ struct Viewer {
     asked: Instant,
 }
 
-/// All of them, and what the status has cost.
+/// All such clients, and how long making the status took.
 #[derive(Debug, Default)]
 pub(super) struct Showing {
     viewers: Vec<Viewer>,
-    /// How long it took the last time.
+    /// How long the status took to make the last time.
     cost: Duration,
-    /// Not to be made again before.
+    /// The status is not made again before this moment.
     not_before: Option<Instant>,
 }
 
@@ -49,7 +49,8 @@ impl Showing {
         });
     }
 
-    /// When the status may be made, if anybody wants it: not in the moments before a job is due, at `next_start`.
+    /// When the status may be made, if any client waits for it. The moments before a job is due, at `next_start`, are
+    /// left free.
     pub(super) fn deadline(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
         let first = self.viewers.first()?;
         let at = self.not_before.map_or(now, |at| at.max(now));
@@ -59,7 +60,7 @@ impl Showing {
         }
     }
 
-    /// Whom to show which form, if it is time; only those who are still `there`.
+    /// The clients to answer now, of those that are still `there`, and the form that they want, if it is time.
     pub(super) fn take(
         &mut self,
         next_start: Option<Instant>,
@@ -73,7 +74,7 @@ impl Showing {
         self.take_first()
     }
 
-    /// The same without waiting for the right time.
+    /// The first clients to answer and their form, without waiting for the right time.
     pub(super) fn take_first(&mut self) -> Option<(Vec<u64>, Form)> {
         let mut all = std::mem::take(&mut self.viewers).into_iter();
         let first = all.next()?;
@@ -86,7 +87,7 @@ impl Showing {
         ))
     }
 
-    /// It has been made, by now, and took that much time of the processor.
+    /// Notes that the status was made by `now` and took `cost` of processor time.
     pub(super) fn made(&mut self, cost: Duration, now: Instant) {
         self.cost = cost;
         self.not_before = Some(now + cost * SHARE);

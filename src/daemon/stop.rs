@@ -1,4 +1,5 @@
-//! The ways out: stop (SIGTERM, SIGINT), drain (SIGQUIT), and what is done on the way, each step with its limit.
+//! How the daemon ends: stop (SIGTERM, SIGINT) and drain (SIGQUIT). It moves from phase to phase, and each phase has
+//! its time limit.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,47 +18,48 @@ const MAIL_TIME: Duration = Duration::from_secs(3);
 const UNREAD_LOG_TIME: Duration = Duration::from_secs(1);
 /// How long a log that takes something now and then is waited for.
 const SLOW_LOG_TIME: Duration = Duration::from_secs(3);
-/// A stop that has taken all its time leaves the log this much, which is enough for one that is read.
+/// When the rest of a stop has taken all the time, the log still gets this much, which is enough for a log that is
+/// read.
 const LEAST_LOG_TIME: Duration = Duration::from_millis(200);
-/// After a signal to stop, and beyond `stopdelay`, no log is waited for any longer: all is to be over within 9 seconds,
-/// the process included.
+/// How long after a signal to stop, and after `stopdelay`, the log is given up. Everything, the end of the process
+/// included, is to take less than 9 seconds.
 const STOP_TIME: Duration = Duration::from_millis(8800);
-/// How long clients that wait for their answers may take them.
+/// How long clients may take to read their last answers.
 const ANSWER_TIME: Duration = Duration::from_millis(300);
 
-/// How far the daemon is from its end.
+/// How far the daemon is on its way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Not at all.
+    /// It works; nobody has told it to end.
     Working,
-    /// The running job may end in its own time, then mail is sent.
+    /// The run under way may end in its own time. Then the queued mail is sent.
     Draining,
-    /// The running job goes on until `at`, and is stopped then; `None` once it has been.
+    /// The run under way goes on until `at` and is stopped then; `None` once it has been.
     Stopping {
         /// When the run is stopped.
         at: Option<Instant>,
     },
-    /// A run that was killed is waited for, as long as its life says, and no mail is sent.
+    /// A killed run is waited for, as long as its lifecycle says. No mail is sent.
     Killing,
-    /// No run is left; what is queued gets one more try, until then if there is a limit.
+    /// No run is left. Each queued message gets one more try, within the limit if there is one.
     Mailing {
-        /// When the rest goes to the log.
+        /// When the messages that are left go to the log.
         until: Option<Instant>,
     },
-    /// All is done; the log takes its last lines.
+    /// All work is done. The log is writing its last lines.
     Closing {
-        /// From when on it is waited for.
+        /// When the wait for the log began.
         since: Instant,
     },
     /// Nothing is left to wait for.
     Over,
 }
 
-/// What is said at the end: reports that were not mailed, and that it is the end.
+/// The last lines of the log: the reports that were not mailed, and the line that says it is the end.
 pub(super) type LastWords = std::vec::IntoIter<Dropped>;
 
 impl Phase {
-    /// The word for it.
+    /// The phase in one word, for the status.
     pub fn word(self) -> &'static str {
         match self {
             Phase::Working => "working",
@@ -71,7 +73,7 @@ impl Phase {
         !matches!(self, Phase::Killing | Phase::Closing { .. } | Phase::Over)
     }
 
-    /// Whether all is done but the writing of the log.
+    /// Whether only the log is still to be written.
     pub(super) fn is_closing(self) -> bool {
         matches!(self, Phase::Closing { .. } | Phase::Over)
     }
@@ -91,7 +93,7 @@ impl Phase {
 }
 
 impl Daemon {
-    /// SIGTERM or SIGINT: the first stops in order, the second at once.
+    /// SIGTERM or SIGINT: the first one stops the daemon in order, the second at once.
     pub(super) fn stop(&mut self, signal: &str, now: Moment) {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
@@ -125,7 +127,7 @@ impl Daemon {
         self.changed();
     }
 
-    /// SIGQUIT: the running job ends in its own time.
+    /// SIGQUIT: no more jobs start, and the run under way ends in its own time.
     pub(super) fn drain(&mut self, now: Moment) {
         if self.phase == Phase::Working {
             let line = match &self.run {
@@ -164,7 +166,8 @@ impl Daemon {
         }
     }
 
-    /// The supervisor hears of a drain only now: the time that it gives a stop runs from then.
+    /// Begins to send what is queued. Only now does the supervisor hear of a drain, because its time limit for a stop
+    /// runs from then.
     fn flush_mail(&mut self, until: Option<Instant>, now: Moment) {
         self.supervisor.stopping(now.instant);
         self.mailer.queue.close(now.instant);
@@ -174,17 +177,17 @@ impl Daemon {
         }
     }
 
-    /// Whether mail is waited for of which there is none left.
+    /// Whether this phase waits for mail and none is left.
     pub(super) fn has_mailed(&self) -> bool {
         self.mailer.is_idle() && matches!(self.phase, Phase::Mailing { .. })
     }
 
-    /// The last acts. What mail did not carry goes to the log, whole, as the log takes it.
+    /// Closes everything but the log. Reports that mail did not carry go to the log whole, as it takes them.
     fn close(&mut self) {
         let unsent = self.mailer.give_up_all(&mut self.log);
         let lost: Vec<_> = unsent.iter().map(|d| Rc::clone(&d.unsent.report)).collect();
         self.forget_mailed(&lost);
-        // After the mail: the state says which failures still have to be mailed.
+        // The state is written after the mail has ended, because it says which failures still have to be mailed.
         self.close_files();
         self.control.close();
         self.show_all();
@@ -195,7 +198,7 @@ impl Daemon {
         };
     }
 
-    /// Says what is left to say, as far as the log takes it.
+    /// Logs the last lines that are left, as the log takes them.
     pub(super) fn say_last_words(&mut self) {
         let Some(words) = &mut self.last_words else {
             return;
@@ -212,7 +215,7 @@ impl Daemon {
         }
     }
 
-    /// Until when the log's last lines are waited for.
+    /// Until when the log may take its last lines.
     pub(super) fn closing_deadline(&self) -> Option<Instant> {
         let Phase::Closing { since } = self.phase else {
             return None;
@@ -227,7 +230,7 @@ impl Daemon {
             .min()
     }
 
-    /// Whether nothing is left to do, or no time is left for it.
+    /// Whether nothing is left to do, or no time to do it.
     pub(super) fn is_over(&self) -> bool {
         let is_said = self.last_words.is_none() && self.log.is_written();
         match self.closing_deadline() {

@@ -1,10 +1,11 @@
-//! Clients that wait for the end of a job's next run (`run --wait`).
+//! The clients that wait for the end of a job's next run (`run --wait`). It knows who waits for what; it neither starts
+//! runs nor decides their order.
 
 use crate::clock::Moment;
 use crate::exit;
 use crate::system::control::{MAX_CLIENTS, Server};
 
-/// One place is left for those who only ask, a health check above all.
+/// One connection stays free for clients that only ask, a health check above all.
 pub(super) const MAX_WAITERS: usize = MAX_CLIENTS - 1;
 
 /// A client that waits for the next run of a job.
@@ -12,18 +13,18 @@ pub(super) const MAX_WAITERS: usize = MAX_CLIENTS - 1;
 struct Waiter {
     client: u64,
     job: Box<str>,
-    /// Whether it is to be told how the run ended, before the output.
+    /// Whether the client wants the line that says how the run ended, before the output.
     wants_outcome: bool,
     /// Whether that run is under way.
     begun: bool,
 }
 
-/// All of them.
+/// All waiting clients.
 #[derive(Debug, Default)]
 pub(super) struct Waiters(Vec<Waiter>);
 
 impl Waiters {
-    /// Whether there are as many as there may be; those who have gone do not count.
+    /// Whether no more clients may wait. Clients that have gone do not count.
     pub(super) fn is_full(&mut self, control: &Server) -> bool {
         self.0.retain(|waiter| control.holds(waiter.client));
         self.0.len() >= MAX_WAITERS
@@ -38,7 +39,7 @@ impl Waiters {
         });
     }
 
-    /// A run begins: those who wait for it wait for this one.
+    /// Notes that a run of `job` begins: the clients that wait for that job wait for this run.
     pub(super) fn run_begins(&mut self, job: &str) {
         for waiter in self.0.iter_mut().filter(|waiter| &*waiter.job == job) {
             waiter.begun = true;
@@ -50,7 +51,7 @@ impl Waiters {
         self.0.iter().any(|waiter| waiter.is_done_by(job))
     }
 
-    /// A run has ended: those who waited for it get its output, its exit code and, if they want it, the line that
+    /// Answers the clients that waited for this run with its output, its exit code and, if they want it, the line that
     /// says how it ended.
     pub(super) fn run_ended(
         &mut self,
@@ -83,8 +84,8 @@ impl Waiters {
         }
     }
 
-    /// Those whose run will not come, since the daemon stops (no job `may_run`) or a reload has removed their job,
-    /// are told so.
+    /// Answers the clients whose run will never come, because the daemon stops (no job `may_run`) or because a reload
+    /// has removed their job.
     pub(super) fn dismiss(
         &mut self,
         may_run: impl Fn(&str) -> bool,

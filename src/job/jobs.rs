@@ -1,5 +1,5 @@
-//! The jobs of a running daemon: the one owner of what each is, when it is due, and what is known of its runs. A
-//! reload replaces them all in one step and says which has moved where. Pure.
+//! The jobs of a running daemon: the one owner of each job's definition, due time and record. A reload replaces them
+//! all in one step and says which job has moved to which index. Pure.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,22 +14,22 @@ use crate::job::schedule::{Delays, Schedule, Timing};
 use crate::job::state::State;
 use crate::job::throttle::Throttle;
 
-/// A command that could not even be started is not tried again sooner, whatever its `mindelay`.
+/// After a command that could not be started, the next try comes no sooner than this, however small `mindelay` is.
 const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
 
-/// Which job: its place in the order of the configuration. It is good until the next reload, which says where the
-/// job is from then on.
+/// Which job: its place in the configuration's order. An index is valid until the next reload, which says what becomes
+/// of it (`Moves`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Index(usize);
 
-/// The choice: which job, and when it may start.
+/// The job that is next, and when it may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
-    /// Which.
+    /// The job.
     pub job: Index,
-    /// When it is due; for a requested job the due time of the schedule, which does not matter then.
+    /// When it is due. For a requested job this is the schedule's due time, which does not matter then.
     pub due: Instant,
-    /// Whether an operator asked for it, so that it goes before all others, at once.
+    /// Whether an operator has requested it. It goes before all others then, and at once.
     pub requested: bool,
 }
 
@@ -43,7 +43,7 @@ impl Next {
 /// How a run ended, as far as it is remembered.
 #[derive(Debug, Clone, Copy)]
 pub struct End<'a> {
-    /// How.
+    /// The outcome.
     pub outcome: &'a Outcome,
     /// How long it took.
     pub took: Duration,
@@ -81,17 +81,17 @@ impl Jobs {
         }
     }
 
-    /// How many there are.
+    /// The number of jobs.
     pub fn len(&self) -> usize {
         self.defined.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no jobs.
     pub fn is_empty(&self) -> bool {
         self.defined.is_empty()
     }
 
-    /// All of them, in the order of the configuration.
+    /// The indices of all jobs, in the order of the configuration.
     pub fn all(&self) -> impl Iterator<Item = Index> + use<> {
         (0..self.defined.len()).map(Index)
     }
@@ -111,27 +111,27 @@ impl Jobs {
         self.names().position(|known| known == name).map(Index)
     }
 
-    /// What a job is told to do.
+    /// The job's definition.
     pub fn job(&self, index: Index) -> &Rc<Job> {
         &self.defined[index.0]
     }
 
-    /// When it is due.
+    /// When the job is due.
     pub fn timing(&self, index: Index) -> &Timing {
         self.schedule.timing(index.0)
     }
 
-    /// What is known of its runs.
+    /// What is known of the job's runs.
     pub fn record(&self, index: Index) -> &Record {
         &self.records[index.0]
     }
 
-    /// What `mailinterval` remembers of it.
+    /// What `mailinterval` remembers of the job.
     pub fn throttle(&mut self, index: Index) -> &mut Throttle {
         &mut self.records[index.0].throttle
     }
 
-    /// Name, time and past of each, as the state file keeps them.
+    /// Each job's name, timing and record, for the state file.
     pub fn kept(&self) -> impl Iterator<Item = (&str, &Timing, &Record)> {
         self.names()
             .zip(self.schedule.timings())
@@ -139,7 +139,7 @@ impl Jobs {
             .map(|((name, timing), record)| (name, timing, record))
     }
 
-    /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
+    /// The job that is next once nothing runs; `None` if no job is left that is not paused.
     pub fn next(&self) -> Option<Next> {
         self.schedule.next().map(|next| Next {
             job: Index(next.job),
@@ -158,14 +158,14 @@ impl Jobs {
         self.history.add(&job.name, run);
     }
 
-    /// A run begins: takes its job out of the order. Says how much later than it was due.
+    /// Takes the job out of the order, because its run begins.
     pub fn begin(&mut self, index: Index, now: Moment) -> Duration {
         let late = self.schedule.begin(index.0, now.instant);
         self.records[index.0].began(now.wall, late);
         late
     }
 
-    /// A run has ended: puts its job back into the order, with the delay that it has now.
+    /// Puts the job back into the order after its run, with the delay that its definition has now.
     pub fn end(&mut self, index: Index, end: End<'_>, now: Moment) {
         self.records[index.0].ended(now.wall, end.took, end.outcome, end.left_out);
         let failed = match end.outcome.verdict() {
@@ -181,17 +181,17 @@ impl Jobs {
         self.schedule.end(index.0, now, failed, &delays, held);
     }
 
-    /// Makes a job next, before all others and paused or not; asking twice is asking once.
+    /// Makes a job next, before all others, paused or not. A second request changes nothing.
     pub fn request(&mut self, index: Index, now: Instant) {
         self.schedule.request(index.0, now);
     }
 
-    /// Whether a job waits at an operator's request.
+    /// Whether a job waits because an operator has requested it.
     pub fn is_requested(&self, index: Index) -> bool {
         self.schedule.is_requested(index.0)
     }
 
-    /// Jobs that wait at an operator's request, the first one first.
+    /// The requested jobs that wait, in the order of the requests.
     pub fn requested(&self) -> impl Iterator<Item = Index> + '_ {
         self.schedule.requested().map(Index)
     }
@@ -201,8 +201,8 @@ impl Jobs {
         self.schedule.in_order().map(Index)
     }
 
-    /// Jobs whose turn it would be and how long they wait: those that are due, the one that waits longest first,
-    /// then those that are not due but asked for.
+    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, the one that
+    /// has waited longest before the others; then those that are requested but not due.
     pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (Index, Duration)> + '_ {
         let waiting = self.schedule.waiting(now);
         waiting.map(|(job, time)| (Index(job), time))
@@ -223,7 +223,7 @@ impl Jobs {
         true
     }
 
-    /// Lets a held job go on, at its own due time. False if it was not held.
+    /// Releases a held job; it keeps its due time. False if it was not held.
     pub fn resume(&mut self, index: Index) -> bool {
         if !self.is_paused(index) {
             return false;
@@ -233,8 +233,8 @@ impl Jobs {
         true
     }
 
-    /// Reports of these failures (job and `Outcome::word`) were lost: the next ones like them are mailed at once. One
-    /// pass over the jobs for any number of reports.
+    /// Notes that the reports of these failures (job and `Outcome::word`) were lost, so that the next failures like
+    /// them are mailed at once. It passes over the jobs once for any number of reports.
     pub fn reports_lost<'a>(&mut self, reports: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let mut lost: HashMap<&str, Vec<&str>> = HashMap::new();
         for (job, word) in reports {
@@ -250,8 +250,8 @@ impl Jobs {
         }
     }
 
-    /// Takes over the jobs of another configuration: a job of the same name keeps its past, its pause and, if its
-    /// delays are what they were, its due time.
+    /// Replaces the jobs by those of another configuration. A job of the same name keeps its record and its pause, and
+    /// its due time if its delays are unchanged.
     pub fn reload(&mut self, mut defined: Vec<Rc<Job>>, now: Instant) -> Moves {
         let places: HashMap<&str, usize> =
             (0..).zip(self.names()).map(|(i, name)| (name, i)).collect();
@@ -262,7 +262,7 @@ impl Jobs {
         for (job, from) in defined.iter_mut().zip(&from) {
             let was = from.map(|from| &self.defined[from]);
             if let Some(was) = was.filter(|was| *was == job) {
-                // The old one stays, so that the new ones' memory is given back in one piece.
+                // Keep the old definition: the new ones' memory is then given back in one piece.
                 *job = Rc::clone(was);
             }
         }
@@ -288,22 +288,22 @@ impl Jobs {
     }
 }
 
-/// Where a reload has moved jobs.
+/// Which index each job had before a reload.
 #[derive(Debug)]
 pub struct Moves {
-    /// For each place now, the place before.
+    /// For each new index the old one.
     from: Vec<Option<usize>>,
 }
 
 impl Moves {
-    /// Where a job is now; `None` if it is in the configuration no more.
+    /// The new index of a job; `None` if the configuration no longer has it.
     pub fn to(&self, was: Index) -> Option<Index> {
         let is = self.from.iter().position(|&from| from == Some(was.0));
         is.map(Index)
     }
 }
 
-/// The delays of a job as the schedule wants them.
+/// The job's delays as the schedule takes them.
 fn delays(job: &Job) -> Delays {
     Delays {
         start: job.start_delay(),

@@ -1,6 +1,6 @@
-//! The life of one run, from its process's start to the end of its pipes, and the ways to stop it: time-out, SIGTERM,
-//! SIGKILL after `killdelay`, and how long a pipe may stay open after the end.
-//! Pure: it is told what happened and answers what to do and when to ask again; it sends no signal itself.
+//! The lifecycle of one run, from its process's start to the end of its pipes, and the ways to stop it: time-out,
+//! SIGTERM, SIGKILL after `killdelay`, and how long a pipe may stay open after the end.
+//! Pure: it is told what happened, and answers what to do and when to ask again. It sends no signal itself.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,16 @@ use crate::job::outcome::{Cause, Outcome};
 pub const PIPE_GRACE: Duration = Duration::from_secs(2);
 /// The same while the daemon stops.
 pub const PIPE_GRACE_AT_STOP: Duration = Duration::from_millis(500);
-/// How often a stopped run's process group is asked for members: the kernel tells nobody when it empties.
+/// How often a stopped run's process group is checked for members. The kernel does not report that it has become empty.
 const GROUP_POLL: Duration = Duration::from_millis(20);
-/// How long after SIGKILL a group may still have members (unreaped by their own parent, or stuck in the kernel), and
-/// how long a stop waits for what may not be signalled. No longer than pipes have at a stop, whose time is counted.
+/// How long after SIGKILL a group may still have members (not reaped by their own parent, or stuck in the kernel), and
+/// how long a stop waits for processes that may not be signalled. It is as long as pipes stay open at a stop, because a
+/// stop's time is limited.
 const AFTER_KILL: Duration = PIPE_GRACE_AT_STOP;
-/// How long a stop waits for a process that SIGKILL has reached. Longer than one that is reaped needs for its pipes
-/// and group, and short enough for all to be over in 9 seconds.
+/// How long a stop waits for a process that SIGKILL has reached. This is longer than a reaped process needs for its
+/// pipes and its group, and short enough for the whole stop to take less than 9 seconds.
 const DYING: Duration = Duration::from_millis(750);
-/// How often SIGKILL is sent, and the group asked for members, while none of them may be signalled: each of them may
+/// How often SIGKILL is sent, and the group checked for members, while none of them may be signalled. Each of them may
 /// end, or become the daemon's own user again.
 const OUT_OF_REACH_POLL: Duration = Duration::from_secs(1);
 
@@ -37,27 +38,27 @@ pub enum Why {
 /// What the owner of the process has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Send SIGTERM to the process group, and say with `signalled` what became of it.
+    /// Send SIGTERM to the process group, and report the result with `signalled`.
     Terminate,
-    /// The same with SIGKILL.
+    /// Send SIGKILL to the process group, and report the result with `signalled`.
     Kill,
-    /// The run has ended. `pipes_kept` when a background process still holds a pipe, which is to be closed.
+    /// The run has ended. If a background process still holds a pipe open, close that pipe.
     End {
         /// Whether a pipe is still open.
         pipes_kept: bool,
     },
-    /// The daemon stops and can wait no longer: the run counts as ended although some of it goes on.
+    /// The daemon stops and can wait no longer. The run counts as ended, although processes of it go on.
     LeaveBehind,
 }
 
-/// What a signal to a run's process group has met, or would meet.
+/// Whom a signal to a run's process group has reached, or would reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Nobody: the group has no member left, a zombie included.
+    /// Nobody: the group has no member left, not even a zombie.
     Gone,
-    /// A member that gets it.
+    /// At least one member.
     InReach,
-    /// Only members that may not be signalled, because they have become another user's.
+    /// Nobody: all members have become another user's and may not be signalled.
     OutOfReach,
 }
 
@@ -65,7 +66,7 @@ pub enum Group {
 struct Stop {
     why: Why,
     terminated: bool,
-    /// When SIGKILL is sent, for the first time or once more.
+    /// When SIGKILL is sent, for the first time or again.
     kill_at: Instant,
     /// When it was first sent.
     killed_at: Option<Instant>,
@@ -77,12 +78,12 @@ struct Stop {
 struct Reaped {
     exit: Exit,
     at: Instant,
-    /// How long the pipes have to come to their end.
+    /// Until when the pipes may stay open.
     pipes_until: Instant,
 }
 
 impl Stop {
-    /// SIGKILL is sent once; again only while nobody gets it.
+    /// Sends SIGKILL once; again only as long as it reaches nobody.
     fn kill_if_due(&mut self, now: Instant, out_of_reach: bool) -> Option<Action> {
         if now < self.kill_at || (self.killed_at.is_some() && !out_of_reach) {
             return None;
@@ -106,9 +107,9 @@ impl Reaped {
     }
 }
 
-/// One run's life.
+/// The lifecycle of one run.
 #[derive(Debug)]
-pub struct Life {
+pub struct Lifecycle {
     started: Instant,
     timeout: Duration,
     kill_delay: Duration,
@@ -116,19 +117,19 @@ pub struct Life {
     open_pipes: u8,
     reaped: Option<Reaped>,
     stop: Option<Stop>,
-    /// Since when the daemon has wanted the run to end because it stops itself.
+    /// When the daemon began to stop and therefore to stop the run.
     leaving_since: Option<Instant>,
     group_checked: Option<Instant>,
-    /// Known to have no member left; its number may be another's by now.
+    /// The group is known to have no member left. Its number may belong to another group by now.
     group_gone: bool,
-    /// Whether the last signal met nobody who may be signalled.
+    /// Whether the last signal reached nobody because no member may be signalled.
     out_of_reach: bool,
 }
 
-impl Life {
-    /// A run that has just been started, with two pipes. A `timeout` of zero is none.
-    pub fn new(started: Instant, timeout: Duration, kill_delay: Duration) -> Life {
-        Life {
+impl Lifecycle {
+    /// A run that has just been started, with two open pipes. A `timeout` of zero means none.
+    pub fn new(started: Instant, timeout: Duration, kill_delay: Duration) -> Lifecycle {
+        Lifecycle {
             started,
             timeout,
             kill_delay,
@@ -143,13 +144,13 @@ impl Life {
         }
     }
 
-    /// One of the two pipes is at end of file.
+    /// Notes that one of the two pipes is at its end.
     pub fn pipe_closed(&mut self) {
         self.open_pipes = self.open_pipes.saturating_sub(1);
     }
 
-    /// The run's own process was reaped. If no signal of ours has reached it, it has ended by itself and was not
-    /// stopped; only its time may have been over.
+    /// Notes that the run's own process was reaped. If no signal of ours has reached it, it ended by itself and was not
+    /// stopped; at most it has timed out.
     pub fn reaped(&mut self, exit: Exit, now: Instant) {
         let pipes_until = now + self.pipe_grace;
         self.reaped.get_or_insert(Reaped {
@@ -166,8 +167,8 @@ impl Life {
         self.reaped.is_none()
     }
 
-    /// Stops the run; the first reason stays. A run whose process has gone by itself only loses patience with
-    /// its pipes.
+    /// Stops the run. If it is being stopped already, the first reason stays. If its process has ended by itself, only
+    /// the wait for its pipes gets shorter.
     pub fn stop(&mut self, why: Why, now: Instant) {
         if why == Why::Shutdown {
             self.leaving_since.get_or_insert(now);
@@ -196,8 +197,8 @@ impl Life {
         }
     }
 
-    /// What became of the signal that `next` has asked for. An operator's wish to stop the run that could not be
-    /// carried out at all is no more.
+    /// Reports the result of the signal that `next` asked for. If an operator's stop reached nobody, it counts as not
+    /// asked for.
     pub fn signalled(&mut self, group: Group) {
         self.out_of_reach = group == Group::OutOfReach;
         if let Some(stop) = &mut self.stop {
@@ -209,7 +210,7 @@ impl Life {
         }
     }
 
-    /// When `next` is to be asked again, whatever else happens.
+    /// When `next` is to be asked again, even if nothing else happens.
     pub fn deadline(&self) -> Option<Instant> {
         let Some(stop) = &self.stop else {
             return match &self.reaped {
@@ -230,7 +231,7 @@ impl Life {
         (!self.timeout.is_zero()).then(|| self.started + self.timeout)
     }
 
-    /// When the group is asked for members the next time.
+    /// When the group is checked for members the next time.
     fn next_look(&self, reaped: &Reaped) -> Instant {
         let Some(checked) = self.group_checked else {
             return reaped.at;
@@ -244,15 +245,15 @@ impl Life {
         checked + GROUP_POLL
     }
 
-    /// When the daemon, which stops, goes on without the run.
+    /// When a stopping daemon stops waiting for the run.
     fn leave_at(&self) -> Option<Instant> {
         let killed_at = self.stop.as_ref()?.killed_at?;
         let patience = if self.out_of_reach { AFTER_KILL } else { DYING };
         Some(killed_at.max(self.leaving_since?) + patience)
     }
 
-    /// What to do at `now`, if anything. `group` tells whether the process group still has a member; it is asked
-    /// only of a run that is being stopped, after its own process was reaped.
+    /// What to do at `now`, if anything. `group` tells whether the process group still has a member. It is called only
+    /// if the run is being stopped and its own process has been reaped.
     pub fn next(&mut self, now: Instant, group: impl FnOnce() -> Group) -> Option<Action> {
         if self.timeout_at().is_some_and(|at| now >= at) {
             self.stop(Why::TimedOut, now);
@@ -295,13 +296,13 @@ impl Life {
         self.stop.as_ref().map(|stop| stop.why)
     }
 
-    /// Whether SIGKILL has been sent to it and has met somebody.
+    /// Whether SIGKILL has been sent and has reached a process.
     pub fn is_killed(&self) -> bool {
         let killed = |stop: &Stop| stop.killed_at.is_some();
         !self.out_of_reach && self.stop.as_ref().is_some_and(killed)
     }
 
-    /// How the run ended. A process that SIGKILL has not ended (it hangs in the kernel) counts as killed.
+    /// How the run ended. A process that did not end after SIGKILL (it hangs in the kernel) counts as killed.
     pub fn outcome(&self) -> Outcome {
         let exit = self
             .reaped

@@ -1,4 +1,4 @@
-//! A job: when it is due, how a run of it goes and ends, what is kept of its output, and what is remembered of it.
+//! Jobs: when each is due, how a run of it goes and ends, what is kept of its output, and what is remembered of it.
 //! Pure: time is an argument, and nothing here opens, starts or waits for anything.
 
 pub mod history;

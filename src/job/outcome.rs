@@ -1,5 +1,5 @@
-//! How a run ended, in the words of the log, the report and the status table.
-//! It judges what the kernel said; it never asks the kernel anything.
+//! How a run ended, and the words for it in the log, the report and the status. It judges what the kernel reported and
+//! never asks the kernel itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::exit::Exit;
 use crate::text::seconds;
 
-/// Why a run was over.
+/// Why a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The process called `exit`.
@@ -17,19 +17,19 @@ pub enum Cause {
     Killed(i32),
     /// The run was stopped because it took longer than the job's `timeout`.
     TimedOut(Duration),
-    /// The command could not be started; the system's own words say why.
+    /// The command could not be started, for this reason in the system's words.
     NotStarted(String),
-    /// The daemon stopped and ended the run; `forced` when it took SIGKILL.
+    /// The daemon stopped, and stopped the run.
     Shutdown {
         /// Whether SIGTERM was not enough.
         forced: bool,
     },
-    /// An operator asked for the run to be ended.
+    /// An operator stopped the run.
     Operator,
 }
 
 impl Cause {
-    /// The cause of an end that nobody here brought about.
+    /// The cause of an end that the daemon did not bring about.
     pub fn of(exit: Exit) -> Cause {
         match exit {
             Exit::Code(_) => Cause::Exited,
@@ -38,14 +38,14 @@ impl Cause {
     }
 }
 
-/// What a run counts as.
+/// Whether a run counts as a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It did what it was asked to.
+    /// It exited with 0 by itself.
     Success,
-    /// It is reported by mail and counted.
+    /// It ended in any other way. It is counted and reported by mail.
     Failure,
-    /// Our own SIGTERM ended it at shutdown: nothing is known about the job.
+    /// Our own SIGTERM ended it at shutdown. This says nothing about the job.
     Neither,
 }
 
@@ -54,7 +54,7 @@ pub enum Verdict {
 pub struct Outcome {
     /// Exit code as a shell would show it in `$?`.
     pub code: i32,
-    /// Why the run was over.
+    /// Why the run ended.
     pub cause: Cause,
 }
 
@@ -64,8 +64,8 @@ impl Outcome {
         Brief::of(self).verdict()
     }
 
-    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `start 127`,
-    /// `killed` (by an operator), `shutdown`. Two failures with the same word are the same outcome.
+    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `not started`, `killed` (by
+    /// an operator), `shutdown`. Failures with the same word count as the same failure.
     pub fn word(&self) -> String {
         Brief::of(self).word().into_owned()
     }
@@ -139,8 +139,8 @@ impl Brief {
     }
 }
 
-/// `3`, `137 (killed by SIGKILL)`, `143 (timed out after 30 seconds)`: what follows `exit code` in the log
-/// and `exited with code` in a subject.
+/// What follows `exit code` in the log and `exited with code` in a subject: `3`, `137 (killed by SIGKILL)`, `143 (timed
+/// out after 30 seconds)`.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
@@ -155,7 +155,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Linux's names by number, x86 and ARM order (signal(7)); 16 is SIGSTKFLT there.
+/// Linux's signal names by number, in the order of x86 and ARM (signal(7)). Number 16 is SIGSTKFLT there.
 const SIGNALS: [&str; 31] = [
     "SIGHUP",
     "SIGINT",
@@ -190,8 +190,8 @@ const SIGNALS: [&str; 31] = [
     "SIGSYS",
 ];
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without. 0 is a
-/// real-time signal whose number nobody could tell.
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without a name. 0
+/// stands for a real-time signal whose number is not known.
 pub fn signal_name(number: i32) -> String {
     let known = usize::try_from(number - 1)
         .ok()

@@ -1,15 +1,15 @@
-//! What is kept of a run's output: the first and the last part of a stream in bounded memory, and the
-//! stream cut into lines for the log. Pure: it reads no pipe and writes no log.
+//! What is kept of a run's output: the first and the last part of each stream, in bounded memory. It also cuts a stream
+//! into lines for the log. Pure: it reads no pipe and writes no log.
 
 /// The longest piece of a line that a `LineSplitter` hands out, in bytes.
 pub const MAX_PIECE: usize = 8192;
 
-/// One stream of a run: everything up to `limit` bytes, beyond that its first and its last half.
-/// Costs no memory until something is pushed, and never much more than `limit`.
+/// One stream of a run. Up to `limit` bytes are kept whole; of a longer stream the first half and the last half of
+/// `limit`. It takes no memory until the first byte is pushed, and never much more than `limit`.
 #[derive(Debug, Default, Clone)]
 pub struct Capture {
     head: Vec<u8>,
-    /// A ring once it is full; its oldest byte is then at `oldest`.
+    /// Becomes a ring once it is full. Its oldest byte is then at `oldest`.
     tail: Vec<u8>,
     oldest: usize,
     head_limit: usize,
@@ -18,7 +18,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// A capture that keeps `limit` bytes; 0 keeps none but still counts.
+    /// A capture that keeps `limit` bytes. With 0 it keeps none but still counts them.
     pub fn new(limit: u64) -> Capture {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Capture {
@@ -28,13 +28,13 @@ impl Capture {
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total = self.total.saturating_add(bytes.len() as u64);
         let room = self.head_limit - self.head.len();
         let (first, rest) = bytes.split_at(room.min(bytes.len()));
         append(&mut self.head, first, self.head_limit);
-        // Of more than the tail holds only the end can stay.
+        // If more comes than the tail holds, only the end can stay.
         let rest = &rest[rest.len().saturating_sub(self.tail_limit)..];
         let room = self.tail_limit - self.tail.len();
         let (fill, over) = rest.split_at(room.min(rest.len()));
@@ -42,7 +42,7 @@ impl Capture {
         self.overwrite(over);
     }
 
-    /// Writes over the oldest bytes of the full ring; `bytes` is not longer than it.
+    /// Overwrites the oldest bytes of the full ring. `bytes` is not longer than the ring.
     fn overwrite(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -69,13 +69,13 @@ impl Capture {
         self.total == 0
     }
 
-    /// What was kept, in order, around a `gap` that `gap` has given.
+    /// The kept bytes in order, with `gap` (from `Capture::gap`) between the first part and the last.
     pub fn parts<'a>(&'a self, gap: &'a str) -> [&'a [u8]; 4] {
         let (newer, older) = self.tail.split_at(self.oldest);
         [&self.head, gap.as_bytes(), older, newer]
     }
 
-    /// Appends what was kept to `out`, with a line in between that says how many bytes are missing, if any.
+    /// Appends the kept bytes to `out`. If bytes are missing, a line where they were says how many.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         let gap = self.gap();
         out.reserve_exact(self.head.len() + gap.len() + self.tail.len());
@@ -84,7 +84,7 @@ impl Capture {
         }
     }
 
-    /// What was kept, as `append_to` gives it. Without a gap in a short stream nothing is copied.
+    /// The kept bytes, as `append_to` writes them. A short stream without a gap is not copied.
     pub fn into_bytes(mut self) -> Vec<u8> {
         let gap = self.gap();
         self.head.reserve_exact(gap.len() + self.tail.len());
@@ -95,7 +95,7 @@ impl Capture {
         self.head
     }
 
-    /// The line that stands for what is missing, always on a line of its own; empty if nothing is.
+    /// The line that stands where bytes are missing, on a line of its own; empty if none are.
     pub fn gap(&self) -> String {
         let missing = self.missing();
         if missing == 0 {
@@ -109,7 +109,7 @@ impl Capture {
     }
 }
 
-/// Appends, growing by doubling but never to more than `limit`, where a plain `Vec` would go to twice that.
+/// Appends `bytes`. The capacity doubles as it grows but stays within `limit`; a plain `Vec` would grow to twice that.
 fn append(to: &mut Vec<u8>, bytes: &[u8], limit: usize) {
     let needed = to.len() + bytes.len();
     if needed > to.capacity() {
@@ -119,20 +119,20 @@ fn append(to: &mut Vec<u8>, bytes: &[u8], limit: usize) {
     to.extend_from_slice(bytes);
 }
 
-/// Cuts a stream into lines as it comes. Holds at most one piece of `MAX_PIECE` bytes.
+/// Cuts a stream into lines as it comes. It holds at most one piece of `MAX_PIECE` bytes.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     pending: Vec<u8>,
 }
 
 impl LineSplitter {
-    /// A splitter that has seen nothing.
+    /// A splitter at the start of a stream.
     pub fn new() -> LineSplitter {
         LineSplitter::default()
     }
 
-    /// Takes the next bytes and hands out each line they complete, without its LF. A line longer than
-    /// `MAX_PIECE` bytes comes in pieces of that length.
+    /// Adds the next bytes and hands out each line that they complete, without its LF. A line longer than `MAX_PIECE`
+    /// bytes is handed out in pieces of that length.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&b| b == b'\n') {
@@ -144,7 +144,7 @@ impl LineSplitter {
         self.add(rest, &mut each);
     }
 
-    /// Hands out what the stream ended with, if its last line had no LF, and starts anew.
+    /// Ends the stream: hands out its last line if that had no LF, and starts anew.
     pub fn finish(&mut self, mut each: impl FnMut(&[u8])) {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {

@@ -1,5 +1,5 @@
-//! What is known of one job's past runs: the numbers behind status, metrics and the state file.
-//! Pure, and small on purpose: there is one for each job, and there may be a million jobs.
+//! What is known of one job's past runs: the numbers behind status, metrics and the state file. Pure. A record is small
+//! on purpose, because each job has one and there may be a million jobs.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use crate::clock::Stamp;
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::throttle::Throttle;
 
-/// Why a run counts as failed, as the metrics name it.
+/// Why a run failed, as the metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// An exit code other than 0.
@@ -59,12 +59,12 @@ pub struct Record {
     pub throttle: Throttle,
 }
 
-/// What there is to be known of few jobs.
+/// What only few jobs have. It is allocated when it is needed.
 #[derive(Debug, Clone, Default)]
 struct Rare {
     failures: [u32; 5],
     left_out: u64,
-    /// Unless the last run was a success.
+    /// How the last run ended; `None` after a success.
     last: Option<Last>,
     paused: Option<(SystemTime, u32)>,
 }
@@ -84,14 +84,14 @@ const SUCCESS: Last = Last {
 };
 
 impl Record {
-    /// A run begins, this much later than it was due.
+    /// Notes that a run begins, `late` after its due time.
     pub fn began(&mut self, now: SystemTime, late: Duration) {
         self.started = Stamp::at(now);
         self.lateness = nanoseconds(late);
         self.lateness_in_all = self.lateness_in_all.saturating_add(self.lateness);
     }
 
-    /// A run has ended. `left_out` counts output bytes that were not kept.
+    /// Notes that a run has ended. `left_out` counts the output bytes that were not kept.
     pub fn ended(&mut self, now: SystemTime, took: Duration, outcome: &Outcome, left_out: u64) {
         self.runs = self.runs.saturating_add(1);
         self.took = nanoseconds(took);
@@ -126,21 +126,21 @@ impl Record {
         }
     }
 
-    /// Takes over what a state file knows of the time before this start.
+    /// Restores what a state file says of the runs before this start.
     pub fn restore(&mut self, succeeded: Option<SystemTime>, last: Option<Last>) {
         self.succeeded = succeeded.map_or(Stamp::default(), Stamp::at);
-        // That the last run succeeded is told by there being a success and no other end after it.
+        // After a success there is no `last`: `succeeded` alone says that the last run succeeded.
         self.set_last(last.filter(|last| succeeded.is_none() || *last != SUCCESS));
     }
 
-    /// Notes that an operator with this user id holds the job, or that nobody does any more.
+    /// Notes that the operator with this user id holds the job, or that nobody does.
     pub fn set_paused(&mut self, by: Option<(SystemTime, u32)>) {
         if by.is_some() || self.rare.is_some() {
             self.rare().paused = by;
         }
     }
 
-    /// Since when the job is held, and by the operator with which user id.
+    /// Since when the job is held, and the user id of the operator who holds it.
     pub fn paused_by(&self) -> Option<(SystemTime, u32)> {
         self.rare.as_ref()?.paused
     }
@@ -163,7 +163,7 @@ impl Record {
         failures.map(u64::from).sum()
     }
 
-    /// How long all runs took together.
+    /// The time of all runs taken together.
     pub fn run_time(&self) -> Duration {
         Duration::from_nanos(self.run_nanoseconds)
     }
@@ -180,7 +180,7 @@ impl Record {
             .map(|_| Duration::from_nanos(self.lateness))
     }
 
-    /// How late all runs began, together.
+    /// The lateness of all runs taken together.
     pub fn lateness_in_all(&self) -> Duration {
         Duration::from_nanos(self.lateness_in_all)
     }
@@ -195,7 +195,7 @@ impl Record {
         self.started.time()
     }
 
-    /// When a run last succeeded.
+    /// When the last successful run ended.
     pub fn succeeded(&self) -> Option<SystemTime> {
         self.succeeded.time()
     }

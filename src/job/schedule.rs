@@ -1,7 +1,7 @@
-//! When each job is due and which one is next: earliest due time first, ties in configuration order. Back-off,
-//! pauses, runs that operators ask for, and what a reload makes of due times belong to it.
-//! Pure: time comes in as an argument. It knows jobs by their place in the configuration and nothing else of
-//! them; whether anything runs right now is the daemon's knowledge. Choosing and re-inserting are O(log n).
+//! When each job is due and which one is next: the earliest due time first, ties in configuration order. It also owns
+//! back-off, holds, requests by operators, and how a reload changes due times.
+//! Pure: time is an argument. It knows jobs only by their place in the configuration, and it does not know whether a
+//! job runs right now. Choosing a job and putting it back take O(log n).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ pub struct Delays {
     pub start: Duration,
     /// From the end of a run to the next.
     pub min: Duration,
-    /// The longest delay that repeated failures lead to; zero: failures change nothing.
+    /// The longest delay that repeated failures lead to. With zero, failures do not change the delay.
     pub max: Duration,
 }
 
-/// The least step that back-off starts from, so that `mindelay: 0` backs off too.
+/// The least delay that back-off starts from, so that it works with `mindelay: 0` too.
 const BACKOFF_STEP: Duration = Duration::from_secs(1);
 
 impl Delays {
-    /// The delay after a run when `failures` runs in a row have failed: `mindelay` (at least a second) doubled
-    /// for each failure after the first, at most `max`, but never less than `mindelay`.
+    /// The delay after a run when `failures` runs in a row have failed. It is `mindelay` (at least a second), doubled
+    /// for each failure after the first; at most `max`, but never less than `mindelay`.
     pub fn after(&self, failures: u32) -> Duration {
         if failures == 0 || self.max.is_zero() {
             return self.min;
@@ -39,21 +39,21 @@ impl Delays {
     }
 }
 
-/// What is known of one job's time.
+/// One job's timing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// When it may run next.
     pub due: Instant,
-    /// What `due` counts from: the end of its last run, or the moment it was loaded.
+    /// The moment that `due` counts from: the end of the last run, or when the job was loaded.
     pub since: Instant,
-    /// The end of its last run by the wall clock; never, if it has not run.
+    /// The end of the last run by the wall clock; never, if the job has not run.
     pub ended: Stamp,
     /// Failed runs in a row.
     pub failures: u32,
 }
 
 impl Timing {
-    /// A job nothing is known of: due its start delay from `now`.
+    /// A job that nothing is known of. It is due its start delay after `now`.
     pub fn new(delays: &Delays, now: Instant) -> Timing {
         Timing {
             due: later(now, delays.start),
@@ -63,7 +63,7 @@ impl Timing {
         }
     }
 
-    /// How long it waits from `since` on.
+    /// The delay from `since` to the next run.
     pub fn delay(&self, delays: &Delays) -> Duration {
         if self.ran() {
             delays.after(self.failures)
@@ -72,30 +72,30 @@ impl Timing {
         }
     }
 
-    /// Whether it has ever run, so that `since` is an end.
+    /// Whether the job has ever run, so that `since` is the end of a run.
     pub fn ran(&self) -> bool {
         self.ended != Stamp::default()
     }
 
-    /// The due time that `delays` give it.
+    /// The due time by these delays.
     pub fn due_by(&self, delays: &Delays) -> Instant {
         later(self.since, self.delay(delays))
     }
 }
 
-/// The choice: which job, and when it is due.
+/// The job that is next, and when it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Next {
     /// Its place in the configuration.
     pub job: usize,
-    /// When it may start; for a requested job the due time of the schedule, which does not matter then.
+    /// When it may start. For a requested job this is the schedule's due time, which does not matter then.
     pub due: Instant,
-    /// Whether an operator asked for it, so that it goes before all others, at once.
+    /// Whether an operator has requested it. It goes before all others then, and at once.
     pub requested: bool,
 }
 
-/// All jobs' times. A job that runs is out of the order until its run has ended, and one that is held until it is
-/// let go; who holds it is told, and not kept here.
+/// The timing of all jobs. A running job is out of the order until its run has ended, and a held one until it is
+/// released. The schedule is told that a job is held; who holds it stands in the job's record.
 #[derive(Debug, Default)]
 pub struct Schedule {
     jobs: Vec<Timing>,
@@ -117,7 +117,7 @@ impl Schedule {
         }
     }
 
-    /// The job that is next, whenever nothing runs; none if all are paused or there are no others.
+    /// The job that is next once nothing runs; `None` if no job is left that is not held.
     pub fn next(&self) -> Option<Next> {
         if let Some(job) = self.requests.first() {
             return self.jobs.get(job).map(|t| Next {
@@ -133,7 +133,7 @@ impl Schedule {
         })
     }
 
-    /// Takes a job out of the order because its run begins; returns how late it is (zero for a requested job).
+    /// Takes a job out of the order because its run begins. Returns how late it is (zero for a requested job).
     pub fn begin(&mut self, job: usize, now: Instant) -> Duration {
         let Some(timing) = self.jobs.get(job) else {
             return Duration::ZERO;
@@ -175,31 +175,31 @@ impl Schedule {
         }
     }
 
-    /// Makes a job next, before all others and paused or not; asking twice is asking once.
+    /// Makes a job next, before all others, held or not. A second request changes nothing.
     pub fn request(&mut self, job: usize, now: Instant) {
         if job < self.jobs.len() {
             self.requests.add(job, now);
         }
     }
 
-    /// Jobs that wait at an operator's request, the first one first.
+    /// The requested jobs that wait, in the order of the requests.
     pub fn requested(&self) -> impl Iterator<Item = usize> + '_ {
         self.requests.iter().map(|(job, _)| job)
     }
 
-    /// Whether a job waits at an operator's request.
+    /// Whether a job waits because an operator has requested it.
     pub fn is_requested(&self, job: usize) -> bool {
         self.requests.contains(job)
     }
 
-    /// Takes a job out of the order; its due time goes on being what it was.
+    /// Takes a job out of the order. Its due time stays the same.
     pub fn hold(&mut self, job: usize) {
         if let Some(timing) = self.jobs.get(job) {
             self.order.remove(&(timing.due, job));
         }
     }
 
-    /// Puts a job that was held back into the order, at its own due time, unless it runs.
+    /// Puts a held job back into the order, at its own due time, unless it runs.
     pub fn release(&mut self, job: usize) {
         let timing = self.jobs.get(job).filter(|_| self.running != Some(job));
         if let Some(timing) = timing {
@@ -207,12 +207,12 @@ impl Schedule {
         }
     }
 
-    /// What is known of a job's time.
+    /// A job's timing.
     pub fn timing(&self, job: usize) -> &Timing {
         &self.jobs[job]
     }
 
-    /// What is known of each job's time, in the order of the configuration.
+    /// The timing of each job, in the order of the configuration.
     pub fn timings(&self) -> &[Timing] {
         &self.jobs
     }
@@ -227,8 +227,8 @@ impl Schedule {
         self.jobs.is_empty()
     }
 
-    /// Jobs whose turn it would be and how long they wait: those that are due, the one that waits longest first,
-    /// then those that are not due but asked for.
+    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, the one that
+    /// has waited longest before the others; then those that are requested but not due.
     pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (usize, Duration)> + '_ {
         let due = self.order.iter().take_while(move |(due, _)| *due <= now);
         let is_due = move |job: usize| {
@@ -246,9 +246,9 @@ impl Schedule {
         self.order.iter().map(|&(_, job)| job)
     }
 
-    /// The schedule after a reload. `jobs` gives, in the new order, each job's place in the old one (if it was
-    /// there) with its old delays, and its new delays. A job whose delays are unchanged keeps its due time;
-    /// changed ones count from the end of its last run.
+    /// The schedule after a reload. `jobs` gives for each new job, in order: its old place and its old delays, if it
+    /// was there before, and its new delays. A job whose delays are unchanged keeps its due time. Changed delays count
+    /// from the end of its last run.
     pub fn reloaded(
         &self,
         jobs: impl IntoIterator<Item = (Option<(usize, Delays)>, Delays)>,
@@ -282,7 +282,7 @@ impl Schedule {
             .collect();
         let moved = |old: usize| places.get(old).copied().flatten();
         let mut schedule = Schedule::new(timings);
-        // What runs is among these.
+        // A running job is among these.
         for job in held {
             schedule.hold(job);
         }
@@ -295,7 +295,7 @@ impl Schedule {
     }
 }
 
-/// `time + delay`; a delay beyond what the clock can hold (over 200 years) changes nothing.
+/// `time + delay`. A delay beyond the clock's range (over 200 years) counts as none.
 fn later(time: Instant, delay: Duration) -> Instant {
     time.checked_add(delay).unwrap_or(time)
 }

@@ -1,5 +1,6 @@
-//! What deploys must not lose: per job the due time, the last end and outcome, failures in a row, a pause, what was
-//! mailed. As text, a line each, and back. Pure; wall times, because no other clock survives a restart.
+//! The state file's text: what a restart must not lose. For each job that is the due time, the last end and outcome,
+//! the failures in a row, a pause, and what was mailed, on one line. Pure. All times are wall-clock times, because no
+//! other clock survives a restart.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -10,9 +11,10 @@ use crate::job::record::{Last, Record};
 use crate::job::schedule::{Delays, Timing};
 use crate::job::throttle::{Parts, Throttle};
 
-/// The first line: what the file is.
+/// The first line, which says what the file is.
 const HEADER: &str = "buildd-sequencer state 1";
-/// How far ahead a past time may lie before the entry is called one from the future: clocks are stepped a little.
+/// How far ahead of the clock a past time may lie before the entry counts as one from the future. Clocks are often
+/// stepped by a little.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// One job's entry.
@@ -27,7 +29,7 @@ pub struct Entry {
     mailed: Option<Mailed>,
 }
 
-/// What `mailinterval` remembers, with moments of the wall clock.
+/// What `mailinterval` remembers, in wall-clock times.
 #[derive(Debug, Clone, PartialEq)]
 struct Mailed {
     words: Vec<(String, Option<SystemTime>)>,
@@ -38,7 +40,7 @@ struct Mailed {
     notice: Option<SystemTime>,
 }
 
-/// The whole file: each job by its name, with its time and its past.
+/// The whole file: each job's name, timing and record.
 pub fn write<'a>(
     jobs: impl IntoIterator<Item = (&'a str, &'a Timing, &'a Record)>,
     now: Moment,
@@ -95,7 +97,7 @@ fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) 
         notice,
     } = parts;
     let (since, notice, owed) = (stamp(since), maybe(notice), u8::from(owed));
-    // The form is that of 1.0, which counts the row under way and the last one apart.
+    // The form is that of version 1.0, which counts the row of failures under way and the last row separately.
     let (failures, last_row) = match timing.failures {
         0 => (0, row),
         failures => (failures, 0),
@@ -109,7 +111,7 @@ fn job_fields(text: &mut String, timing: &Timing, record: &Record, now: Moment) 
     }
 }
 
-/// Seconds since 1970 with all their decimals.
+/// Seconds since 1970, to the nanosecond.
 fn stamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
@@ -132,7 +134,7 @@ fn maybe_time(text: &str) -> Option<Option<SystemTime>> {
     }
 }
 
-/// What a state file holds, by job.
+/// What a state file says of each job.
 #[derive(Debug, Default)]
 pub struct State {
     entries: HashMap<String, Entry>,
@@ -140,10 +142,10 @@ pub struct State {
     pub warning: Option<String>,
 }
 
-/// Lines with the same fault.
+/// The lines that have the same fault.
 #[derive(Debug, Default)]
 struct Faulty {
-    /// The number of the first of them.
+    /// The number of the first such line.
     first: usize,
     count: usize,
 }
@@ -167,8 +169,8 @@ impl Faulty {
     }
 }
 
-/// Reads a state file's text. An entry that cannot be read counts as none; in one from the future, because the clock
-/// was set back or another host's is ahead, only the times are not believed.
+/// Reads a state file's text. An entry that cannot be read is ignored. If an entry's times lie in the future, because
+/// the clock was set back or another host's clock is ahead, only its times are ignored.
 pub fn read(text: &[u8], wall: SystemTime) -> State {
     let mut state = State::default();
     let text = String::from_utf8_lossy(text);
@@ -198,8 +200,8 @@ pub fn read(text: &[u8], wall: SystemTime) -> State {
 }
 
 impl Entry {
-    /// Takes times that should be past and are still to come for now. What ended in the future is due its delay from
-    /// now, so its due time is forgotten. True if one lies further ahead than clocks are stepped.
+    /// Replaces past times that lie in the future by now. If the last end lies in the future, the due time is
+    /// forgotten, so that the job is due its delay from now. True if a time lies further ahead than `TOLERANCE`.
     fn leave_the_future(&mut self, wall: SystemTime) -> bool {
         let latest = wall.checked_add(TOLERANCE).unwrap_or(wall);
         if self.ended.is_some_and(|ended| ended > latest) {
@@ -213,7 +215,7 @@ impl Entry {
         is_ahead
     }
 
-    /// All times but the one that may lie ahead.
+    /// All times except the due time, which may lie ahead.
     fn past_times(&mut self) -> impl Iterator<Item = &mut SystemTime> {
         let runs = [self.ended.as_mut(), self.succeeded.as_mut()];
         let pause = self.paused.as_mut().map(|(since, _)| since);
@@ -226,7 +228,7 @@ impl Entry {
 }
 
 fn entry(line: &str) -> Option<(&str, Entry)> {
-    // No word that was written holds one, and status shows words as they are.
+    // No entry is written with a control character, and the status shows words as they are.
     if line.contains(|c: char| c.is_control() && c != '\t') {
         return None;
     }
@@ -257,7 +259,7 @@ fn entry(line: &str) -> Option<(&str, Entry)> {
                     .words
                     .push((word.to_string(), maybe_time(at)?));
             }
-            // From a later version: what it says cannot matter to this one.
+            // A later version wrote this field. This version does not need what it says.
             _ => {}
         }
     }
@@ -280,7 +282,7 @@ fn row(value: &str) -> Option<Mailed> {
 }
 
 impl State {
-    /// Nothing is known, and why.
+    /// A state that holds nothing, with the reason.
     pub fn unusable(why: String) -> State {
         State {
             entries: HashMap::new(),
@@ -288,8 +290,9 @@ impl State {
         }
     }
 
-    /// The time and the past of the job `name`: what the file knows of it, or a fresh start. A known job is due at
-    /// its stored due time, but at most its delay from now; without one, its delay after its last end.
+    /// The timing and the record of the job `name`: what the file says, or a fresh start. A known job is due at its
+    /// stored due time, but at most its delay from now. Without a stored due time it is due its delay after its last
+    /// end.
     pub fn restore(&self, name: &str, delays: &Delays, now: Moment) -> (Timing, Record) {
         let mut timing = Timing::new(delays, now.instant);
         let mut record = Record::default();
@@ -318,14 +321,14 @@ impl State {
     }
 }
 
-/// When a job is due that was to be due at `due`.
+/// When a job is due whose stored due time is `due`.
 fn due_again(due: SystemTime, delay: Duration, now: Moment) -> Instant {
     match due.duration_since(now.wall) {
         Ok(ahead) => {
             let at = now.instant.checked_add(ahead.min(delay));
             at.unwrap_or(now.instant)
         }
-        // Long overdue jobs keep their order among each other.
+        // Long overdue jobs keep their order.
         Err(_) => now.earlier(due),
     }
 }

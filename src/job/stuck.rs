@@ -1,19 +1,19 @@
-//! When a run counts as stuck, and when that is reported: the one rule behind the report, the status, the metrics and
-//! the health check. Pure.
+//! When a run counts as stuck and when that is reported: the one rule for the report, the status, the metrics and the
+//! health check. Pure.
 
 use std::time::Instant;
 
 use crate::config::Settings;
 use crate::job::jobs::Next;
 
-/// From when on a run that began at `began` is stuck; never if `stuckafter` is off.
+/// When a run that began at `began` becomes stuck; `None` if `stuckafter` is off.
 pub fn stuck_at(settings: &Settings, began: Instant) -> Option<Instant> {
     let after = settings.stuckafter;
     (!after.is_zero()).then(|| began + after)
 }
 
-/// When a run has to be reported as stuck: once it is, as soon as another job waits; `next` is the first of those that
-/// will. A `stuckafter` that was set by hand holds also when nobody waits.
+/// When a run has to be reported as stuck: as soon as it is stuck and another job waits. `next` is the first job that
+/// will wait. If `stuckafter` was set by hand, the run is reported even if nobody waits.
 pub fn report_at(settings: &Settings, began: Instant, next: Option<Next>) -> Option<Instant> {
     let stuck = stuck_at(settings, began)?;
     if settings.stuckafter_by_hand {

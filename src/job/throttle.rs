@@ -1,14 +1,15 @@
-//! What `mailinterval` decides for one job: which failures are mailed, which are held back and counted, and
-//! when a recovery notice is sent. Pure: it neither mails nor reads a clock, and a healthy job costs it nothing.
+//! What `mailinterval` decides for one job: which failures are mailed, which are held back and counted, and when a
+//! recovery notice is sent. Pure: it neither mails nor reads a clock. A healthy job takes no memory for it.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Moment;
 
-/// No job has more outcome words than there are exit codes and signals; a state file might claim to.
+/// The most words kept. No job has more outcomes than there are exit codes and signals, but a state file might claim
+/// so.
 const MAX_WORDS: usize = 512;
 
-/// What a report says of the failures before it that look like it.
+/// What a report says of earlier failures of the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeat {
     /// Failures in a row of any outcome, the one reported included.
@@ -22,7 +23,7 @@ pub struct Repeat {
 /// What to do with a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Report it; a repeat of an outcome that was reported before says so.
+    /// Report it. A repeat of a failure that was reported before says so.
     Mail(Option<Repeat>),
     /// Report nothing; it has been counted.
     Hold,
@@ -39,7 +40,7 @@ pub struct Recovery {
     pub not_mailed: u64,
 }
 
-/// The throttle of one job. Nothing is allocated until a failure is throttled.
+/// The throttle of one job. It allocates nothing until a failure is throttled.
 #[derive(Debug, Clone, Default)]
 pub struct Throttle(Option<Box<State>>);
 
@@ -56,18 +57,18 @@ struct State {
 #[derive(Debug, Clone)]
 struct Mailed {
     word: String,
-    /// None: the report was lost, or mailed too long ago to matter.
+    /// `None` if the report was lost, or mailed too long ago to matter.
     at: Option<Instant>,
 }
 
-/// A throttle as plain data for the state file; ages count back from the moment of saving.
+/// A throttle as plain data for the state file. Ages count back from the moment of saving.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
-    /// Outcome words and how long ago each was mailed; None: mail the next at once.
+    /// Outcome words, and how long ago each was mailed. `None` means that the next such failure is mailed at once.
     pub mailed: Vec<(String, Option<Duration>)>,
-    /// Failures in the latest row, which a success may have ended since.
+    /// Failures in the latest row. A success may have ended that row.
     pub row: u32,
-    /// First failure of the latest row.
+    /// When the first failure of the latest row was seen.
     pub since: SystemTime,
     /// Failures not mailed since the last recovery notice.
     pub not_mailed: u64,
@@ -78,8 +79,8 @@ pub struct Parts {
 }
 
 impl Throttle {
-    /// Decides on a failure whose `Outcome::word` is `word`, the last of `row` in a row. `interval` zero: every failure
-    /// is mailed.
+    /// Decides about a failure whose `Outcome::word` is `word`, the last of `row` failures in a row. With an `interval`
+    /// of zero every failure is mailed.
     pub fn failed(&mut self, word: &str, row: u32, interval: Duration, now: Moment) -> Decision {
         if interval.is_zero() {
             self.0 = None;
@@ -117,7 +118,7 @@ impl Throttle {
         }))
     }
 
-    /// Notes a success and says whether it sends a recovery notice. `interval` zero: never.
+    /// Notes a success and says whether to send a recovery notice. With an `interval` of zero none is sent.
     pub fn succeeded(&mut self, interval: Duration, now: Instant) -> Option<Recovery> {
         let state = self.0.as_mut()?;
         if interval.is_zero() {
@@ -146,7 +147,7 @@ impl Throttle {
         Some(recovery)
     }
 
-    /// A report of the failure `word` was given up or pushed out: the next such failure is mailed at once.
+    /// Notes that a report of the failure `word` was lost. The next such failure is mailed at once.
     pub fn lost(&mut self, word: &str) {
         let mailed = self.0.iter_mut().flat_map(|state| &mut state.mailed);
         for entry in mailed.filter(|m| m.word == word) {
@@ -154,7 +155,7 @@ impl Throttle {
         }
     }
 
-    /// The throttle as data, or None where there is nothing to keep.
+    /// The throttle as plain data; `None` if there is nothing to keep.
     pub fn to_parts(&self, now: Instant) -> Option<Parts> {
         let state = self.0.as_ref()?;
         let age = |at: Instant| since(at, now);
@@ -172,7 +173,7 @@ impl Throttle {
         })
     }
 
-    /// The throttle that `to_parts` described; an age that reaches back too far for the clock is as none.
+    /// The throttle that `to_parts` described. An age beyond the clock's range counts as none.
     pub fn from_parts(parts: Parts, now: Instant) -> Throttle {
         let at = |age: Option<Duration>| age.and_then(|age| now.checked_sub(age));
         Throttle(Some(Box::new(State {

@@ -1,4 +1,4 @@
-//! A run's life in made-up time.
+//! The lifecycle of a run, in made-up time.
 
 use super::*;
 
@@ -6,8 +6,8 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn life(t0: Instant) -> Life {
-    Life::new(t0, s(30), s(5))
+fn life(t0: Instant) -> Lifecycle {
+    Lifecycle::new(t0, s(30), s(5))
 }
 
 fn nobody() -> Group {
@@ -24,14 +24,14 @@ fn strangers() -> Group {
 
 /// The run is told to end, which reaches it.
 #[track_caller]
-fn is_told(run: &mut Life, now: Instant, how: Action) {
+fn is_told(run: &mut Lifecycle, now: Instant, how: Action) {
     assert_eq!(run.next(now, members), Some(how));
     run.signalled(Group::InReach);
 }
 
 /// The same, and may not be signalled.
 #[track_caller]
-fn refuses(run: &mut Life, now: Instant, how: Action) {
+fn refuses(run: &mut Lifecycle, now: Instant, how: Action) {
     assert_eq!(run.next(now, strangers), Some(how));
     run.signalled(Group::OutOfReach);
 }
@@ -177,7 +177,7 @@ fn a_forced_stop_kills_at_once_and_counts_as_a_failure() {
 #[test]
 fn a_stop_that_takes_its_time_can_be_hurried_also_where_only_the_rest_of_the_group_is_left() {
     let t0 = Instant::now();
-    let mut run = Life::new(t0, s(30), s(600));
+    let mut run = Lifecycle::new(t0, s(30), s(600));
     is_told(&mut run, t0 + s(30), Action::Terminate);
     run.kill(Why::Operator, t0 + s(31));
     assert!(!run.is_killed());
@@ -185,7 +185,7 @@ fn a_stop_that_takes_its_time_can_be_hurried_also_where_only_the_rest_of_the_gro
     assert!(run.is_killed());
     assert_eq!(run.stopping(), Some(Why::TimedOut));
 
-    let mut run = Life::new(t0, s(30), s(600));
+    let mut run = Lifecycle::new(t0, s(30), s(600));
     is_told(&mut run, t0 + s(30), Action::Terminate);
     run.reaped(Exit::Signal(15), t0 + s(30));
     assert_eq!(run.next(t0 + s(31), members), None);
