@@ -1,5 +1,5 @@
-//! Whether something could be run, written or read by whoever looks. Looks and tells; opens nothing for writing, starts
-//! and makes nothing. What is needed, and for what, is not known here.
+//! Checks whether the present user could run, write or read something. It only looks: it opens nothing for writing, and
+//! starts and makes nothing. It does not know what is needed or why.
 
 use std::env;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::system::errors::{is_refusal, system_text};
 use crate::system::mounts::directory_of;
 use crate::system::opening;
 
-/// What is wrong with something that was looked at.
+/// What is wrong with something that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
     text: String,
@@ -21,27 +21,27 @@ pub struct Flaw {
 }
 
 impl Flaw {
-    /// A flaw; `is_refusal` as below.
+    /// A flaw with this text; `is_refusal` as below.
     pub fn new(text: String, is_refusal: bool) -> Flaw {
         Flaw { text, is_refusal }
     }
 
-    /// A flaw for everybody.
+    /// A flaw that every user would find.
     pub fn of_all(text: String) -> Flaw {
         Flaw::new(text, false)
     }
 
-    /// What the system said about `what`.
+    /// The flaw that the system reported about `what`.
     fn said(what: &str, errno: Errno) -> Flaw {
         Flaw::new(system_text(errno), is_refusal(errno)).of(what)
     }
 
-    /// The same, said of `what`.
+    /// The same flaw, with `what` named first.
     pub fn of(self, what: &str) -> Flaw {
         Flaw::new(format!("{what}: {}", self.text), self.is_refusal)
     }
 
-    /// Whether it is a matter of permissions, so that another user may fare better.
+    /// Whether permission is missing, so that another user may not find this flaw.
     pub fn is_refusal(&self) -> bool {
         self.is_refusal
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Whether `program` can be executed, looked for as execvp(3) does.
+/// Whether `program` can be executed. It is looked for as execvp(3) does.
 pub fn executable(program: &str) -> Result<(), Flaw> {
     if program.contains('/') {
         return executable_file(Path::new(program))
@@ -86,7 +86,7 @@ fn executable_file(path: &Path) -> Result<(), Flaw> {
     }
 }
 
-/// Whether a file can be made, replaced and removed at `path`, as far as its directory goes.
+/// Whether a file can be made, replaced and removed at `path`, as far as its directory decides.
 pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
     let directory = directory_of(path);
     let shown = directory.display();
@@ -103,7 +103,7 @@ pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
         .map_err(|errno| Flaw::said(&format!("directory '{shown}' cannot be written"), errno))
 }
 
-/// The same, where there is no file yet.
+/// Whether a file can be made at `path`, where there is none yet.
 pub fn directory_of_new(path: &Path) -> Result<(), Flaw> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(()),

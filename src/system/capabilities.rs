@@ -1,9 +1,9 @@
-//! Inheritable capabilities, which stay with a process that has given up root, and with all that it starts
-//! (capabilities(7)). Knows how to be rid of them, not when.
+//! Inheritable capabilities, which stay with a process that has given up root and with everything that it starts
+//! (capabilities(7)). It knows how to drop them, not when.
 //!
-//! capset(2) has no safe interface, and nothing else takes them away. So setpriv(1) does it, which is part of every
-//! distribution's base: this process becomes it, and it becomes this program again. Where there is no setpriv, there
-//! is no way.
+//! capset(2) has no safe interface, and nothing else drops them. So setpriv(1), which is part of every distribution's
+//! base, does it: this process becomes setpriv, and that becomes this program again. Without setpriv they cannot be
+//! dropped.
 
 use std::env;
 use std::ffi::CString;
@@ -19,19 +19,19 @@ use crate::system::errors::{error_text, system_text};
 use crate::system::process::SHEDDING;
 use crate::system::signals::Early;
 
-/// Where setpriv is, if at all. No PATH is searched: root runs it.
+/// Where setpriv may be. PATH is not searched, because root runs it.
 const SETPRIV: [&str; 3] = [
     "/usr/bin/setpriv",
     "/bin/setpriv",
     "/run/current-system/sw/bin/setpriv",
 ];
 
-/// A set of capabilities, a bit each.
+/// A set of capabilities, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Set(u64);
 
 impl Set {
-    /// The inheritable ones of this process. Empty where /proc does not tell.
+    /// The inheritable capabilities of this process. Empty if /proc does not tell.
     pub fn inheritable() -> Set {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Set(parse(&status).unwrap_or(0))
@@ -42,7 +42,7 @@ impl Set {
         self.0 == 0
     }
 
-    /// What setpriv is asked: the numbers, each with a minus, since names of new ones are not known everywhere.
+    /// setpriv's argument: the numbers, each with a minus, because it may not know the names of new capabilities.
     fn without(self) -> String {
         let numbers = (0..u64::BITS).filter(|number| self.0 & (1 << number) != 0);
         let minus: Vec<String> = numbers.map(|number| format!("-cap_{number}")).collect();
@@ -56,9 +56,8 @@ fn parse(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// Begins this program anew without the inheritable capabilities `set`, and returns only if that fails, with why. The
-/// process id, the descriptors and the parent stay; a SIGHUP that has come or comes meanwhile waits for the new
-/// beginning.
+/// Starts this program anew without the inheritable capabilities `set`. It returns only if that fails, and says why.
+/// The process id, the descriptors and the parent stay the same. A SIGHUP that comes meanwhile waits for the new start.
 pub fn begin_without(set: Set, early: &Early) -> String {
     let cannot = |why: &str| {
         format!(

@@ -1,5 +1,5 @@
-//! That a file which is replaced by rename is one daemon's alone: a lock on another file beside it, which stays when
-//! the daemon has gone. It knows nothing of what the file holds, and neither opens nor makes it.
+//! Makes a file that is replaced by rename one daemon's alone, by a lock on another file beside it. That file stays
+//! when the daemon has gone. It knows nothing of what the claimed file holds, and neither opens nor makes it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,17 +11,17 @@ use crate::system::errors::system_text;
 use crate::system::lock::{self, Holder, Lock, Patience};
 use crate::system::opening::{self, LOCK};
 
-/// A file that no other daemon may have while this value lives, as far as it could be locked.
+/// A file that no other daemon may have while this value lives, if it could be locked.
 #[derive(Debug)]
 pub struct Claim {
     lock: Option<Lock>,
     warning: Option<String>,
 }
 
-/// Why a file cannot be ours.
+/// Why a file cannot be claimed.
 #[derive(Debug)]
 pub enum Error {
-    /// Another daemon has it.
+    /// Another daemon holds it.
     Held(PathBuf, Holder),
     /// A signal ended the wait for a daemon that is stopping.
     Ended,
@@ -40,9 +40,9 @@ impl fmt::Display for Error {
 }
 
 impl Claim {
-    /// Claims the file at `path` for the process `pid`. Where it cannot be locked, that is only a warning.
+    /// Claims the file at `path` for the process `pid`. If it cannot be locked, that is only a warning.
     pub fn lay(path: &Path, pid: u32, patience: &mut impl Patience) -> Result<Claim, Error> {
-        // Beside a device there is nothing to be made; it will not be written either.
+        // Nothing is made beside a device, which will not be written either.
         if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
             return Ok(Claim {
                 lock: None,
@@ -52,7 +52,7 @@ impl Claim {
         let beside = lock_beside(path);
         let (lock, why) = match Lock::take(&beside, &LOCK, None, patience) {
             Ok(lock) => {
-                // The mask does not decide who may lock it. Whose it is it says for people alone.
+                // Set the mode, so that the mask does not decide who may lock it. The number in it is for people only.
                 let _ = lock.file().set_permissions(Permissions::from_mode(0o600));
                 let _ = lock.name(pid);
                 let why = lock.unsupported().map(system_text);
@@ -72,20 +72,20 @@ impl Claim {
         Ok(Claim { lock, warning })
     }
 
-    /// Whether it is of the file at `path`, under whatever name that was claimed.
+    /// Whether it is the claim of the file at `path`, under whatever name that was claimed.
     pub fn is_of(&self, path: &Path) -> bool {
         let lock = self.lock.as_ref();
         lock.is_some_and(|lock| opening::names(&lock_beside(path), lock.file()))
     }
 
-    /// Lets a daemon that is started now wait for the end of this one.
+    /// Tells a daemon that is started now to wait for the end of this one.
     pub fn begin_to_stop(&self) {
         if let Some(lock) = &self.lock {
             lock.begin_to_stop();
         }
     }
 
-    /// Why another daemon is not kept out, once.
+    /// Why no other daemon is kept out; returned only once.
     pub fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
     }

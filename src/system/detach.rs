@@ -1,8 +1,8 @@
-//! `--daemon`: the program runs itself again in the background, and the parent ends when that daemon is up, with
-//! its errors and its exit status. Nothing of the daemon's own start is done here.
+//! `--daemon`: the program runs itself again in the background. The parent ends when that daemon is up, and passes on
+//! its errors and its exit status. The daemon's own start is not done here.
 //!
-//! fork(2) without exec has no safe interface; running `/proc/self/exe` again does the same for a program that
-//! has done nothing yet. The daemon's standard input is a pipe to the parent until it reports.
+//! fork(2) without exec has no safe interface. Running `/proc/self/exe` again does the same for a program that has done
+//! nothing yet. Until the daemon reports, its standard input is a pipe to the parent.
 
 use std::env;
 use std::ffi::{CString, NulError, OsString};
@@ -22,14 +22,14 @@ use crate::exit;
 use crate::system::errors::{error_text, system_text};
 use crate::system::process::DETACHING;
 
-/// The program that runs, whatever its name has come to mean since.
+/// The running program, even if its path names another file by now.
 const ITSELF: &str = "/proc/self/exe";
 
-/// What the daemon writes once it is up.
+/// The byte that the daemon writes to the parent once it is up.
 const UP: u8 = b'+';
 
-/// Starts the daemon and waits until it is up: `Ok` with the exit status for the parent, which has nothing to say
-/// then, because the daemon has.
+/// Starts the daemon and waits until it is up. `Ok` holds the parent's exit status; the daemon itself has printed
+/// whatever there was to say.
 pub fn start() -> Result<u8, String> {
     let refused = |what: &str, errno| format!("cannot {what}: {}", system_text(errno));
     let (ready, daemons_end) =
@@ -55,7 +55,7 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(stdin.as_raw_fd(), 0)?;
     let mut attributes = PosixSpawnAttr::init()?;
-    // A SIGHUP that comes before the daemon's own first act waits for it.
+    // Block SIGHUP, so that an early one waits for the daemon to watch it.
     let mut blocked = SigSet::thread_get_mask()?;
     blocked.add(Signal::SIGHUP);
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
@@ -71,7 +71,7 @@ fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
     )
 }
 
-/// The environment with a mark that says that this process is the one before.
+/// The environment with `mark` set to this process's id.
 pub(super) fn marked_environment(mark: &str) -> Result<Vec<CString>, NulError> {
     let value = std::process::id().to_string();
     env::vars_os()
@@ -89,7 +89,7 @@ fn c_string(text: OsString) -> Result<CString, NulError> {
     CString::new(text.into_vec())
 }
 
-/// Whether this is the second run.
+/// Whether this is the second run of the program, the daemon's.
 pub fn is_detaching() -> bool {
     env::var(DETACHING).is_ok_and(|parent| parent == unistd::getppid().to_string())
 }
@@ -117,7 +117,7 @@ impl Detaching {
         }))
     }
 
-    /// Lets go of what is left of the parent's terminal and reports to the parent, which ends.
+    /// Closes what is left of the parent's terminal and reports to the parent, which ends then.
     pub fn finish(mut self) -> Result<(), String> {
         let null = OpenOptions::new()
             .read(true)
@@ -131,7 +131,7 @@ impl Detaching {
             .and_then(|()| unistd::dup2_stdout(&null))
             .and_then(|()| unistd::dup2_stderr(&null))
             .map_err(|e| format!("cannot let go of the terminal: {}", system_text(e)))?;
-        // A parent that has gone does not want to know.
+        // A parent that has gone does not need the report.
         let _ = self.parent.write_all(&[UP]);
         Ok(())
     }

@@ -9,7 +9,7 @@ pub fn system_text(errno: Errno) -> String {
     error_text(&io::Error::from(errno))
 }
 
-/// An input or output error in the system's own words alone.
+/// An I/O error in the system's own words.
 pub fn error_text(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error")
@@ -18,7 +18,7 @@ pub fn error_text(error: &io::Error) -> String {
         .to_string()
 }
 
-/// Whether this error says that permission is missing, so that another user may fare better.
+/// Whether this error says that permission is missing, so that another user may be allowed.
 pub fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM)
 }

@@ -1,5 +1,5 @@
-//! The descriptors that whoever started the daemon left open, a start script's lock for example. They stay open in
-//! the daemon as long as it lives, and are closed in everything that it starts.
+//! The descriptors that the daemon's parent left open, for example a start script's lock. They stay open in the daemon
+//! as long as it lives, and are closed in every process that it starts.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,21 +11,21 @@ use nix::spawn::PosixSpawnFileActions;
 use nix::sys::socket::{SockaddrStorage, getsockname};
 use nix::unistd;
 
-/// The first number behind the standard streams, which a process gets from the daemon.
+/// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
 
 /// Where the search ends if there is no `/proc` to ask. select(2) knows no higher number, and shells and start
 /// scripts use the lowest.
 const END_OF_SEARCH: RawFd = 1024;
 
-/// The numbers that a process which is started has to close: what is open now and not close-on-exec.
+/// The descriptors that a started process has to close: those that are open now and not close-on-exec.
 pub fn to_close() -> Result<Vec<RawFd>, Errno> {
     let mut actions = PosixSpawnFileActions::init()?;
     let mut numbers = listed().unwrap_or_else(open_numbers);
     numbers.retain(|&fd| {
         let accepted = actions.add_close(fd).is_ok();
-        // The C library refuses numbers from RLIMIT_NOFILE on, which has been lowered since they were opened. No
-        // job may have these either, so the daemon does without them.
+        // The C library refuses numbers from RLIMIT_NOFILE on; the limit has been lowered since they were opened. No
+        // job may have these either, so the daemon closes them itself.
         if !accepted {
             let _ = unistd::close(fd);
         }
@@ -34,7 +34,7 @@ pub fn to_close() -> Result<Vec<RawFd>, Errno> {
     Ok(numbers)
 }
 
-/// What `/proc` says (proc_pid_fd(5), proc_pid_fdinfo(5)).
+/// The descriptors that `/proc` lists (proc_pid_fd(5), proc_pid_fdinfo(5)).
 fn listed() -> Option<Vec<RawFd>> {
     let entries = fs::read_dir("/proc/self/fd").ok()?;
     let numbers = entries.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -53,14 +53,14 @@ fn reaches_children(fd: RawFd) -> bool {
     }
 }
 
-/// `flags:` and the octal flags of open(2).
+/// Whether this line holds `flags:` and the octal flags of open(2) with O_CLOEXEC among them.
 fn closes_on_exec(line: &str) -> bool {
     let flags = line.strip_prefix("flags:").map(str::trim);
     let flags = flags.and_then(|octal| i32::from_str_radix(octal, 8).ok());
     flags.is_some_and(|flags| OFlag::from_bits_retain(flags).contains(OFlag::O_CLOEXEC))
 }
 
-/// All that is open, for want of a safe call that tells which of it is close-on-exec; closing that too does no harm.
+/// All open descriptors. No safe call tells which are close-on-exec; closing those too does no harm.
 fn open_numbers() -> Vec<RawFd> {
     (FIRST..END_OF_SEARCH).filter(|&fd| is_open(fd)).collect()
 }
@@ -97,7 +97,7 @@ mod tests {
         for fd in [file.as_raw_fd(), pipe.as_raw_fd(), socket.as_raw_fd()] {
             assert!(open.contains(&fd));
         }
-        // Far from what other tests open meanwhile.
+        // The number is far from those that other tests open meanwhile.
         assert!(!open.contains(&(END_OF_SEARCH - 1)));
     }
 }

@@ -1,8 +1,8 @@
 //! A file that one daemon at a time holds, by write locks on two bytes of it: byte 0 until its end, byte 1 until it
-//! begins to stop. Who finds only the first one locked waits for that end. It knows nothing of what the file holds.
+//! begins to stop. A daemon that finds only byte 0 locked waits for that end. It knows nothing of what the file holds.
 //!
-//! The locks are open file description locks (fcntl(2), F_OFD_SETLK): they go with the last descriptor, however the
-//! process ends, and only who may write the file can have one.
+//! The locks are open file description locks (fcntl(2), F_OFD_SETLK). They go with the last descriptor, however the
+//! process ends, and only a user who may write the file can have one.
 
 use std::fmt;
 use std::fs::File;
@@ -25,14 +25,14 @@ const WORKING: off_t = 1;
 
 /// How long a daemon that is stopping is waited for.
 const STOP_TIME: Duration = Duration::from_secs(30);
-/// How long a child of a daemon that was killed may still have the file open: until it has become its job.
+/// How long the child of a killed daemon may still have the file open, until it has become its job.
 const CHILD_TIME: Duration = Duration::from_secs(1);
-/// How often it is looked whether it has ended; no lock can be waited for with a limit.
+/// How often to look whether it has ended. A wait for a lock cannot have a time limit.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How often a file that has lost its name, or is under a read lock, is opened anew.
+/// How often a file is opened again because it has lost its name or is under a read lock.
 const MOST_TRIES: u32 = 100;
 
-/// What ends a start whose wait was ended from outside.
+/// The error of a start that was told to stop while it waited.
 pub const ENDED: &str = "told to stop while another instance was still stopping; not started";
 
 /// How to wait, and when to stop waiting.
@@ -42,7 +42,7 @@ pub trait Patience {
         STOP_TIME
     }
 
-    /// The time by which the wait is measured.
+    /// The clock that measures the wait.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -50,11 +50,11 @@ pub trait Patience {
     /// Waits this long; false if the wait is to end now.
     fn pause(&mut self, time: Duration) -> bool;
 
-    /// The daemon that is waited for holds the file at `path`.
+    /// Told while the daemon that holds the file at `path` is waited for.
     fn waits_for(&mut self, path: &Path, waited: Duration);
 }
 
-/// None at all, for when there are jobs to run.
+/// Does not wait at all, for a daemon that has jobs to run.
 #[derive(Debug)]
 pub struct NoPatience;
 
@@ -70,24 +70,24 @@ impl Patience for NoPatience {
     fn waits_for(&mut self, _: &Path, _: Duration) {}
 }
 
-/// A file that is ours while this value lives.
+/// A file that is this daemon's while this value lives.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
-    /// Why it is not locked, where that cannot be.
+    /// Why it is not locked, if the file system supports no locks.
     unsupported: Option<Errno>,
 }
 
-/// The daemon that has a file.
+/// The daemon that holds a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process id, if the file tells.
+    /// Its process id, if the file says it.
     pub pid: Option<u32>,
-    /// Whether it is stopping, and has been all the time that it was waited for.
+    /// Whether it is stopping, and still was when the wait for it ended.
     pub is_stopping: bool,
 }
 
-/// Goes on after the file's name.
+/// Completes a sentence that begins with the file's name.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(pid) = self.pid {
@@ -101,14 +101,14 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a file could not be had.
+/// Why a file could not be locked.
 #[derive(Debug)]
 pub enum Error {
-    /// Another daemon has it.
+    /// Another daemon holds it.
     Held(Holder),
     /// The wait was ended from outside.
     Ended,
-    /// It could not be opened.
+    /// The file could not be opened.
     Opening(opening::Error),
 }
 
@@ -125,7 +125,7 @@ impl From<Errno> for Error {
 }
 
 impl Lock {
-    /// Holds the file at `path`, which is made if there is none. `user` is whom the daemon is going to become.
+    /// Locks the file at `path` and makes it if there is none. `user` is the one that the daemon is going to become.
     pub fn take(
         path: &Path,
         wanted: &Wanted,
@@ -157,7 +157,8 @@ impl Lock {
                     }
                     continue;
                 }
-                // Whoever may read a file may put a read lock on it, so that says nothing; but it would be in the way.
+                // Anybody who may read the file can put a read lock on it. That is no daemon, but our write lock cannot
+                // be set beside it.
                 Attempt::UnderReadLock => {
                     opening::remove(path, &file, user)?;
                     tries += 1;
@@ -173,13 +174,13 @@ impl Lock {
         Err(Errno::EAGAIN.into())
     }
 
-    /// Lets those know who want the file that they need not wait long.
+    /// Tells other daemons that want the file that they need not wait long.
     pub fn begin_to_stop(&self) {
-        // What is not locked need not be unlocked.
+        // If the file is not locked, there is nothing to unlock.
         let _ = set(&self.file, libc::F_UNLCK, WORKING, 1);
     }
 
-    /// Why nobody is kept out, where locks are not supported.
+    /// Why no other daemon is kept out, if locks are not supported.
     pub fn unsupported(&self) -> Option<Errno> {
         self.unsupported
     }
@@ -194,7 +195,7 @@ impl Lock {
         number(&self.file)
     }
 
-    /// Has the file say who holds it.
+    /// Writes to the file who holds it.
     pub fn name(&self, pid: u32) -> io::Result<()> {
         let mut file = &self.file;
         file.set_len(0)?;
@@ -215,12 +216,12 @@ fn number(mut file: &File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Whether a process of this number runs; one that has ended and was not waited for yet has no command line any more.
+/// Whether a process with this number runs. A zombie has no command line any more, so it does not count.
 fn runs(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| !words.is_empty())
 }
 
-/// What became of a lock that was asked for.
+/// The result of an attempt to lock.
 #[derive(Debug, PartialEq, Eq)]
 enum Attempt {
     Done,
@@ -230,7 +231,7 @@ enum Attempt {
     Unsupported(Errno),
 }
 
-/// Both bytes at once, so that nobody sees a daemon that starts as one that stops.
+/// Locks both bytes at once, so that nobody mistakes a starting daemon for a stopping one.
 fn try_lock(file: &File) -> Result<Attempt, Errno> {
     for _ in 0..MOST_TRIES {
         match set(file, libc::F_WRLCK, WHOLE_LIFE, 2) {
@@ -244,7 +245,7 @@ fn try_lock(file: &File) -> Result<Attempt, Errno> {
         }
         let bytes = (in_the_way(file, WHOLE_LIFE)?, in_the_way(file, WORKING)?);
         return Ok(match bytes {
-            // It has been let go meanwhile.
+            // The lock has been released meanwhile; try again.
             (None, None) => continue,
             (Some(Kind::Write), None | Some(Kind::Read)) => Attempt::HeldByStopping,
             (Some(Kind::Write), _) | (_, Some(Kind::Write)) => Attempt::HeldByWorking,
@@ -271,7 +272,7 @@ fn in_the_way(file: &File, byte: off_t) -> Result<Option<Kind>, Errno> {
     })
 }
 
-/// A write lock on the whole file, if nobody has one: until its last descriptor is closed.
+/// Sets a write lock on the whole file, if nobody has one. It lasts until the last descriptor is closed.
 pub(super) fn write_lock(file: &File) -> Result<(), Errno> {
     set(file, libc::F_WRLCK, WHOLE_LIFE, 2)
 }

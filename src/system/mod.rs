@@ -1,4 +1,4 @@
-//! Everything that touches the operating system, as thin wrappers that know nothing of jobs.
+//! Everything that touches the operating system, in thin wrappers that know nothing of jobs, mail or status.
 
 pub mod access;
 pub mod capabilities;
@@ -25,7 +25,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::clock::Moment;
 
-/// The time that the processor has spent on this thread (clock_gettime(2)), other programs' turns apart.
+/// The processor time of this thread (clock_gettime(2)), without the time of other programs.
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
     time.map(Duration::from).unwrap_or_default()

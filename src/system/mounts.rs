@@ -1,4 +1,4 @@
-//! Mount points: rename(2) can neither move nor replace one (EBUSY).
+//! Mount points, which rename(2) can neither move nor replace (EBUSY).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// Whether `path` itself is a mount point, as a file that a container gets alone is (`-v ./state:/var/lib/state`). A
-/// symbolic link is not followed.
+/// Whether `path` itself is a mount point, for example a single file that a container gets (`-v
+/// ./state:/var/lib/state`). It does not follow a symbolic link.
 ///
-/// A file is one where it belongs to another mount than the directory it is in. Without /proc only the devices tell
-/// them apart, and a bind mount from the same file system is not noticed.
+/// A file is a mount point if it belongs to another mount than its directory. Without /proc only the devices tell
+/// mounts apart, and a bind mount from the same file system goes unnoticed.
 pub fn is_mount_point(path: &Path) -> io::Result<bool> {
     let file = open(path, OFlag::O_NOFOLLOW)?;
     let directory = open(directory_of(path), OFlag::empty())?;
@@ -22,14 +22,14 @@ pub fn is_mount_point(path: &Path) -> io::Result<bool> {
     })
 }
 
-/// The directory that `path` is an entry of.
+/// The path of the directory that holds `path`.
 pub fn directory_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
-/// A descriptor that only names the file (open(2), O_PATH), which needs no right to read it and blocks on nothing.
+/// Opens a descriptor that only names the file (open(2), O_PATH). That needs no right to read it and never blocks.
 fn open(path: &Path, flags: OFlag) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -62,7 +62,7 @@ mod tests {
         );
         fs::write(&path, "").unwrap();
         assert!(!is_mount_point(&path).unwrap());
-        // Not what a link leads to, but the link.
+        // Open the link itself and not what it leads to.
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/proc", &link).unwrap();
         assert!(!is_mount_point(&link).unwrap());

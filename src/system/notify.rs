@@ -1,5 +1,5 @@
-//! Tells a supervisor how the daemon is doing: systemd's notification protocol (sd_notify(3)) over the datagram
-//! socket that `NOTIFY_SOCKET` names. Never blocks: what the socket does not take now is sent a moment later.
+//! Tells a supervisor how the daemon is doing: systemd's notification protocol (sd_notify(3)) over the datagram socket
+//! that `NOTIFY_SOCKET` names. It never blocks: a message that the socket does not take now is sent a moment later.
 
 use std::collections::VecDeque;
 use std::env;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// When what could not be sent is tried again.
+/// How long after a failed try a message is sent again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Least time between two `STATUS` messages.
+/// The least time between two `STATUS` messages.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// How many messages wait for a supervisor that takes none.
+/// The most messages that wait for a supervisor that takes none.
 const MOST_WAITING: usize = 16;
 
 /// The supervisor, if there is one.
@@ -25,9 +25,9 @@ pub struct Supervisor {
     connection: Option<(UnixDatagram, SocketAddr)>,
     waiting: VecDeque<String>,
     retry_at: Option<Instant>,
-    /// Half of `WATCHDOG_USEC`, and when the next sign of life is due.
+    /// Half of `WATCHDOG_USEC`, and when the next watchdog message is due.
     watchdog: Option<(Duration, Instant)>,
-    /// Whether it has been told of the end, after which it wants to hear of no reload.
+    /// Whether it has been told that the daemon stops. After that it hears of no reload.
     stopping: bool,
     status: String,
     status_is_news: bool,
@@ -63,19 +63,19 @@ impl Supervisor {
         }
     }
 
-    /// Whether anybody wants to know.
+    /// Whether there is a supervisor to tell.
     pub fn listens(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// The daemon is up, or has finished reloading.
+    /// Tells that the daemon is up, or has finished reloading.
     pub fn ready(&mut self, now: Instant) {
         if !self.stopping {
             self.send("READY=1".to_string(), now);
         }
     }
 
-    /// The daemon begins to reload; one datagram, as `Type=notify-reload` wants it.
+    /// Tells that the daemon begins to reload, in one datagram, as `Type=notify-reload` demands.
     pub fn reloading(&mut self, now: Instant) {
         if self.stopping {
             return;
@@ -87,14 +87,14 @@ impl Supervisor {
         self.send(format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"), now);
     }
 
-    /// The daemon begins to stop; told once.
+    /// Tells that the daemon begins to stop; only once.
     pub fn stopping(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.stopping, true) {
             self.send("STOPPING=1".to_string(), now);
         }
     }
 
-    /// One line on what the daemon does; told at most once a second, the last one always.
+    /// Tells in one line what the daemon does. A line is sent at most once a second, and the last one always is.
     pub fn status(&mut self, line: String) {
         if self.listens() && line != self.status {
             self.status = line;
@@ -102,7 +102,7 @@ impl Supervisor {
         }
     }
 
-    /// Sends what is due at `now`: a sign of life, the status, what could not be sent before.
+    /// Sends what is due at `now`: a watchdog message, the status, and what could not be sent before.
     pub fn act(&mut self, now: Instant) {
         if let Some((interval, _)) = self.watchdog.filter(|&(_, due)| now >= due) {
             self.watchdog = Some((interval, now + interval));
@@ -135,7 +135,7 @@ impl Supervisor {
         if self.connection.is_none() {
             return;
         }
-        // Of these only the last says anything; of the others the last says most.
+        // Of these messages only the newest matters; of the others the newest matters most.
         for once in ["WATCHDOG=", "STATUS="] {
             if datagram.starts_with(once) {
                 self.waiting.retain(|waiting| !waiting.starts_with(once));
@@ -160,14 +160,14 @@ impl Supervisor {
                     self.retry_at = Some(now + RETRY);
                     return;
                 }
-                // Sent, or nobody is there any more: either way there is nothing left to do with it.
+                // It was sent, or nobody is there any more. Either way it is done with.
                 Ok(_) | Err(_) => drop(self.waiting.pop_front()),
             }
         }
     }
 }
 
-/// `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
+/// The address in `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
 fn address(name: &OsStr) -> Option<SocketAddr> {
     match name.as_bytes() {
         [b'@', name @ ..] if !name.is_empty() => SocketAddr::from_abstract_name(name).ok(),
@@ -191,7 +191,7 @@ fn watchdog_interval() -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// A supervisor's socket, whose queue is as short as the kernel has it, and one who talks to it.
+    /// A supervisor's socket, whose queue is as short as the kernel makes it, and a sender to it.
     fn pair(name: &str, watchdog: Option<Duration>, t0: Instant) -> (UnixDatagram, Supervisor) {
         let name = format!("@buildd-sequencer-test-{}-{name}", std::process::id());
         let address = address(OsStr::new(&name)).unwrap();
@@ -208,8 +208,8 @@ mod tests {
             .collect()
     }
 
-    /// What a supervisor hears that reads on until nothing is left to be said. The kernel holds few messages at a
-    /// time (net.unix.max_dgram_qlen, 10 unless somebody has set it).
+    /// What a supervisor hears if it reads until nothing is left to be sent. The kernel holds few messages at a time
+    /// (net.unix.max_dgram_qlen, 10 unless somebody has set it).
     fn heard_from(t: Instant, socket: &UnixDatagram, supervisor: &mut Supervisor) -> Vec<String> {
         let mut all = Vec::new();
         for n in 0..100 {
@@ -222,7 +222,7 @@ mod tests {
         panic!("there is no end to it: {all:?}");
     }
 
-    /// Says one thing until no more is taken, of anybody.
+    /// Sends one message until the socket takes no more of anybody.
     fn fill(socket: &UnixDatagram) {
         let address = socket.local_addr().unwrap();
         loop {

@@ -1,4 +1,5 @@
-//! The pid file: held by locks, told from a stale one, removed at exit. It says who is in the way.
+//! The pid file: a lock holds it, a stale one is recognised, and it is removed at exit. If another daemon holds it, the
+//! error says which.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,10 +13,10 @@ use crate::system::lock::{self, Holder, LOOK_AGAIN, Lock, Patience};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::privileges::Identity;
 
-/// How long a twistd may take to end, which locks nothing and so cannot say that it is stopping.
+/// How long a twistd may take to end. It locks nothing, so it cannot say that it is stopping.
 const TWISTD_TIME: Duration = Duration::from_secs(5);
 
-/// A pid file that is ours while this value lives.
+/// A pid file that is this daemon's while this value lives.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -25,11 +26,11 @@ pub struct PidFile {
 /// Why a pid file could not be taken.
 #[derive(Debug)]
 pub enum Error {
-    /// Another daemon has it.
+    /// Another daemon holds it.
     Held(PathBuf, Holder),
     /// A signal ended the wait for a daemon that is stopping.
     Ended,
-    /// It could not be opened or written.
+    /// The file could not be opened or written.
     System(PathBuf, opening::Error),
 }
 
@@ -53,17 +54,17 @@ impl fmt::Display for Error {
 pub struct Taker<'a> {
     /// Its process id.
     pub pid: u32,
-    /// The process that has started it and waits for it, which is no daemon although it is called like one.
+    /// The process that started it and waits for it. Its name looks like a daemon's, but it is none.
     pub starter: Option<u32>,
-    /// Whom it is going to become.
+    /// The user that it is going to become.
     pub user: Option<&'a Identity>,
-    /// Whether this program, called with these arguments, runs as the daemon.
+    /// Whether this program, called with these arguments, is the daemon.
     pub is_daemon: fn(&[OsString]) -> bool,
 }
 
 impl PidFile {
-    /// Takes the file and writes the taker's process id to it. A number in it whose process is a running twistd
-    /// or buildd-sequencer holds it as well as a lock does; anything else in it is stale.
+    /// Takes the file and writes the taker's process id to it. If the number in it is that of a running twistd or
+    /// buildd-sequencer, that one holds the file, lock or not. Anything else in the file is stale.
     pub fn take(
         path: &Path,
         taker: Taker<'_>,
@@ -103,12 +104,12 @@ impl PidFile {
         }
     }
 
-    /// Lets a daemon that is started now wait for the end of this one.
+    /// Tells a daemon that is started now to wait for the end of this one.
     pub fn begin_to_stop(&self) {
         self.lock.begin_to_stop();
     }
 
-    /// Why it keeps nobody out, where locks are not supported.
+    /// Why it keeps no other daemon out, if locks are not supported.
     pub fn warning(&self) -> Option<String> {
         let why = system_text(self.lock.unsupported()?);
         let path = self.path.display();
@@ -119,8 +120,8 @@ impl PidFile {
 }
 
 impl Drop for PidFile {
-    /// Removes the file; where its directory refuses, empties it, so that the number cannot be taken for a
-    /// process that has it later.
+    /// Removes the file. If the directory does not allow that, empties it, so that the number is not taken for that of
+    /// a later process.
     fn drop(&mut self) {
         let file = self.lock.file();
         if opening::names(&self.path, file) && opening::remove(&self.path, file, None).is_err() {
@@ -129,14 +130,14 @@ impl Drop for PidFile {
     }
 }
 
-/// A daemon that may be named in a pid file.
+/// A program whose pid file this could be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Program {
     Twistd,
     Sequencer,
 }
 
-/// What the process is, if it is a daemon that this file could be for.
+/// The program that the process runs, if this could be its pid file.
 fn daemon(pid: u32, taker: Taker<'_>) -> Option<Program> {
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let command = command.strip_suffix(b"\0").unwrap_or(&command);
@@ -144,8 +145,8 @@ fn daemon(pid: u32, taker: Taker<'_>) -> Option<Program> {
     program(&words, taker.is_daemon)
 }
 
-/// Which daemon this command line is: `buildd-sequencer ...`, `twistd ...` or `python [-u] twistd ...`; not a pager or a
-/// `grep` that has the word as its argument.
+/// The daemon that this command line runs: `buildd-sequencer ...`, `twistd ...` or `python [-u] twistd ...`. A pager or
+/// a `grep` with the word as its argument is none.
 fn program(words: &[&[u8]], is_daemon: fn(&[OsString]) -> bool) -> Option<Program> {
     let (first, arguments) = words.split_first()?;
     let name = base_name(first);
@@ -173,7 +174,7 @@ fn is_interpreter(name: &[u8]) -> bool {
     name.starts_with(b"python") || name.starts_with(b"pypy") || shells.contains(&name)
 }
 
-/// The script that an interpreter was given; none after `-c` and `-m`.
+/// The script that an interpreter runs; `None` after `-c` and `-m`.
 fn script<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
     let mut words = arguments.iter();
     loop {
@@ -183,14 +184,15 @@ fn script<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
         };
         match options.iter().position(|letter| b"cmWXQo".contains(letter)) {
             Some(at) if b"cm".contains(&options[at]) && options[0] != b'-' => return None,
-            // Its value is the next word.
+            // The option's value is the next word.
             Some(at) if at + 1 == options.len() && options[0] != b'-' => words.next(),
             _ => None,
         };
     }
 }
 
-/// `twistd`, `twistd3`, `twistd-2.7`, `twistd.py`; not `twistd.log`, which somebody may look at.
+/// Whether this is twistd's name: `twistd`, `twistd3`, `twistd-2.7`, `twistd.py`. `twistd.log` is not: somebody may be
+/// reading it.
 fn is_twistd(name: &[u8]) -> bool {
     let suffix = name.strip_prefix(b"twistd");
     suffix.is_some_and(|suffix| suffix.iter().all(|byte| b"0123456789.-py".contains(byte)))

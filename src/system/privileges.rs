@@ -1,5 +1,5 @@
-//! Becoming another user: for good, with the proof that there is no way back, or for one act. Users are looked up by
-//! name or number. Knows nothing of what is opened before or after.
+//! Becomes another user, for good or for one act. For good comes with the proof that there is no way back. Looks users
+//! up by name or number. It knows nothing of what is opened before or after.
 
 use std::fmt;
 use std::io;
@@ -12,17 +12,17 @@ use crate::system::users::{self, User};
 
 const REGAINED: &str = "root's privileges could be regained after they were given up; not starting";
 
-/// Whom to become.
+/// The user and groups to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     uid: Uid,
     gid: Gid,
-    /// Supplementary groups; `None`: they stay, because only the group changes.
+    /// Supplementary groups. `None` keeps those of now, because only the group changes.
     groups: Option<Vec<Gid>>,
 }
 
 impl Identity {
-    /// Looks up what `--uid` and `--gid` name. Without a group it is the user's own; `None` if neither is given.
+    /// Looks up what `--uid` and `--gid` name. Without a group it is the user's own. `None` if neither is given.
     pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, String> {
         let named_gid = group.map(find_group).transpose()?;
         let Some(user) = user else {
@@ -47,7 +47,7 @@ impl Identity {
             format!("user {user} is not known here, so neither is its group; give one with --gid")
         })?;
         let groups = match &entry {
-            // Where groups cannot be listed, the user is in none but its own.
+            // If groups cannot be listed, the user is only in its own.
             Some(entry) => users::groups_of(&entry.name, gid).unwrap_or_else(|_| vec![gid]),
             None => vec![gid],
         };
@@ -58,7 +58,7 @@ impl Identity {
         }))
     }
 
-    /// The user and group to own what is created for the daemon.
+    /// The user and group that own what is made for the daemon.
     pub fn owner(&self) -> (Uid, Gid) {
         (self.uid, self.gid)
     }
@@ -68,8 +68,8 @@ impl Identity {
         unistd::geteuid().is_root() && !self.uid.is_root()
     }
 
-    /// Does `act` with this user's rights, supplementary groups included, and is root again when it returns. The
-    /// effective ids are the whole process's; there is but one thread to mind that.
+    /// Calls `act` with this user's rights, supplementary groups included, and becomes root again. The effective ids
+    /// are the whole process's, which is safe because there is only one thread.
     pub fn act_as<T>(&self, act: impl FnOnce() -> T) -> Result<T, String> {
         let (root, own_group) = (unistd::geteuid(), unistd::getegid());
         let own_groups = unistd::getgroups().map_err(|error| self.not_become(error))?;
@@ -84,7 +84,7 @@ impl Identity {
             .ok_or_else(|| REGAINED.to_string())
     }
 
-    /// Takes on the effective ids; the saved ones are the way back. Whether root's rights went with them: where
+    /// Sets the effective ids; the saved ones are the way back. Returns whether root's rights went with them: where
     /// capabilities stay (capabilities(7), SECBIT_NO_SETUID_FIXUP), groups can still be set.
     fn try_on(&self, groups: &[Gid]) -> nix::Result<bool> {
         unistd::setgroups(groups)?;
@@ -110,7 +110,7 @@ impl Identity {
     /// Becomes this user and group, irrevocably.
     pub fn assume(&self) -> Result<(), String> {
         let (uid, gid) = (self.uid, self.gid);
-        // A daemon that is this user already needs no right to change.
+        // A daemon that is already this user needs no right to change.
         let unchanged = (unistd::getuid(), unistd::geteuid()) == (uid, uid)
             && (unistd::getgid(), unistd::getegid()) == (gid, gid);
         if unchanged && !uid.is_root() {
@@ -126,7 +126,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Groups first: who is no longer root cannot change them.
+    /// Changes the groups first: only root can change them.
     fn change(&self) -> nix::Result<()> {
         if let Some(groups) = &self.groups {
             unistd::setgroups(groups)?;
@@ -168,7 +168,7 @@ fn no_database(what: &str, name: &str, error: &io::Error) -> String {
     format!("cannot look up {what} '{name}': {why}; give a number")
 }
 
-/// A user's or group's number. The highest one is none: to setresuid(2) it means no change.
+/// A user's or group's number. The highest one is invalid: to setresuid(2) it means no change.
 fn number(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|&number| number != u32::MAX);

@@ -1,7 +1,7 @@
-//! Starts, signals and reaps processes; a job and a sendmail are both one. Knows nothing of either.
-//! The only owner of `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan.
-//! What a process finds at its start is decided here too: standard input, descriptors, session, signal dispositions
-//! and mask, environment; and which exit code stands for one that could not be started (127 or 126).
+//! Starts, signals and reaps processes. A job and a sendmail are both one, and this file knows nothing of either. It
+//! alone calls `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan. It also decides what
+//! a process finds at its start: standard input, descriptors, session, signal dispositions and mask, environment; and
+//! which exit code stands for one that could not be started (127 or 126).
 
 use std::ffi::{CString, OsString};
 use std::fmt;
@@ -21,13 +21,14 @@ use crate::exit::{Exit, NOT_FOUND, NOT_STARTED};
 use crate::system::errors::system_text;
 use crate::system::inherited;
 
-/// Tells the second run of `--daemon` that it is one, by its parent's process id.
+/// The environment variable that tells the second run of `--daemon` that it is one, by its parent's process id.
 pub const DETACHING: &str = "BUILDD_SEQUENCER_DETACHING";
 
-/// Tells the second run without inheritable capabilities that it is one, by its own process id.
+/// The environment variable that tells the second run, without inheritable capabilities, that it is one, by its own
+/// process id.
 pub const SHEDDING: &str = "BUILDD_SEQUENCER_SHEDDING";
 
-/// What the daemon's supervisor, or its own parent, said to the daemon alone; a job that saw it would speak in the
+/// Variables that the daemon's supervisor or parent meant for the daemon alone. A job that had them would speak in the
 /// daemon's name (`sd_notify(3)`, `sd_listen_fds(3)`, `systemd.exec(5)` on `$JOURNAL_STREAM`).
 const NOT_FOR_JOBS: [&str; 6] = [
     DETACHING,
@@ -60,7 +61,8 @@ impl From<io::Error> for SpawnError {
 }
 
 impl From<Errno> for SpawnError {
-    /// What shells make of exec's errors: gone is 127, there but unusable (or no resources) 126.
+    /// The exit code that shells give exec's errors: 127 if the program is missing, 126 if it cannot be used or
+    /// resources are short.
     fn from(errno: Errno) -> SpawnError {
         let code = match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG | Errno::ELOOP => NOT_FOUND,
@@ -81,19 +83,19 @@ pub struct StartedJob {
     pub stderr: OwnedFd,
 }
 
-/// A process that is fed, with our ends of its pipes: close-on-exec and non-blocking.
+/// A process that reads what we write to it, with our ends of its pipes: close-on-exec and non-blocking.
 #[derive(Debug)]
 pub struct StartedFilter {
     /// Its id, which is its session's and its process group's as well.
     pub pid: Pid,
-    /// Where its standard input is fed.
+    /// Where its standard input is written.
     pub stdin: OwnedFd,
     /// Where both its outputs arrive.
     pub output: OwnedFd,
 }
 
-/// A process starts as the leader of a new session. So it has no controlling terminal to read from or to type into,
-/// and it cannot leave its process group, which bears its number (setsid(2), setpgid(2)).
+/// Each process starts as the leader of a new session. So it has no controlling terminal to read from or type into, and
+/// it cannot leave its process group, which has its number (setsid(2), setpgid(2)).
 const OWN_SESSION: PosixSpawnFlags =
     PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID as nix::libc::c_int);
 
@@ -102,10 +104,10 @@ pub struct Spawner {
     null: OwnedFd,
     environment: Vec<CString>,
     attributes: PosixSpawnAttr,
-    /// What the daemon's own parent left open, which is for nobody else.
+    /// The descriptors that the daemon's parent left open and no process may have.
     inherited: Vec<RawFd>,
-    /// What was last done to the descriptors of a process, for the next one with the same numbers: glibc asks the
-    /// kernel for its limit twice for each number that it is given.
+    /// What was last done to the descriptors of a process, kept for the next process with the same numbers: glibc asks
+    /// the kernel for its limit twice for each number.
     actions: Option<([RawFd; 3], PosixSpawnFileActions)>,
 }
 
@@ -118,7 +120,7 @@ impl fmt::Debug for Spawner {
 }
 
 impl Spawner {
-    /// Takes the environment as it is now. Fails only when neither the null device nor a pipe can be opened.
+    /// Takes the environment as it is now. It fails only if neither the null device nor a pipe can be opened.
     pub fn new() -> Result<Spawner, Errno> {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_flags(
@@ -127,8 +129,8 @@ impl Spawner {
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
         )?;
         attributes.set_sigmask(&SigSet::empty())?;
-        // Exec resets handlers but leaves ignored signals ignored (signal(7)), and the daemon's own parent may have
-        // ignored any. Naming all is no dearer: glibc asks for the disposition of each one that is not named.
+        // Exec resets handlers but leaves ignored signals ignored (signal(7)), and the daemon's parent may have ignored
+        // any. Naming all signals is no slower: glibc asks for the disposition of each one that is not named.
         attributes.set_sigdefault(&SigSet::all())?;
         Ok(Spawner {
             null: null_input()?,
@@ -152,7 +154,7 @@ impl Spawner {
         })
     }
 
-    /// Starts a program that is fed a message: a pipe for its input, another for both its outputs.
+    /// Starts a program that reads a message: a pipe for its input, another one for both its outputs.
     pub fn filter(&mut self, argv: &[String]) -> Result<StartedFilter, SpawnError> {
         let (output, theirs) = output_pipe()?;
         let (input, stdin) = unistd::pipe2(OFlag::O_CLOEXEC)?;
@@ -162,7 +164,7 @@ impl Spawner {
         Ok(StartedFilter { pid, stdin, output })
     }
 
-    /// `streams` become its standard input, output and error.
+    /// Starts a program with `streams` as its standard input, output and error.
     fn spawn(&mut self, argv: &[String], streams: [RawFd; 3]) -> Result<Pid, SpawnError> {
         let words: Result<Vec<CString>, _> = argv
             .iter()
@@ -186,7 +188,7 @@ impl Spawner {
     }
 }
 
-/// Has these descriptors become 0, 1 and 2, and closes the inherited ones. All others are close-on-exec.
+/// Makes these descriptors 0, 1 and 2, and closes the inherited ones. All others are close-on-exec.
 fn only_standard(streams: [RawFd; 3], inherited: &[RawFd]) -> Result<PosixSpawnFileActions, Errno> {
     let mut actions = PosixSpawnFileActions::init()?;
     for (number, fd) in (0..).zip(streams) {
@@ -206,10 +208,10 @@ fn output_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ours, theirs))
 }
 
-/// Room in a pipe whose writer is faster than its reader, in bytes.
+/// The size of a pipe whose writer is faster than its reader, in bytes.
 const WIDE: i32 = 1 << 18;
 
-/// Gives a pipe more room, so that its writer waits less often; that the system refuses is no harm.
+/// Enlarges a pipe, so that its writer waits less often. It does no harm if the system refuses.
 pub fn widen(pipe: impl AsFd) {
     let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(WIDE));
 }
@@ -218,7 +220,7 @@ fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
     nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop)
 }
 
-/// `/dev/null`, or where there is none a pipe that is at end of file.
+/// Opens `/dev/null`; where there is none, a pipe that is at its end.
 fn null_input() -> Result<OwnedFd, Errno> {
     match File::open("/dev/null") {
         Ok(file) => Ok(file.into()),
@@ -245,17 +247,17 @@ fn environment_for_jobs() -> Vec<CString> {
 /// What became of a signal to a process group (kill(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signalled {
-    /// At least one of its members got it; a zombie counts.
+    /// At least one member got it; a zombie counts.
     Delivered,
     /// It has no member left.
     Gone,
-    /// Whoever is left in it may not be signalled: a set-user-ID program has made it another user's (EPERM), or a
-    /// security module forbids it (EACCES).
+    /// None of its members may be signalled: a set-user-ID program has made them another user's (EPERM), or a security
+    /// module forbids it (EACCES).
     Refused(Errno),
 }
 
 impl Signalled {
-    /// Why nobody may be signalled, in the system's words.
+    /// Why no member may be signalled, in the system's words.
     pub fn refusal(self) -> Option<String> {
         match self {
             Signalled::Refused(errno) => Some(system_text(errno)),
@@ -279,8 +281,8 @@ pub fn terminate(group: Pid) -> Signalled {
     signal::killpg(group, Signal::SIGTERM).into()
 }
 
-/// Sends SIGKILL to a process group. `led` says that its leader has not been reaped: then it counts whether the
-/// leader may be signalled, because it is what is waited for.
+/// Sends SIGKILL to a process group. `led` says that its leader has not been reaped. Then the leader decides whether
+/// the signal was delivered, because the leader is waited for.
 pub fn kill(group: Pid, led: bool) -> Signalled {
     match signal::killpg(group, Signal::SIGKILL).into() {
         Signalled::Delivered if led => signal::kill(group, None).into(),
@@ -293,9 +295,9 @@ pub fn look_at(group: Pid) -> Signalled {
     signal::killpg(group, None).into()
 }
 
-/// Reaps one child that has ended, whichever it is; `None` when there is none. `ours` are the children whose end
-/// matters. A real-time signal is one that nix has no value for: `told` says which it was where `/proc` does not, and
-/// it is 0 where nobody knows. The end of an orphan that such a signal killed is not told.
+/// Reaps one child that has ended, whichever it is; `None` if there is none. `ours` are the children whose end matters.
+/// nix has no value for a real-time signal: `/proc` says which one it was, else `told` does, else it is 0. The end of
+/// an orphan that such a signal killed is not returned.
 pub fn reap(ours: &[Pid], mut told: impl FnMut(Pid) -> Option<i32>) -> Option<(Pid, Exit)> {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
     let mut killed = |pid| {
@@ -303,7 +305,7 @@ pub fn reap(ours: &[Pid], mut told: impl FnMut(Pid) -> Option<i32>) -> Option<(P
         (pid, Exit::Signal(signal.unwrap_or(0)))
     };
     loop {
-        // Looking first, then taking: a child that nix's error took away would be gone without a name.
+        // Look first, then reap: a child that was reaped with nix's error would be gone without a name.
         let ended = match waitid(Id::All, flags | WaitPidFlag::WNOWAIT) {
             Ok(status) => Some(status.pid()?),
             Err(Errno::EINTR) => continue,
@@ -314,7 +316,7 @@ pub fn reap(ours: &[Pid], mut told: impl FnMut(Pid) -> Option<i32>) -> Option<(P
                     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
                     return Some(end);
                 }
-                // An orphan; but by now another child may have come before it.
+                // This reaps an orphan. By now another child may have ended before it.
                 None
             }
             Err(_) => return None,
@@ -324,7 +326,7 @@ pub fn reap(ours: &[Pid], mut told: impl FnMut(Pid) -> Option<i32>) -> Option<(P
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
                 return Some((pid, Exit::Signal(signal as i32)));
             }
-            // It may have been one of ours that came before the orphan.
+            // It may have been one of ours that ended before the orphan.
             Err(Errno::EINVAL) => {
                 if let Some(&pid) = ours.iter().find(|&&pid| is_no_child(pid)) {
                     return Some(killed(pid));

@@ -1,8 +1,8 @@
-//! Signals as readable descriptors, one for each signal. It decides nothing: which signal came is all it says, and of
-//! a child that a real-time signal killed, which one that was.
-//! SIGHUP is watched from the first moment of `main` on, and from when the program knows that it is the daemon until it
-//! watches the others, they end it. The others are watched once the configuration has been read, whatever mask the
-//! parent has left, and with them SIGXFSZ, so that a log at its size limit is an error and not a death.
+//! Signals as readable descriptors, one for each signal. It only says which signal came, and which real-time signal
+//! killed a child; what to do is decided elsewhere.
+//! SIGHUP is watched from the first moment of `main` on. Once the program knows that it is the daemon, and until it
+//! watches the other signals, they end it. They are watched once the configuration has been read, whatever mask the
+//! parent has left. SIGXFSZ is watched too, so that a log at its size limit is an error and does not kill the daemon.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
@@ -51,11 +51,11 @@ const PIPED: [(Signal, i32); 6] = [
     (Signal::User2, SIGUSR2),
 ];
 
-/// Those that end a program which does not handle them. To process 1 the kernel then does not even send them
+/// The signals that end a program which does not handle them. The kernel does not even send these to process 1
 /// (pid_namespaces(7)).
 const ENDING: [i32; 3] = [SIGTERM, SIGINT, SIGQUIT];
 
-/// What is watched before the program knows what it is to do.
+/// The signals that are watched before the program knows what it is to do.
 #[derive(Debug)]
 pub struct Early {
     hangup: Receiver,
@@ -66,7 +66,7 @@ pub struct Early {
 }
 
 impl Early {
-    /// Watches SIGHUP, so that an early one is kept instead of killing the program. To be called first thing in `main`.
+    /// Watches SIGHUP, so that an early one is kept and does not kill the program. `main` calls this first.
     pub fn watch() -> io::Result<Early> {
         let hangup_is_fatal = Arc::new(AtomicBool::new(false));
         let hangup = watch(SIGHUP)?;
@@ -84,7 +84,7 @@ impl Early {
         poll(&mut pipe, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
-    /// For the daemon: to be stopped before the start is complete is a clean end, also while a file is being read.
+    /// For the daemon: makes a signal before the start is complete a clean end, even while a file is being read.
     pub fn stop_cleanly(&self) -> io::Result<()> {
         for signal in ENDING {
             flag::register_conditional_shutdown(
@@ -96,7 +96,8 @@ impl Early {
         Ok(())
     }
 
-    /// For commands that are not the daemon: gives SIGHUP its usual effect back, and as process 1 all of them.
+    /// For commands that are not the daemon: gives SIGHUP its usual effect back, and as process 1 also gives the other
+    /// ending signals theirs.
     pub fn make_fatal(self) -> io::Result<()> {
         if std::process::id() != 1 {
             self.hangup_is_fatal.store(true, Ordering::Relaxed);
@@ -130,8 +131,8 @@ impl Signals {
     /// How many tokens `register` takes.
     pub const TOKENS: usize = PIPED.len() + 1;
 
-    /// Watches all signals, then empties the signal mask but for SIGCHLD: a parent may have left SIGTERM or SIGHUP
-    /// blocked, and what has been pending arrives now, at a handler.
+    /// Watches all signals, then empties the signal mask except for SIGCHLD. A parent may have left SIGTERM or SIGHUP
+    /// blocked; a pending one arrives now, at a handler.
     pub fn watch(early: Early) -> io::Result<Signals> {
         let mut pipes = vec![(Signal::Hangup, early.hangup)];
         for (signal, number) in PIPED {
@@ -140,9 +141,9 @@ impl Signals {
             }
         }
         early.loading.store(false, Ordering::Relaxed);
-        // A log that has reached its file size limit is to be an error of write(2), not a death.
+        // With a handler, a log that has reached its file size limit is an error of write(2) and not a death.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        // Children of a process that ignores SIGCHLD, as a parent may have left it, are reaped by the kernel.
+        // The parent may have left SIGCHLD ignored; the kernel would then reap the children itself.
         flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
         let mask = SigSet::from(Number::SIGCHLD);
         mask.thread_set_mask().map_err(io::Error::from)?;
@@ -155,7 +156,7 @@ impl Signals {
         })
     }
 
-    /// Has `registry` report the signals under the tokens from `first` on.
+    /// Registers the signals under the tokens from `first` on.
     pub fn register(&mut self, registry: &Registry, first: Token) -> io::Result<()> {
         for (index, (_, pipe)) in self.pipes.iter_mut().enumerate() {
             registry.register(pipe, Token(first.0 + index), Interest::READABLE)?;
@@ -165,7 +166,7 @@ impl Signals {
         registry.register(&mut SourceFd(&children), token, Interest::READABLE)
     }
 
-    /// Waits at most this long for a signal that ends the program, and leaves it to be taken; false once there is one.
+    /// Waits at most this long for a signal that ends the program, and leaves it to be taken. False once there is one.
     pub fn pause(&self, time: Duration) -> bool {
         let ends = |signal| matches!(signal, Signal::Terminate | Signal::Interrupt | Signal::Quit);
         let mut pipes: Vec<_> = self
@@ -179,7 +180,7 @@ impl Signals {
         !came.is_ok_and(|count| count > 0)
     }
 
-    /// The signal behind the token `first` + `index`, if it did come; any number of the same is one.
+    /// Takes the signal with the token `first` + `index`, if it came. Several of the same count as one.
     pub fn take(&mut self, index: usize) -> Option<Signal> {
         let Some((signal, pipe)) = self.pipes.get_mut(index) else {
             return self.take_child().then_some(Signal::Child);
@@ -189,7 +190,8 @@ impl Signals {
         loop {
             match pipe.read(&mut bytes) {
                 Ok(0) => return came,
-                // Less than was asked for: the pipe is empty, and what comes next is an event (epoll(7)).
+                // A read that returned less than was asked for has emptied the pipe; an event reports what comes next
+                // (epoll(7)).
                 Ok(n) if n < bytes.len() => return Some(*signal),
                 Ok(_) => came = Some(*signal),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -198,7 +200,7 @@ impl Signals {
         }
     }
 
-    /// Takes SIGCHLD, if it did come. It is pending once at most, so one read empties the descriptor.
+    /// Takes SIGCHLD, if it came. At most one is pending, so one read empties the descriptor.
     fn take_child(&mut self) -> bool {
         let Ok(Some(info)) = self.children.read_signal() else {
             return false;
@@ -211,8 +213,8 @@ impl Signals {
         true
     }
 
-    /// Which signal killed this child, if the last SIGCHLD was about it: of several that die at once only one is told
-    /// of (signal(7)).
+    /// The signal that killed this child, if the last SIGCHLD was about it. If several children die at once, only one
+    /// is reported (signal(7)).
     pub fn killed(&mut self, child: Pid) -> Option<i32> {
         let mut signal = None;
         loop {

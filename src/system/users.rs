@@ -1,6 +1,6 @@
-//! Who is who: users and groups, looked up by the C library or, in a static binary, in the two files themselves.
-//! A C library that is linked statically would load what nsswitch.conf(5) names from whatever other C library the
-//! machine has, with luck the same one; and it weighs more than the rest of this program's start.
+//! Users and groups. The C library looks them up; a static binary reads /etc/passwd and /etc/group itself. A statically
+//! linked C library would load what nsswitch.conf(5) names from the machine's own C library, which may be another
+//! version, and that would take longer than the rest of this program's start.
 
 use std::io;
 
@@ -11,14 +11,14 @@ pub use files::{group_named, group_numbered, groups_of, user_named, user_numbere
 #[cfg(not(target_feature = "crt-static"))]
 pub use library::{group_named, group_numbered, groups_of, user_named, user_numbered};
 
-/// A user as the database has it.
+/// A user's entry in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The login name.
     pub name: String,
-    /// Its number.
+    /// The user id.
     pub uid: Uid,
-    /// The number of its own group.
+    /// The id of its own group.
     pub gid: Gid,
 }
 
@@ -30,7 +30,7 @@ mod library {
 
     use super::*;
 
-    /// The user of this name; the error is the database's, not that there is none.
+    /// The user of this name. An error means that the database could not be read, and not that there is no such user.
     pub fn user_named(name: &str) -> io::Result<Option<User>> {
         Ok(unistd::User::from_name(name)?.map(User::from))
     }
@@ -67,7 +67,7 @@ mod library {
     }
 }
 
-/// passwd(5) and group(5). A line that is no entry is passed over, as the C library does.
+/// Reads passwd(5) and group(5). A line that is no entry is skipped, as the C library does.
 #[cfg(any(test, target_feature = "crt-static"))]
 mod files {
     #![cfg_attr(
@@ -82,7 +82,7 @@ mod files {
     const USERS: &str = "/etc/passwd";
     const GROUPS: &str = "/etc/group";
 
-    /// The user of this name; the error is the file's, not that there is none.
+    /// The user of this name. An error means that the file could not be read, and not that there is no such user.
     pub fn user_named(name: &str) -> io::Result<Option<User>> {
         Ok(find_user(&fs::read(USERS)?, |user| user.name == name))
     }
@@ -158,8 +158,8 @@ mod files {
         Some((name, gid, fields.next().unwrap_or_default()))
     }
 
-    /// The fields of an entry; none for a comment, a line without a name, and one that stands for another
-    /// database (`+`, `-`).
+    /// The fields of an entry. `None` for a comment, a line without a name, and a line that stands for another database
+    /// (`+`, `-`).
     fn fields(line: &str) -> Option<impl Iterator<Item = &str>> {
         let line = line.trim_start();
         (!line.is_empty() && !line.starts_with(['#', '+', '-', ':'])).then(|| line.split(':'))

@@ -1,5 +1,5 @@
-//! How the socket's file comes to its place: made and listened on under another name, then linked there, so that
-//! whoever finds it is answered. A dead daemon's socket gives way, and nothing else does.
+//! How the socket gets its path. It is made under another name and listens there before it is linked to its path, so
+//! that whoever finds it is answered. It replaces a dead daemon's socket and nothing else.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,19 +22,19 @@ use crate::system::errors::error_text;
 use crate::system::lock::write_lock;
 use crate::system::opening;
 
-/// What bind(2) leaves of the mode: 0660.
+/// The mask for bind(2), which leaves mode 0660.
 const SOCKET_MASK: u32 = 0o117;
-/// What open(2) leaves of the lock's mode: 0600, so that only who may replace the socket can hold it.
+/// The mask for making the lock, which leaves mode 0600: only a user who may replace the socket can hold the lock.
 const LOCK_MASK: u32 = 0o177;
 /// The longest path that bind(2) and connect(2) take, in bytes (unix(7)).
 const LONGEST: usize = 107;
-/// How long the replacing of a dead socket by another daemon is waited for. It is done in less than a millisecond.
+/// How long to wait while another daemon replaces a dead socket, which takes it less than a millisecond.
 const TURN_TIME: Duration = Duration::from_secs(1);
-/// How often that is looked at.
+/// How often to look whether it is done.
 const TURN_AGAIN: Duration = Duration::from_millis(5);
-/// Names that are tried for the time before the socket is in its place.
+/// How many names are tried for the socket before it is linked to its path.
 const NAMES: usize = 100;
-/// How often something else may come to the place before this gives up.
+/// How often another file may appear at the path before this gives up.
 const TRIES: usize = 10;
 
 /// Device and inode of a file.
@@ -43,15 +43,15 @@ pub(super) type Identity = (u64, u64);
 /// Why there is no socket.
 #[derive(Debug)]
 pub enum BindError {
-    /// A daemon answers there.
+    /// A daemon answers at the path.
     Taken,
-    /// What has the name is no socket.
+    /// The file at the path is no socket.
     InTheWay,
-    /// What has the name is a socket, but none that a daemon like this one could have left.
+    /// The file at the path is a socket, but of a kind that no daemon like this one leaves.
     OtherKind,
-    /// No client could connect to such a path.
+    /// The path is too long for a client to connect to.
     TooLong,
-    /// The system's words.
+    /// The system refused.
     System(io::Error),
 }
 
@@ -79,7 +79,7 @@ impl From<Errno> for BindError {
     }
 }
 
-/// A listening socket at `path`, mode 0660 from its first moment on, and what its file is.
+/// Makes a listening socket at `path` with mode 0660 from its first moment on. Returns it and its file's identity.
 pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
     if path.as_os_str().len() > LONGEST {
         return Err(BindError::TooLong);
@@ -90,7 +90,7 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
         match hidden.link() {
             Ok(()) => return Ok((hidden.listener, hidden.identity)),
             Err(Errno::EEXIST) => {}
-            // What file systems without hard links, and policies that forbid them, say.
+            // Errors of file systems without hard links, and of policies that forbid them.
             Err(
                 Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK,
             ) => {
@@ -101,7 +101,8 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
             }
             Err(errno) => return Err(errno.into()),
         }
-        // Who sees a dead socket, and removes it, must not remove the one that another has just put in its place.
+        // A daemon that finds a dead socket and removes it must not remove the one that another daemon has just put
+        // there.
         let _turn = Turn::take(&spot)?;
         spot.clear()?;
         match hidden.link() {
@@ -113,7 +114,8 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
     Err(BindError::Taken)
 }
 
-/// Whether a socket can be at `path`, as far as can be told without connecting to the one that is there. Makes nothing.
+/// Whether a socket can be made at `path`, as far as can be told without connecting to one that is there. It makes
+/// nothing.
 pub fn fit(path: &Path) -> Result<(), BindError> {
     if path.as_os_str().len() > LONGEST {
         return Err(BindError::TooLong);
@@ -124,7 +126,7 @@ pub fn fit(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// Connects without waiting.
+/// Connects without blocking.
 pub fn try_connect(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -132,8 +134,8 @@ pub fn try_connect(path: &Path) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Where the socket is to be. The directory stays open, so that everything is done in the same one, whatever
-/// becomes of the path to it.
+/// The socket's path, as a name in its directory. The directory stays open, so that every step happens in the same one,
+/// even if its path leads elsewhere meanwhile.
 #[derive(Debug)]
 pub(super) struct Spot {
     directory: OwnedFd,
@@ -155,7 +157,7 @@ impl Spot {
         fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
-    /// What file has the socket's name, a link itself and not what it leads to.
+    /// The identity of the file that has the socket's name; of a link itself and not what it leads to.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.look_at(&self.name).ok().map(|stat| identity(&stat))
     }
@@ -164,15 +166,14 @@ impl Spot {
         unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
     }
 
-    /// Removes the socket if it is this one.
+    /// Removes the socket's name if it is this socket's.
     pub(super) fn remove_own(&self, own: Identity) {
         if self.identity() == Some(own) {
             let _ = self.remove(&self.name);
         }
     }
 
-    /// Sees to it that nothing is there. Only a socket that refuses connections is removed, since nobody can have
-    /// use for that any more.
+    /// Clears the name. It removes only a socket that refuses connections, which is of no use to anybody.
     fn clear(&self) -> Result<(), BindError> {
         let there = match self.look_at(&self.name) {
             Ok(stat) => stat,
@@ -183,13 +184,13 @@ impl Spot {
             return Err(BindError::InTheWay);
         }
         match try_connect(&self.path) {
-            // One too busy to take the connection is alive.
+            // A daemon too busy to accept is alive.
             Ok(_) | Err(Errno::EAGAIN) => return Err(BindError::Taken),
             Err(Errno::ENOENT) => return Ok(()),
-            // A datagram socket, that of a log daemon, say.
+            // A datagram socket, for example a log daemon's.
             Err(Errno::EPROTOTYPE) => return Err(BindError::OtherKind),
             Err(Errno::ECONNREFUSED) => {}
-            // It may be alive: who it is cannot be told.
+            // Its daemon may be alive; this error does not tell.
             Err(errno) => return Err(errno.into()),
         }
         if self.identity() != Some(identity(&there)) {
@@ -210,7 +211,7 @@ fn is_socket(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFSOCK
 }
 
-/// A socket that listens under a name that nobody looks for. The name goes when this does.
+/// A socket that listens under a temporary name. The name is removed when this value is dropped.
 #[derive(Debug)]
 struct Hidden<'a> {
     spot: &'a Spot,
@@ -219,7 +220,7 @@ struct Hidden<'a> {
     identity: Identity,
 }
 
-/// A name that is to be removed.
+/// A name that is removed when this value is dropped.
 #[derive(Debug)]
 struct Name<'a>(&'a Spot, OsString);
 
@@ -258,7 +259,7 @@ impl<'a> Hidden<'a> {
         Err(Errno::EADDRINUSE.into())
     }
 
-    /// Fails where anything has the socket's name.
+    /// Links the socket to its name. Fails if the name is taken.
     fn link(&self) -> Result<(), Errno> {
         let directory = &self.spot.directory;
         let name = self.name.1.as_os_str();
@@ -266,7 +267,7 @@ impl<'a> Hidden<'a> {
         linkat(directory, name, directory, place, AtFlags::empty())
     }
 
-    /// Replaces whatever has the socket's name.
+    /// Renames the socket to its name and replaces whatever has that.
     fn rename(&self) -> Result<(), Errno> {
         let directory = &self.spot.directory;
         let name = self.name.1.as_os_str();
@@ -274,8 +275,8 @@ impl<'a> Hidden<'a> {
     }
 }
 
-/// A name like the socket's, so that it is recognised in lists of sockets, and not longer, so that it fits wherever
-/// that does.
+/// A temporary name. It resembles the socket's, so that it is recognised in lists of sockets, and is no longer, so that
+/// it fits wherever that does.
 fn hidden_name(name: &OsStr, salt: usize) -> OsString {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let length = name.len();
@@ -289,7 +290,7 @@ fn hidden_name(name: &OsStr, salt: usize) -> OsString {
 }
 
 fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
-    // The mask is the process's, and unit tests are threads of one.
+    // The mask belongs to the whole process, and unit tests are threads of one process.
     if cfg!(test) {
         return act();
     }
@@ -299,17 +300,17 @@ fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The turn of one daemon of several that find the same dead socket: a write lock on a file beside it, which is
-/// there only meanwhile.
+/// The turn of one of several daemons that find the same dead socket. It is a write lock on a file beside the socket,
+/// which exists only meanwhile.
 #[derive(Debug)]
 struct Turn<'a> {
-    /// The file that is removed at the end, before its lock goes with its descriptor.
+    /// The lock file's name, which is removed before the descriptor, and its lock with it, is closed.
     _name: Name<'a>,
     _lock: File,
 }
 
 impl<'a> Turn<'a> {
-    /// Waits for the turn. `None` where there are no locks to be had: it goes without.
+    /// Waits for the turn. `None` if locks are not supported: the daemon goes on without one.
     fn take(spot: &'a Spot) -> Result<Option<Turn<'a>>, BindError> {
         let name = [b".", spot.name.as_bytes(), b".lock"].concat();
         let name = OsString::from_vec(name);
@@ -329,7 +330,7 @@ impl<'a> Turn<'a> {
                 return Ok(None);
             };
             match write_lock(&file) {
-                // Whoever had it before may have removed the file between the two.
+                // The last holder may have removed the file between our opening and locking it.
                 Ok(()) if is_named(spot, &name, &file) => {
                     let _name = Name(spot, name);
                     return Ok(Some(Turn { _name, _lock: file }));

@@ -1,4 +1,5 @@
-//! One client's connection: its line comes in, its answer goes out, neither faster than it can be without waiting.
+//! One client's connection: reads its line and writes its answer, without ever blocking. It does not know what the line
+//! means.
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::AsFd;
@@ -10,31 +11,32 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{MAX_LINE, PATIENCE, Peer};
 
-/// The answer to a line that does not end.
+/// The answer to a line that is too long.
 const TOO_LONG: &[u8] = b"the request is longer than 4096 bytes\n";
 /// Its exit status: wrong usage.
 const TOO_LONG_STATUS: u8 = 2;
-/// What is written of an answer at once: a piece of work that delays a job by a few microseconds at most.
+/// How much of an answer is written at once. This delays a job by a few microseconds at most.
 const PIECE: usize = 64 * 1024;
 
-/// What a client is at.
+/// What a connection is doing.
 #[derive(Debug)]
 enum Stage {
-    /// The line is not complete.
+    /// It reads the line, which is not complete.
     Reading(Vec<u8>),
-    /// It is, and is the client's turn by this number.
+    /// The line is complete, and has this number in the order of requests.
     Asked(u64, String),
-    /// It has been handed on; the answer is awaited for as long as it takes.
+    /// The line has been handed on. There is no time limit for its answer.
     Held,
-    /// The answer is on its way.
+    /// The answer is being written.
     Answering {
         answer: Answer,
-        /// Whether the connection takes more, as far as is known.
+        /// Whether the connection can take more, as far as is known.
         writable: bool,
     },
 }
 
-/// What is left of an answer: first the exit status on a line of its own, then the text, which others may get too.
+/// What is left of an answer: first the exit status on a line of its own, then the text, which several clients may
+/// share.
 #[derive(Debug)]
 struct Answer {
     status: Vec<u8>,
@@ -49,7 +51,7 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     stream: UnixStream,
     stage: Stage,
-    /// When it last sent or took something.
+    /// When the client last sent or took something.
     heard: Instant,
 }
 
@@ -58,7 +60,7 @@ pub(super) struct Connection {
 pub(super) enum Then {
     /// It stays.
     Stays,
-    /// It has its answer, or has gone.
+    /// It has its answer or has gone.
     Goes,
 }
 
@@ -73,14 +75,14 @@ impl Connection {
         }
     }
 
-    /// When it will have been silent for too long. The time to send the line is not renewed by each byte of it.
+    /// When it will have been silent for too long. Each byte of the line does not renew the time for sending it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let is_awaited = matches!(self.stage, Stage::Reading(_) | Stage::Answering { .. });
         is_awaited.then(|| self.heard + PATIENCE)
     }
 
-    /// Deals with what the poll loop tells of it: reads what there is of the line, which gets the number `turn` once
-    /// it is complete, or notes that more can be written.
+    /// Handles an event: reads what has come of the line, which gets the number `turn` once it is complete, or notes
+    /// that more can be written.
     pub(super) fn event(&mut self, turn: u64, now: Instant) -> Then {
         match &mut self.stage {
             Stage::Reading(_) => return self.read_line(turn, now),
@@ -94,8 +96,8 @@ impl Connection {
         Then::Stays
     }
 
-    /// Whether it has closed both directions, so that nobody is left to be answered. Closing only its sending side
-    /// is another way to end the line.
+    /// Whether the client has closed both directions, so that nobody is left to be answered. Closing only its sending
+    /// side is another way to end the line.
     pub(super) fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
@@ -103,7 +105,7 @@ impl Connection {
             && fds[0].revents().is_some_and(|told| told.intersects(gone))
     }
 
-    /// The number of its turn, if its line is complete.
+    /// Its number in the order of requests, if its line is complete.
     pub(super) fn turn(&self) -> Option<u64> {
         match self.stage {
             Stage::Asked(turn, _) => Some(turn),
@@ -111,7 +113,7 @@ impl Connection {
         }
     }
 
-    /// Hands on its line. From then on it is awaited for as long as it takes.
+    /// Hands on its line. From then on there is no time limit for its answer.
     pub(super) fn take_line(&mut self) -> Option<String> {
         match std::mem::replace(&mut self.stage, Stage::Held) {
             Stage::Asked(_, line) => Some(line),
@@ -135,7 +137,7 @@ impl Connection {
         self.heard = now;
     }
 
-    /// How much of its answer is left, in bytes, if some of it can be written now, as far as is known.
+    /// How many bytes of its answer are left, if some can be written now, as far as is known.
     pub(super) fn can_write(&self) -> Option<usize> {
         match &self.stage {
             Stage::Answering {
@@ -153,7 +155,7 @@ impl Connection {
         let mut buffer = [0; MAX_LINE];
         let end = loop {
             match self.stream.read(&mut buffer) {
-                // A client that closes its side has said all it wants to, line feed or not.
+                // A client that closes its sending side has said everything, with or without a line feed.
                 Ok(0) if line.is_empty() => return Then::Goes,
                 Ok(0) => break line.len(),
                 Ok(n) => {
@@ -196,8 +198,8 @@ impl Connection {
         }
     }
 
-    /// A client whose time is up. This turn may come late (the daemon was stopped, or a disk was slow), so what it
-    /// has sent or taken meanwhile counts.
+    /// Handles a client whose time is up. This turn may come late (the daemon was stopped, or a disk was slow), so what
+    /// the client has sent or taken meanwhile counts.
     pub(super) fn is_silent(&mut self, turn: u64, now: Instant) -> Then {
         let heard = self.heard;
         let then = match &self.stage {
@@ -212,7 +214,7 @@ impl Connection {
         }
     }
 
-    /// Writes what is left of an answer, and waits for the client to take it, but not beyond `until`.
+    /// Writes the rest of an answer and waits for the client to take it, until `until` at most.
     pub(super) fn finish_answer(&mut self, until: Instant) {
         let Stage::Answering { answer, .. } = &mut self.stage else {
             return;
@@ -222,7 +224,7 @@ impl Connection {
         }
         while answer.left() > 0 {
             let left = until.saturating_duration_since(Instant::now());
-            // A time of nothing would be one without end.
+            // A time-out of zero would mean none.
             if left < Duration::from_micros(1) || self.stream.set_write_timeout(Some(left)).is_err()
             {
                 return;
@@ -240,7 +242,7 @@ impl Answer {
         (self.status.len() + self.text.len()).saturating_sub(self.written)
     }
 
-    /// Writes a piece of what is left.
+    /// Writes a piece of the rest.
     fn write_to(&mut self, stream: &mut UnixStream) -> Result<(), ErrorKind> {
         let status = &self.status[self.written.min(self.status.len())..];
         let text = &self.text[self.written.saturating_sub(self.status.len())..];

@@ -1,4 +1,4 @@
-//! A socket that listens, and its file: removed at the end, unless it is another's by then.
+//! A listening socket and its file. The file is removed at the end, unless it is another socket's by then.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token};
 
 use super::binding::{self, BindError, Identity, Spot};
 
-/// A socket that listens, and its file.
+/// A listening socket and its file.
 #[derive(Debug)]
 pub(super) struct Listening {
     listener: UnixListener,
@@ -19,7 +19,7 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Listens at `path`, mode 0660 from its first moment on. A socket whose daemon is dead is replaced.
+    /// Listens at `path`, mode 0660 from its first moment on. A dead daemon's socket is replaced.
     pub(super) fn at(path: &Path, registry: &Registry, token: Token) -> Result<Self, BindError> {
         let (listener, identity) = binding::bind(path)?;
         let listening = Listening {
@@ -43,7 +43,8 @@ impl Listening {
         self.listener.accept().map(|(stream, _)| stream)
     }
 
-    /// Has the registry tell again of connections that are waiting already: it tells of each but once.
+    /// Registers the socket again, so that connections that wait already are reported again: each is reported only
+    /// once.
     pub(super) fn tell_again(&self, registry: &Registry, token: Token) {
         let fd = self.listener.as_raw_fd();
         let _ = registry.reregister(&mut SourceFd(&fd), token, Interest::READABLE);
@@ -53,7 +54,7 @@ impl Listening {
         &self.path
     }
 
-    /// Whether the file at `path` is this socket's. From then on it goes by that path.
+    /// Whether the file at `path` is this socket's. If so, it is known by that path from then on.
     pub(super) fn goes_by(&mut self, path: &Path) -> bool {
         let is_own = Spot::of(path).is_ok_and(|spot| spot.identity() == Some(self.identity));
         if is_own {

@@ -1,5 +1,5 @@
-//! The control socket: takes one line from each client and gives a text back. Non-blocking and bounded, so that
-//! no client can delay a job; what the lines mean is not known here.
+//! The control socket: takes one line from each client and gives a text back. It never blocks and its memory is
+//! bounded, so that no client can delay a job. It does not know what the lines mean.
 
 mod binding;
 mod connection;
@@ -26,15 +26,15 @@ use connection::{Connection, Then};
 use listening::Listening;
 pub use permission::who_may_connect;
 
-/// Clients at a time.
+/// The most clients at a time.
 pub const MAX_CLIENTS: usize = 16;
 /// The longest line a client may send, its line feed included.
 pub const MAX_LINE: usize = 4096;
-/// How long a client may take to send its line, and how long it may take nothing of an answer.
+/// How long a client may take to send its line, and how long it may take nothing of its answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// When connections that the system would not let us take are tried again.
+/// How long after an error of accept(2) it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// The same for connections that have to wait for a client's place.
+/// How long after that a connection is tried again that waits for a free slot.
 const PLACE_RETRY: Duration = Duration::from_millis(10);
 
 /// Who is at the other end of a connection (SO_PEERCRED, unix(7)).
@@ -42,16 +42,16 @@ const PLACE_RETRY: Duration = Duration::from_millis(10);
 pub struct Peer {
     /// User id.
     pub uid: u32,
-    /// Process id, as seen from here; 0 for one from elsewhere.
+    /// Process id, as seen from here; 0 if the process is in another namespace.
     pub pid: i32,
 }
 
-/// One client's request, told apart from all others by `client`.
+/// One client's request. `client` tells it from all others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Whom to answer.
+    /// The client to answer.
     pub client: u64,
-    /// Who asks.
+    /// The process that asks.
     pub peer: Peer,
     /// The line, without its end.
     pub line: String,
@@ -62,17 +62,17 @@ pub struct Asked {
 pub struct Server {
     listening: Option<Listening>,
     clients: [Option<Connection>; MAX_CLIENTS],
-    /// For the next client, and for the next line.
+    /// The number of the next client or line.
     next_number: u64,
     first: Token,
     retry_at: Option<Instant>,
 }
 
 impl Server {
-    /// How many tokens a server takes: one for the socket, then one for each client.
+    /// How many tokens a server uses: one for the socket, and one for each client.
     pub const TOKENS: usize = 1 + MAX_CLIENTS;
 
-    /// A server without a socket, which will use the tokens from `first` on.
+    /// A server without a socket, which uses the tokens from `first` on.
     pub fn new(first: Token) -> Server {
         Server {
             listening: None,
@@ -83,8 +83,8 @@ impl Server {
         }
     }
 
-    /// Listens at `path`, mode 0660 from its first moment on, and has `registry` tell of it. A socket whose daemon
-    /// is dead is replaced. Clients of a socket elsewhere stay; that one is removed once this one is there.
+    /// Listens at `path`, mode 0660 from its first moment on, and registers the socket. A dead daemon's socket is
+    /// replaced. The clients of an old socket stay; that socket is removed once the new one is there.
     pub fn listen(&mut self, path: &Path, registry: &Registry) -> Result<(), BindError> {
         if let Some(listening) = &mut self.listening {
             if listening.goes_by(path) {
@@ -95,12 +95,12 @@ impl Server {
         Ok(())
     }
 
-    /// Takes no more clients and removes the socket; those that are there get their answers.
+    /// Accepts no more clients and removes the socket. Connected clients still get their answers.
     pub fn close(&mut self) {
         self.listening = None;
     }
 
-    /// Where it listens.
+    /// The path that it listens at.
     pub fn path(&self) -> Option<&Path> {
         self.listening.as_ref().map(Listening::path)
     }
@@ -118,11 +118,11 @@ impl Server {
         self.next_number
     }
 
-    /// Takes new clients. One more than there is room for takes the place of the one silent longest; one whose
-    /// request is here keeps its place until it is answered.
+    /// Accepts new clients. If all slots are taken, a new client replaces the one that has been silent longest. A
+    /// client whose request is here keeps its slot until it is answered.
     pub fn accept(&mut self, registry: &Registry, now: Instant) {
         self.retry_at = None;
-        // Bounded: whoever connects in an endless loop must not keep the daemon here.
+        // Bounded, so that a client that connects in an endless loop cannot keep the daemon here.
         for _ in 0..MAX_CLIENTS {
             let Some(slot) = self.free_slot() else {
                 self.retry_at = Some(now + PLACE_RETRY);
@@ -167,11 +167,11 @@ impl Server {
         };
         let id = self.number();
         self.clients[slot] = Some(Connection::new(id, peer, stream, now));
-        // Most have sent their line by now. Where turns take long, that it waits for no other is worth much.
+        // Most clients have sent their line by now. Reading it at once saves a turn, which may be long.
         self.client_event(slot, now);
     }
 
-    /// An empty place, or that of the client that has been silent longest.
+    /// An empty slot, or the slot of the client that has been silent longest.
     fn free_slot(&self) -> Option<usize> {
         if let Some(free) = self.clients.iter().position(Option::is_none) {
             return Some(free);
@@ -182,8 +182,7 @@ impl Server {
         silent.min().map(|(_, slot)| slot)
     }
 
-    /// Deals with an event of the client in `slot`. Its request, once that is complete, is to be had from
-    /// `next_request`.
+    /// Handles an event of the client in `slot`. `next_request` returns its request once that is complete.
     pub fn client_event(&mut self, slot: usize, now: Instant) {
         let turn = self.number();
         self.with(slot, |client| client.event(turn, now));
@@ -197,8 +196,8 @@ impl Server {
         }
     }
 
-    /// The request that has waited longest. A client that has hung up both ways has given up, so what it asked for
-    /// is forgotten, however late this is called.
+    /// Takes the request that has waited longest. A client that has closed both directions has given up, so its request
+    /// is dropped, however late this is called.
     pub fn next_request(&mut self) -> Option<Asked> {
         loop {
             let clients = self.clients.iter_mut();
@@ -218,12 +217,12 @@ impl Server {
         }
     }
 
-    /// Gives a client its answer, unless it has gone: exit status and text.
+    /// Answers a client with exit status and text, unless it has gone.
     pub fn answer(&mut self, client: u64, status: u8, text: Vec<u8>, now: Instant) {
         self.answer_all(&[client], status, text, now);
     }
 
-    /// Gives the same answer to each of these clients, as far as they are there.
+    /// Answers each of these clients that is still there with the same text.
     pub fn answer_all(&mut self, clients: &[u64], status: u8, text: Vec<u8>, now: Instant) {
         let text = Rc::new(text);
         for client in self.clients.iter_mut().flatten() {
@@ -233,9 +232,9 @@ impl Server {
         }
     }
 
-    /// Writes answers, piece by piece, until there is nothing more to write or `is_enough` says so; that is asked after
-    /// each piece. Those of which least is left come first. Not all at once: of many who read at the same time each
-    /// would take the processor from this one.
+    /// Writes answers piece by piece until nothing more can be written or `is_enough`, which is asked after each piece,
+    /// says so. The answers with the least left come first. They are not written all at once, because many clients that
+    /// read at the same time would take the processor from this process.
     pub fn write_answers(&mut self, now: Instant, mut is_enough: impl FnMut() -> bool) {
         while let Some(slot) = self.next_to_write() {
             self.with(slot, |client| client.write_piece(now));
@@ -251,12 +250,12 @@ impl Server {
         left.min().map(|(_, slot)| slot)
     }
 
-    /// Whether a client is still there.
+    /// Whether a client is still connected.
     pub fn holds(&self, client: u64) -> bool {
         self.clients.iter().flatten().any(|c| c.id == client)
     }
 
-    /// When there is something to do: `now` while there is a request, or answers can be written.
+    /// When there is something to do: `now` if there is a request or an answer can be written.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut first = self.retry_at;
         for client in self.clients.iter().flatten() {
@@ -268,7 +267,7 @@ impl Server {
         first
     }
 
-    /// Drops clients that have been silent for too long, and tries again to take those that could not be taken.
+    /// Drops clients that have been silent for too long, and tries again to accept those that could not be accepted.
     pub fn act(&mut self, registry: &Registry, now: Instant) {
         for slot in 0..MAX_CLIENTS {
             let deadline = self.clients[slot].as_ref().and_then(Connection::deadline);
@@ -282,7 +281,7 @@ impl Server {
         }
     }
 
-    /// Gives clients this long to take what is left of their answers, before the daemon ends.
+    /// Gives clients this long to take the rest of their answers, before the daemon ends.
     pub fn finish_answers(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
         for client in self.clients.iter_mut().flatten() {
@@ -291,13 +290,13 @@ impl Server {
     }
 }
 
-/// After what time a connection that could not be taken is worth another try without being told of it. That no
-/// descriptor is free, say, ends without a word.
+/// How long after an error of accept(2) another try is worthwhile without an event: for example, no event reports that
+/// a descriptor has become free.
 fn retry_after(error: &io::Error) -> Option<Duration> {
     match error.kind() {
-        // Of the next one that comes the registry tells.
+        // An event reports the next connection.
         ErrorKind::WouldBlock => None,
-        // The next connection may be there already.
+        // The next connection may be waiting already.
         ErrorKind::Interrupted | ErrorKind::ConnectionAborted => None,
         _ => Some(RETRY),
     }

@@ -1,4 +1,4 @@
-//! Why a user may not connect, and who may: the words for a command that was refused.
+//! Why a user may not connect to the control socket, and who may: the words for a refused command.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -8,12 +8,12 @@ use nix::unistd::{AccessFlags, Gid, Uid, access};
 
 use crate::system::users;
 
-/// Permission bits that connecting needs (unix(7)): to write to the socket, to search its directories.
+/// The permission bit that connecting needs on the socket (unix(7)).
 const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 
-/// What keeps this user from connecting to `socket`, whose it is, and who may: `control socket '/run/a/control.sock'
-/// belongs to user root and group lp (mode 0660); run this as root or as a member of group lp`.
+/// Why this user cannot connect to `socket`, whose it is, and who can: `control socket '/run/a/control.sock' belongs to
+/// user root and group lp (mode 0660); run this as root or as a member of group lp`.
 pub fn who_may_connect(socket: &Path) -> String {
     let place = std::path::absolute(socket).unwrap_or_else(|_| socket.to_path_buf());
     let mut directories: Vec<&Path> = place.ancestors().skip(1).collect();

@@ -1,4 +1,5 @@
-//! The directory that a file is kept in, held open: everything is done in the same one, whoever exchanges it meanwhile.
+//! The directory of a kept file, held open: every step happens in the same directory, even if its path leads elsewhere
+//! meanwhile.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -17,19 +18,19 @@ use crate::system::opening;
 pub(super) struct Directory(OwnedFd);
 
 impl Directory {
-    /// The directory of the file at `path`. Who is root follows no links but root's to it.
+    /// Opens the directory of the file at `path`. As root it follows no links but root's.
     pub(super) fn of(path: &Path) -> io::Result<Directory> {
         Ok(Directory(opening::directory_of(path)?))
     }
 
-    /// What has this name. A link is not followed.
+    /// Looks at the file of this name. It does not follow a link.
     pub(super) fn look(&self, name: &OsStr) -> io::Result<Metadata> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let there = openat(&self.0, name, flags, Mode::empty())?;
         File::from(there).metadata()
     }
 
-    /// Makes a file of this name, which nothing may have.
+    /// Makes a file of this name. Fails if the name is taken.
     pub(super) fn make(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | new;
@@ -42,7 +43,7 @@ impl Directory {
         Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Gives what has the name `from` the name `to`, and replaces what has that.
+    /// Renames `from` to `to`, and replaces a file that has that name.
     pub(super) fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.0, from, &self.0, to)?)
     }

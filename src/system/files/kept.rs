@@ -1,6 +1,6 @@
-//! A file that always holds a whole state: written beside its place and renamed into it, at most so often. Nothing that
-//! this program did not put there is written to, replaced or removed, but for a regular file at the place itself.
-//! Knows nothing of what the file holds.
+//! A file that always holds a whole state: written under another name and renamed into its place, no more often than
+//! its pace allows. It never writes to, replaces or removes a file that this program did not make, except a regular
+//! file at the path itself. It knows nothing of what the file holds.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,21 +20,21 @@ use super::pace::{Pace, Upcoming};
 use crate::system::errors::error_text;
 use crate::system::mounts::{directory_of, is_mount_point};
 
-/// Names that a temporary file may take, in turn, where something that is not ours has those before.
+/// How many names the temporary file may try, if other files have the first ones.
 const TEMPORARY_NAMES: u32 = 10;
 
-/// How surely what has been written is there after a power cut.
+/// How safe a written file is from a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sync {
-    /// Not at all: what was there may be lost as well.
+    /// Not safe: the old file may be lost as well.
     No,
-    /// A whole file is there, the old or the new one.
+    /// A whole file is there, the old one or the new one.
     Data,
-    /// The new one is there.
+    /// The new file is there.
     DataAndName,
 }
 
-/// How something is brought to the disk.
+/// The calls that bring a file to the disk.
 #[derive(Debug, Clone, Copy)]
 struct Disk {
     sync_data: fn(&File) -> io::Result<()>,
@@ -51,14 +51,14 @@ const DISK: Disk = Disk {
 pub struct Kept {
     path: PathBuf,
     mode: u32,
-    /// What each write has to see to, at least.
+    /// The least safety of each write.
     sync: Sync,
     pace: Pace,
-    /// What was put in place last.
+    /// The file that was last put in place.
     ours: Option<Identity>,
-    /// A write that was to be on the disk when it returned was not made yet, or failed.
+    /// Whether a write that had to reach the disk was not made yet, or failed.
     owed: bool,
-    /// Whether the last write failed, so that the failure is told once.
+    /// Whether the last write failed, so that a failure is reported once.
     failed: bool,
 }
 
@@ -67,8 +67,8 @@ pub struct Kept {
 pub enum Unfit {
     /// A directory is there.
     Directory,
-    /// A symbolic link is there. rename(2) would put the file in the link's own place, and to follow it would let
-    /// whoever made it choose which file is replaced.
+    /// A symbolic link is there. rename(2) would replace the link itself. Following it would let whoever made it choose
+    /// which file is replaced.
     Link,
     /// A device, FIFO or socket is there.
     NotRegular,
@@ -76,7 +76,7 @@ pub enum Unfit {
     MountPoint,
 }
 
-/// Goes on after the file's name, or `it`.
+/// Completes a sentence that begins with the file's name, or `it`.
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -95,9 +95,9 @@ impl fmt::Display for Unfit {
 /// Why a write failed.
 #[derive(Debug)]
 pub enum Error {
-    /// What is there must not be replaced.
+    /// The file that is there must not be replaced.
     Unfit(Unfit),
-    /// Each name for the temporary file is taken; this is the first.
+    /// Every name for the temporary file is taken; this is the first one.
     Taken(PathBuf),
     /// The system refused.
     System(io::Error),
@@ -127,12 +127,12 @@ impl fmt::Display for Error {
 pub struct NotWritten {
     /// Why.
     pub error: Error,
-    /// Whether the one before it did not fail.
+    /// Whether the write before it succeeded.
     pub is_news: bool,
 }
 
-/// One file, whatever its names. The number of a file that is gone is given to a new one, so the time at which it was
-/// made belongs to it, where the file system tells.
+/// Identifies one file, whatever its names. A new file can get the number of a removed one, so the time when it was
+/// made is part of it, if the file system reports that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -151,8 +151,8 @@ impl From<&Metadata> for Identity {
 }
 
 impl Kept {
-    /// A file at `path` with this mode, to be written at once. With `durable` a power cut leaves the old or the new
-    /// one, whole.
+    /// A file at `path` with this mode, to be written at once. With `durable`, a power cut leaves the old or the new
+    /// file whole.
     pub fn new(path: PathBuf, mode: u32, durable: bool) -> Kept {
         let mut kept = Kept {
             path,
@@ -167,50 +167,50 @@ impl Kept {
         kept
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What it holds is out of date.
+    /// Notes that the file is out of date.
     pub fn touch(&mut self) {
         if !self.pace.is_behind() {
             self.pace.touch(Instant::now());
         }
     }
 
-    /// When it is to be written, if it is out of date.
+    /// When the file is to be written, if it is out of date.
     pub fn deadline(&self, now: Instant, upcoming: &Upcoming) -> Option<Instant> {
         self.pace.deadline(now, upcoming)
     }
 
-    /// Whether it is out of date and may be written now that a slow write delays nothing.
+    /// Whether the file is out of date and may be written now, when a slow write delays nothing.
     pub fn allows(&self, now: Instant) -> bool {
         self.pace.allows(now)
     }
 
-    /// Whether a write that was to be on the disk when it returned is still to be made.
+    /// Whether a write that had to reach the disk is still to be made.
     pub fn is_owed(&self) -> bool {
         self.owed
     }
 
-    /// Writes `text` in place of what is there. `began` is when the work on it did.
+    /// Replaces the file's text by `text`. `began` is when the work for it began.
     pub fn write(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
         self.write_to(&DISK, text, began)
     }
 
-    /// The same, and it is on the disk when this returns.
+    /// Replaces the file's text; it is on the disk when this returns.
     pub fn write_through(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
         self.owed = true;
         self.write(text, began)
     }
 
-    /// Removes the file, if what is there is what was put there.
+    /// Removes the file, if it is still the one that was put there.
     pub fn remove(&mut self) {
         let Some(ours) = self.ours.take() else {
             return;
         };
-        // What cannot be reached is not removed.
+        // A directory that cannot be reached leaves the file where it is.
         if let Ok(directory) = Directory::of(&self.path) {
             remove_only(&directory, name_of(&self.path), ours);
         }
@@ -232,12 +232,12 @@ impl Kept {
         })
     }
 
-    /// Whoever reads the file sees the old or the new one, whole.
+    /// Replaces the file. Whoever reads it sees the old or the new one, whole.
     fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<(), Error> {
         let directory = Directory::of(&self.path)?;
         let name = name_of(&self.path);
         replaceable(directory.look(name)).map_err(Error::Unfit)?;
-        // Not to find it out each time by a write that is in vain.
+        // Check first, so that not every write is made in vain.
         if self.failed && is_mount_point(&self.path).unwrap_or(false) {
             return Err(Error::Unfit(Unfit::MountPoint));
         }
@@ -245,7 +245,8 @@ impl Kept {
         let renamed = fill(&file, text, self.mode)
             .and_then(|()| match sync {
                 Sync::No => Ok(()),
-                // Before the rename: file systems bring a new name to the disk long before what is in the file.
+                // The data has to reach the disk before the rename: file systems bring a new name to the disk long
+                // before the file's data.
                 Sync::Data | Sync::DataAndName => (disk.sync_data)(&file),
             })
             .and_then(|()| directory.rename(&temporary, name));
@@ -277,9 +278,9 @@ pub fn fit(path: &Path) -> Result<(), Unfit> {
     }
 }
 
-/// rename(2) would put a file in the place of anything but a directory.
+/// Refuses what must not be replaced. rename(2) would replace anything but a directory.
 fn replaceable(there: io::Result<Metadata>) -> Result<(), Unfit> {
-    // What cannot be looked at will not be renamed to either, with the system's own error.
+    // If this cannot be looked at, the rename will fail too, with the system's own error.
     let Ok(there) = there else {
         return Ok(());
     };
@@ -295,8 +296,8 @@ fn replaceable(there: io::Result<Metadata>) -> Result<(), Unfit> {
     }
 }
 
-/// A new file beside `path`, in its directory, and its name. What a crash left there goes; what somebody else put there
-/// stays, and another name is taken.
+/// Makes a new file in the directory of `path` and returns its name too. A file that a crash left under that name is
+/// removed. Anybody else's stays, and another name is tried.
 fn create_beside(directory: &Directory, path: &Path, mode: u32) -> Result<(OsString, File), Error> {
     for number in 0..TEMPORARY_NAMES {
         let temporary = name_of(&beside(path, number)).to_os_string();
@@ -315,7 +316,7 @@ fn name_of(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// `.NAME.new`, `.NAME.1.new`: hidden, and with an ending that no collector reads.
+/// The temporary file's path: `.NAME.new`, `.NAME.1.new`. It is hidden, and no metrics collector reads this ending.
 fn beside(path: &Path, number: u32) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -326,23 +327,23 @@ fn beside(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether this is a regular file of ours. To remove one takes nothing but this name of it, should it have others.
+/// Whether this is a regular file of ours. Removing it only takes this one name, if it has others.
 fn is_left_over(there: Metadata) -> bool {
     there.is_file() && there.uid() == geteuid().as_raw()
 }
 
 fn fill(mut file: &File, text: &[u8], mode: u32) -> io::Result<()> {
-    // The mask does not decide who may read this file.
+    // Set the mode, so that the mask does not decide who may read this file.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text)
 }
 
-/// A new name is on the disk once its directory is.
+/// Syncs a directory, which brings a new name in it to the disk.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     tolerable(File::open(directory).and_then(|directory| directory.sync_all()))
 }
 
-/// Directories that may be searched but not read, and file systems on which they cannot be synced, are no failure.
+/// Accepts that a directory that may not be read, or a file system without it, cannot be synced.
 fn tolerable(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => {
@@ -352,7 +353,7 @@ fn tolerable(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Removes what has this name if it is this file.
+/// Removes this name if it is this file's.
 fn remove_only(directory: &Directory, name: &OsStr, identity: Identity) {
     let is_it = |there: Metadata| there.is_file() && Identity::from(&there) == identity;
     if directory.look(name).is_ok_and(is_it) {

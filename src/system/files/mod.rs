@@ -1,4 +1,4 @@
-//! Whole files: read, and kept up to date.
+//! Reads whole files, and keeps files up to date (`kept`). It knows nothing of what they hold.
 
 mod directory;
 mod kept;
@@ -17,16 +17,16 @@ use nix::fcntl::OFlag;
 use crate::config::chain::Source;
 use crate::system::errors::error_text;
 
-/// No file that is read is larger, in bytes.
+/// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 30;
 
-/// Device and inode of what a path leads to.
+/// The device and inode of the file that a path leads to.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Whether a file may be read, or a directory listed; a FIFO is not waited for.
+/// Whether a file may be read or a directory listed. It does not wait for a FIFO's writer.
 pub fn can_open(path: &Path) -> io::Result<()> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut options = OpenOptions::new();
@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_regular(path, MAX_SIZE).map(|source| source.text)
 }
 
-/// A configuration file; the error is in the system's own words.
+/// Reads a configuration file. The error is in the system's own words.
 pub fn source(path: &Path) -> Result<Source, String> {
     read_regular(path, MAX_SIZE).map_err(|error| error_text(&error))
 }
@@ -58,7 +58,7 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
         return refused("it is not a regular file");
     }
     let mut text = Vec::new();
-    // Files of /proc have no size before they are read, and others may grow meanwhile.
+    // Files in /proc show no size before they are read, and other files may grow meanwhile.
     if metadata.len() <= most {
         file.take(most + 1).read_to_end(&mut text)?;
     }
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// A file with this text, in a directory that lives as long as the first of the two.
+    /// A file with this text. Its directory lives as long as the first value.
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(source(&path).unwrap_err(), "it is larger than 1 GiB");
     }
 
-    /// It says that it is empty.
+    /// The file's size is said to be zero.
     #[test]
     fn a_file_that_turns_out_to_be_too_large_is_refused_too() {
         let path = Path::new("/proc/self/status");

@@ -1,24 +1,24 @@
-//! When a file that is kept up to date is written: at most so often, seldomer where that takes long, and where it can
-//! be, at a moment at which a slow disk delays nothing that is due.
-//! Pure: it is told the time, how long writes took, and what is to come.
+//! When a kept file is written: at most once a second, less often if writes take long, and if possible at a moment when
+//! a slow disk delays nothing that is due.
+//! Pure: it is told the time, how long writes took, and what is due next.
 
 use std::time::{Duration, Instant};
 
-/// Least time between two writes.
+/// The least time between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A write is followed by at least this many times as long without one.
+/// After a write, no other follows for at least this many times as long as it took.
 const REST: u32 = 20;
-/// How much later a write is made, at most, so as not to stand in the way of anything.
+/// How long at most a write is put off so that it delays nothing.
 const LATENESS: Duration = Duration::from_secs(10);
-/// A write may take this many times as long as the ones before it, and this much longer.
+/// How long a write is expected to take at most: this many times the usual time, and this much longer.
 const SURPRISE: (u32, Duration) = (2, Duration::from_millis(10));
 
 /// What a slow write would delay.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Upcoming {
-    /// When the next thing is due; `None`: nothing is awaited.
+    /// When the next thing is due; `None` if nothing is.
     pub next: Option<Instant>,
-    /// Something is under way and may end at any moment; this long after its end it is due again.
+    /// How long after the end of what is under way it is due again. It may end at any moment.
     pub after_end: Option<Duration>,
 }
 
@@ -33,16 +33,16 @@ impl Upcoming {
 /// When one file may be written, and when it has to be.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pace {
-    /// Since when the file has been out of date.
+    /// When the file became out of date.
     changed: Option<Instant>,
-    /// `None` until the first write, which waits for nothing.
+    /// When the next write may be made at the earliest. `None` until the first write, which waits for nothing.
     not_before: Option<Instant>,
-    /// What writes take: the last one, or half of what was usual before it where that is more.
+    /// How long writes usually take: the last one's time, or half of the value before it if that is more.
     usual: Duration,
 }
 
 impl Pace {
-    /// What the file holds is out of date from `now` on, if it has not been before.
+    /// Notes that the file is out of date from `now` on, unless it was already.
     pub fn touch(&mut self, now: Instant) {
         self.changed.get_or_insert(now);
     }
@@ -52,7 +52,7 @@ impl Pace {
         self.changed.is_some()
     }
 
-    /// A write was tried; where it failed, the file is out of date.
+    /// Notes that a write was tried. If it failed, the file is still out of date.
     pub fn wrote(&mut self, began: Instant, ended: Instant, succeeded: bool) {
         if succeeded {
             self.changed = None;
@@ -64,12 +64,12 @@ impl Pace {
         self.not_before = Some(ended + INTERVAL.max(took * REST));
     }
 
-    /// Whether a write may be made at `now`, at which it delays nothing.
+    /// Whether a write may be made at `now`, which the caller knows to delay nothing.
     pub fn allows(&self, now: Instant) -> bool {
         self.earliest().is_some_and(|at| at <= now)
     }
 
-    /// When to write, as far as is known at `now`; `None` while the file is up to date.
+    /// When to write, as far as is known at `now`; `None` if the file is up to date.
     pub fn deadline(&self, now: Instant, upcoming: &Upcoming) -> Option<Instant> {
         let earliest = self.earliest()?;
         let (factor, more) = SURPRISE;

@@ -1,22 +1,22 @@
-//! Bytes that wait to be written, in whole lines. What has been written is forgotten a line at a time, so that a line
-//! that one file has taken in part is written whole to the next. All of it costs a constant time for each byte,
-//! however long a line is and however little is written at once.
+//! The bytes that wait to be written, in whole lines. Written bytes are forgotten one line at a time, so that a line
+//! that one file has taken in part can be written whole to the next. Each byte costs constant time, however long its
+//! line is and however little is written at once.
 
-/// Bytes that were needed for one large message are given back beyond this.
+/// The capacity kept, in bytes. What one large message needed beyond this is given back.
 const KEPT: usize = 64 * 1024;
 
 /// Lines on their way to the log.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Where the first line begins that has not been written whole.
+    /// Where the first line begins that has not been written completely.
     line: usize,
-    /// Up to where all has been written.
+    /// How far everything has been written.
     written: usize,
 }
 
 impl Buffer {
-    /// How much waits; a line that has been written in part counts whole.
+    /// How many bytes wait. A line written in part counts whole.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() - self.line
     }
@@ -35,19 +35,19 @@ impl Buffer {
         self.written > self.line
     }
 
-    /// Has a line that has been written in part written whole: somebody else reads from now on.
+    /// Starts a partly written line again, because another file is written from now on.
     pub(super) fn begin_line_anew(&mut self) {
         self.written = self.line;
     }
 
-    /// Puts in place of all lines that wait, each of them whole, what is made of them.
+    /// Replaces the waiting lines, each of them whole, by what `make` makes of them.
     pub(super) fn remake(&mut self, make: impl Fn(&[u8]) -> Vec<u8>) {
         self.begin_line_anew();
         self.bytes = make(self.unwritten());
         (self.line, self.written) = (0, 0);
     }
 
-    /// The end, to which lines are added. Each of them has to be whole.
+    /// The bytes, for adding lines at the end. Each line added must be whole.
     pub(super) fn end(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -62,20 +62,20 @@ impl Buffer {
         }
     }
 
-    /// The first `count` unwritten bytes have been written.
+    /// Notes that the first `count` unwritten bytes have been written.
     pub(super) fn wrote(&mut self, count: usize) {
         let now = &self.bytes[self.written..self.written + count];
         if let Some(end) = now.iter().rposition(|&byte| byte == b'\n') {
             self.line = self.written + end + 1;
         }
         self.written += count;
-        // What is moved is less than what is forgotten, which was added once.
+        // This moves fewer bytes than it forgets, and each byte is forgotten once.
         if self.line > self.bytes.len() / 2 {
             self.forget();
         }
     }
 
-    /// Gives the place of the written lines back.
+    /// Frees the room of the written lines.
     fn forget(&mut self) {
         self.bytes.drain(..self.line);
         self.written -= self.line;
@@ -147,8 +147,8 @@ mod tests {
         );
     }
 
-    /// The time for a line, written a little at once, of the time for a quarter of it. If a line is looked through
-    /// again for each piece, it takes sixteen times as long.
+    /// Compares the time for a line, written a little at once, with the time for a quarter of it. If the line were
+    /// searched again for each piece, it would take sixteen times as long.
     #[test]
     fn a_large_line_costs_a_constant_time_for_each_byte() {
         // This thread's own time, which a busy machine does not stretch.

@@ -1,4 +1,4 @@
-//! A log that is a file: opened by name, and opened anew when it is rotated or somebody has moved it.
+//! A log that is a file: opens it by name, and opens it again when it is rotated or somebody has moved it.
 
 use std::fmt;
 use std::fs::{self, File, FileType};
@@ -20,16 +20,16 @@ use crate::system::privileges::Identity;
 /// Why a log could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// It is of a kind that cannot be a log.
+    /// The file is of a kind that cannot be a log.
     Kind(&'static str),
-    /// There is no way to it.
+    /// The path could not be followed safely, or the file could not be opened.
     Opening(opening::Error),
     /// The system refused.
     System(io::Error),
 }
 
 impl OpenError {
-    /// Whether it is a matter of permissions, so that another user may fare better.
+    /// Whether permission is missing, so that another user may be able to open it.
     pub fn is_refusal(&self) -> bool {
         match self {
             OpenError::Kind(_) => false,
@@ -69,14 +69,14 @@ pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
-    /// The size at which it is rotated next.
+    /// The size at which it is rotated next, in bytes.
     rotate_at: u64,
-    /// It has been told what is in the way of rotation.
+    /// What keeps it from being rotated has been logged.
     told: bool,
 }
 
 impl LogFile {
-    /// Opens the file at `path`, or makes it. `user` is whom the daemon is going to become.
+    /// Opens or makes the file at `path`. `user` is the one that the daemon is going to become.
     pub(super) fn open(
         path: &Path,
         rotation: Rotation,
@@ -98,7 +98,7 @@ impl LogFile {
         Ok(n)
     }
 
-    /// The descriptor to watch for room: a terminal's, since a regular file always has room or is full.
+    /// The descriptor to watch for room. Only a terminal has one, since a regular file always has room or is full.
     pub(super) fn watchable(&self) -> Option<RawFd> {
         (!self.is_regular()).then(|| self.file.as_raw_fd())
     }
@@ -111,12 +111,13 @@ impl LogFile {
         self.rotate_at = rotation.size;
     }
 
-    /// Whether it has grown past its size. On failure of what follows it grows by as much again before the next try.
+    /// Whether it has grown past its size. If the rotation then fails, the next try comes after it has grown by as much
+    /// again.
     pub(super) fn has_grown(&mut self, rotation: Rotation) -> bool {
         if rotation.size == 0 || self.size < self.rotate_at {
             return false;
         }
-        // It may have been cut since (logrotate's copytruncate); what is no regular file has no length.
+        // It may have been truncated meanwhile (logrotate's copytruncate). Anything but a regular file has no length.
         let file = self.file.metadata();
         self.size = file.map_or(self.size, |metadata| metadata.len());
         if self.size < self.rotate_at {
@@ -126,8 +127,8 @@ impl LogFile {
         true
     }
 
-    /// If the path still names the open file, it is rotated as twistd does; otherwise somebody else (logrotate) has
-    /// moved it, and it is only opened anew. Returns what is worth telling; on failure the same file goes on.
+    /// Rotates the file as twistd does, if the path still names it. Otherwise somebody else (logrotate) has moved it,
+    /// and it is only opened again. Returns what is worth logging. On failure the same file stays in use.
     pub(super) fn turn(&mut self, rotation: Rotation) -> Result<Vec<String>, String> {
         let goes_on = |path: &Path, error: &OpenError| {
             let path = path.display();
@@ -148,7 +149,7 @@ impl LogFile {
         };
         let (file, size) = next.map_err(|error| goes_on(&self.path, &error))?;
         (self.file, self.size, self.rotate_at) = (file, size, rotation.size);
-        // Once, until the way has been free.
+        // Tell it once, until a rotation has worked without it.
         let is_news = !std::mem::replace(&mut self.told, !notes.is_empty());
         notes.retain(|_| is_news);
         Ok(notes)
@@ -161,11 +162,11 @@ impl LogFile {
         }
     }
 
-    /// A new file with the owner and the mode of the old one, whatever the mask; what has been put there meanwhile is
-    /// opened instead.
+    /// Makes a new file with the old one's owner and mode, whatever the mask is. If somebody has put a file there
+    /// meanwhile, that one is opened.
     fn make_next(&self, place: &Place) -> Result<(File, u64), OpenError> {
         let old = self.file.metadata()?;
-        // Nobody may open it before it has its owner.
+        // Mode 0 keeps everybody from opening it before it has its owner.
         match place.make(flags(), Mode::empty()) {
             Ok(new) => {
                 let made = new.metadata()?;
@@ -173,7 +174,7 @@ impl LogFile {
                 let owner = differs(old.uid(), made.uid());
                 let group = differs(old.gid(), made.gid());
                 if fchown(&new, owner, group).is_err() {
-                    // Who is not root may still give it to a group of theirs.
+                    // A user who is not root may still give it to one of their groups.
                     let _ = fchown(&new, None, group);
                 }
                 let _ = new.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777));
@@ -185,19 +186,19 @@ impl LogFile {
     }
 }
 
-/// O_NONBLOCK so that nothing that can be in the log's place stops the daemon.
+/// The flags for opening a log. O_NONBLOCK, so that no kind of file at its path can block the daemon.
 fn flags() -> OFlag {
     OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
 }
 
-/// Whether the file at `path` could be opened, as `open` would. Makes nothing.
+/// Whether `open` could open the file at `path`. It makes nothing.
 pub(super) fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
     fit(path)?;
     Ok(opening::look(path, &opening::LOG, user)?)
 }
 
 fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> {
-    // Before it is opened, because that alone can do something.
+    // This comes before opening, because opening some files has effects.
     fit(path)?;
     let file = opening::open(path, &opening::LOG, user)?;
     let opened = file.metadata()?;
@@ -205,7 +206,7 @@ fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> 
     Ok((file, opened.len()))
 }
 
-/// Whether what is at `path`, if anything, can be a log.
+/// Whether the file at `path`, if there is one, can be a log.
 fn fit(path: &Path) -> Result<(), OpenError> {
     match fs::metadata(path) {
         Ok(there) => check_kind(there.file_type()),
@@ -213,8 +214,8 @@ fn fit(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Whether a file of this kind can be a log. A named pipe cannot: nothing would be written while nobody reads it, and a
-/// daemon could not even start.
+/// Whether a file of this kind can be a log. A named pipe cannot: nothing could be written while nobody reads it, and
+/// the daemon could not even start.
 fn check_kind(kind: FileType) -> Result<(), OpenError> {
     let what = if kind.is_fifo() {
         "a named pipe"

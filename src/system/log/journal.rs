@@ -1,13 +1,13 @@
-//! How lines look on a standard output that is the journal: each begins with its priority (sd-daemon(3)), and none is
-//! such that journald would end its entry within it, so that nothing that a job prints begins an entry of its own.
+//! The form of lines on a standard output that is the journal. Each line begins with its priority (sd-daemon(3)). No
+//! line is one that journald would split into two entries, so nothing that a job prints can begin an entry of its own.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use super::Level;
 
-/// Bytes of a message on one line. journald ends an entry within a longer one than `LineMax=`, which is 49,152 bytes
-/// unless journald.conf(5) says otherwise, and takes what follows for the next entry, priority and all.
+/// The most bytes of a message on one line. journald splits a line longer than `LineMax=` (49,152 bytes unless
+/// journald.conf(5) says otherwise) and reads the rest as the next entry, priority included.
 const MOST_ON_A_LINE: usize = 40_000;
 
 /// Whether `$JOURNAL_STREAM` names this file (systemd.exec(5)).
@@ -17,7 +17,7 @@ pub(super) fn names(file: &Metadata) -> bool {
 }
 
 impl Level {
-    /// What journald takes for the priority of a line that begins with it.
+    /// The prefix that journald reads as this priority.
     fn prefix(self) -> &'static [u8] {
         match self {
             Level::Info => b"<6>",
@@ -27,7 +27,7 @@ impl Level {
     }
 }
 
-/// Bytes that `append` needs beyond the message's own.
+/// How many bytes `append` needs beyond the message's own.
 pub(super) fn more_bytes(parts: &[&[u8]]) -> usize {
     let bytes = parts.iter().flat_map(|part| part.iter());
     let (mut line_ends, mut nuls, mut all) = (0, 0, 0);
@@ -40,7 +40,7 @@ pub(super) fn more_bytes(parts: &[&[u8]]) -> usize {
     nuls + begin * (line_ends + (all + nuls) / (MOST_ON_A_LINE - 3))
 }
 
-/// Adds a message, which begins with `stamp`. A NUL, at which journald ends an entry, becomes `\0`.
+/// Adds a message, which begins with `stamp`. journald ends an entry at a NUL, so each NUL becomes `\0`.
 pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8]]) {
     let prefix = level.prefix();
     to.extend_from_slice(prefix);
@@ -66,14 +66,14 @@ pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8
     to.push(b'\n');
 }
 
-/// Whole lines made by `append`, as any other log has them.
+/// Turns whole lines that `append` made into the form of any other log.
 pub(super) fn take_off(lines: &[u8]) -> Vec<u8> {
     let prefix = Level::Info.prefix().len();
     let lines = lines.split_inclusive(|&byte| byte == b'\n');
     lines.flat_map(|line| &line[prefix..]).copied().collect()
 }
 
-/// Whole lines made for any other log, as `append` would have made them. What level they had is not known any more.
+/// Turns whole lines of any other log into the form that `append` makes. Their level is no longer known.
 pub(super) fn put_on(lines: &[u8]) -> Vec<u8> {
     let mut to = Vec::with_capacity(lines.len() + more_bytes(&[lines]));
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
@@ -91,7 +91,7 @@ pub(super) fn put_on(lines: &[u8]) -> Vec<u8> {
 struct Lines<'a> {
     to: &'a mut Vec<u8>,
     prefix: &'static [u8],
-    /// How many bytes of the message are on this line.
+    /// How many bytes of the message are on the line so far.
     used: usize,
 }
 
@@ -103,7 +103,7 @@ impl Lines<'_> {
         self.used = 0;
     }
 
-    /// Adds text, on as many lines as it takes.
+    /// Adds text, on as many lines as it needs.
     fn push(&mut self, mut text: &[u8]) {
         while text.len() > MOST_ON_A_LINE - self.used {
             let (fits, rest) = text.split_at(last_cut(text, MOST_ON_A_LINE - self.used));
@@ -115,7 +115,7 @@ impl Lines<'_> {
         self.used += text.len();
     }
 
-    /// Adds a little text that is not to be cut.
+    /// Adds a short text that must not be cut.
     fn push_whole(&mut self, text: &[u8]) {
         if self.used + text.len() > MOST_ON_A_LINE {
             self.next();
@@ -124,8 +124,8 @@ impl Lines<'_> {
     }
 }
 
-/// Where to cut `text`, at most `most` bytes from its beginning: not within a character of UTF-8, because journalctl(1)
-/// shows what is not UTF-8 as a number of bytes only.
+/// Where to cut `text`, at most `most` bytes from its beginning. A UTF-8 character is not cut, because journalctl(1)
+/// shows text that is not UTF-8 only as a number of bytes.
 fn last_cut(text: &[u8], most: usize) -> usize {
     let goes_on = |at: &usize| text[*at] & 0b1100_0000 == 0b1000_0000;
     let begins = (0..4).filter_map(|back| most.checked_sub(back));
@@ -155,7 +155,7 @@ mod tests {
             .collect()
     }
 
-    /// What the lines say, without what each begins with.
+    /// The lines without what each begins with.
     fn said(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let begin = |number| if number == 0 { 3 + STAMP.len() } else { 4 };
         let numbered = lines.iter().enumerate();
@@ -199,7 +199,7 @@ mod tests {
             (80_001, 3),
             (1_000_000, 25),
         ] {
-            // In two parts, because the line is one all the same.
+            // The text comes in two parts, which make one line.
             let text = vec![b'x'; size];
             let (one, other) = text.split_at(size / 3);
             let lines = said(&lines_of(Level::Info, &[one, other]));
@@ -240,7 +240,7 @@ mod tests {
                 .all(|line| line.len() <= MOST_ON_A_LINE && line.ends_with(b"\\0"))
         );
         assert_eq!(lines.concat().len(), 1 + 120_000);
-        // What is no text at all is cut where it has to be.
+        // Bytes that are no UTF-8 are cut anywhere.
         let lines = said(&lines_of(Level::Info, &[&vec![0x80; 90_000]]));
         assert_eq!(
             lines.iter().map(Vec::len).collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
-//! The log: twistd's line format, its file or standard output, rotation, and what becomes of lines that nobody takes.
-//! It never blocks, never fails towards its caller, and knows nothing of what the lines mean.
-//! This file holds the lines until they are written: `buffer` keeps them whole, `sink` knows the kinds of places that
-//! take them, `file` opens and `rotation` rotates a file, `journal` knows how lines look in the journal.
+//! The log: twistd's line format, a file or standard output, rotation, and what happens to lines that nobody takes. It
+//! never blocks, never fails towards its caller, and knows nothing of what the lines mean. This file holds the lines
+//! until they are written: `buffer` keeps them whole, `sink` writes to each kind of log, `file` opens and `rotation`
+//! rotates a file, `journal` knows the form of lines in the journal.
 
 mod buffer;
 mod file;
@@ -27,14 +27,14 @@ use buffer::Buffer;
 use file::LogFile;
 use sink::Sink;
 
-/// How many bytes wait for a log that cannot be written before lines are dropped.
+/// How many bytes may wait for a log that cannot be written. Beyond that, lines are dropped.
 const MOST_WAITING: usize = 1 << 20;
 /// How long after an error the log is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Bytes that are gathered within a turn before they are written.
+/// How many bytes a turn gathers before it writes them.
 const BATCH: usize = 64 * 1024;
 
-/// How much a line matters; becomes a priority where standard output is the journal (sd-daemon(3)).
+/// How much a line matters. On a standard output that is the journal it becomes a priority (sd-daemon(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// `<6>`: the ordinary course of things.
@@ -49,15 +49,15 @@ pub enum Level {
 #[derive(Debug)]
 pub struct Log {
     sink: Sink,
-    /// The name that it was opened by; none for standard output.
+    /// The path that it was opened by; `None` for standard output.
     path: Option<PathBuf>,
     rotation: Rotation,
-    /// Standard output is the journal, which reads a priority before each line.
+    /// Whether standard output is the journal, which reads a priority at the start of each line.
     journal: bool,
     /// Whether decisions are logged as well.
     pub spew: bool,
     waiting: Buffer,
-    /// What comes after lines that are still to be said; none if none are.
+    /// Lines that wait behind those of `say_first`; `None` if nothing is held.
     held: Option<Buffer>,
     dropped: u64,
     dropped_in_all: u64,
@@ -70,13 +70,13 @@ pub struct Log {
 struct Trouble {
     since: Instant,
     retry_at: Instant,
-    /// Whether the descriptor itself will tell when it takes more.
+    /// Whether the descriptor will report that it takes more.
     announced: bool,
 }
 
 impl Log {
-    /// The file at `path`, or standard output where there is no path or the path is a name of it. `user` is whom the
-    /// daemon is going to become.
+    /// Opens the file at `path`; or standard output, if there is no path or the path names it. `user` is the one that
+    /// the daemon is going to become.
     pub fn open(
         path: Option<&Path>,
         rotation: Rotation,
@@ -91,7 +91,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Whether the file at `path`, if it is not standard output, could be opened. Makes nothing.
+    /// Whether the file at `path` could be opened, unless it is standard output. It makes nothing.
     pub fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
         if sink::is_stdout(path) {
             return Ok(());
@@ -99,8 +99,8 @@ impl Log {
         file::look(path, user)
     }
 
-    /// Standard output. Has to be called before privileges are dropped: only then may `/proc/self/fd/1` be
-    /// opened anew. O_NONBLOCK is never set on the inherited description, which other processes share.
+    /// Opens standard output. This has to happen before privileges are dropped, because only then may `/proc/self/fd/1`
+    /// be opened again. O_NONBLOCK is never set on the inherited file description, which other processes share.
     fn to_stdout() -> Log {
         let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         let metadata = stdout.and_then(|stdout| stdout.metadata()).ok();
@@ -124,26 +124,26 @@ impl Log {
         }
     }
 
-    /// Logs a message, now; writes once enough has come together.
+    /// Logs a message with the present time. It is written once enough has come together, or by `flush`.
     pub fn say(&mut self, level: Level, message: &str) {
         self.say_parts(level, &[message.as_bytes()]);
     }
 
-    /// The same for a message that comes in parts.
+    /// Logs a message that comes in parts, with the present time.
     pub fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
         let wall = SystemTime::now();
         self.add_parts(wall, level, parts);
         self.write_batch(wall);
     }
 
-    /// A decision, where these are wanted; not even put into words otherwise.
+    /// Logs a decision if `spew` is on. Otherwise it is not even put into words.
     pub fn spew(&mut self, decision: impl FnOnce() -> String) {
         if self.spew {
             self.say(Level::Info, &decision());
         }
     }
 
-    /// Adds a message; further lines of it get a tab. Nothing is written before `flush`.
+    /// Adds a message; its further lines begin with a tab. Nothing is written before `flush`.
     pub fn add(&mut self, now: SystemTime, level: Level, message: &[u8]) {
         self.add_parts(now, level, &[message]);
     }
@@ -162,13 +162,13 @@ impl Log {
         self.append(now, level, parts);
     }
 
-    /// From now on what is said waits until `release`, behind what `say_first` says: lines that are so many that they
-    /// are put into words only as the log takes them.
+    /// Holds back all messages until `release`, behind those of `say_first`. Those are so many that they are put into
+    /// words only as the log takes them.
     pub fn hold(&mut self) {
         self.held.get_or_insert_default();
     }
 
-    /// Logs a message ahead of what is held, with the time `at` at which it should have been said.
+    /// Logs a message ahead of the held ones, with the time `at`.
     pub fn say_first(&mut self, at: SystemTime, level: Level, message: &str) {
         let held = self.held.take();
         self.append(at, level, &[message.as_bytes()]);
@@ -176,24 +176,24 @@ impl Log {
         self.write_batch(at);
     }
 
-    /// What was held comes after what has been said first.
+    /// Puts the held messages behind those of `say_first`.
     pub fn release(&mut self) {
         if let Some(held) = self.held.take() {
             self.waiting.take(held);
         }
     }
 
-    /// Whether more may be said without that it piles up here: the log takes what it gets, and what is held is little.
+    /// Whether more messages would be written soon: the log takes what it gets, and little is held.
     pub fn takes_more(&self) -> bool {
         self.trouble.is_none() && self.held.as_ref().is_none_or(|held| held.len() < BATCH)
     }
 
-    /// Whether `say_first` may say more.
+    /// Whether `say_first` may log more.
     pub fn takes_more_first(&self) -> bool {
         self.trouble.is_none()
     }
 
-    /// Where what is said goes.
+    /// The buffer that new messages go to.
     fn end(&mut self) -> &mut Buffer {
         self.held.as_mut().unwrap_or(&mut self.waiting)
     }
@@ -207,7 +207,7 @@ impl Log {
         let stamp = self.stamp.1.as_bytes();
         let size: usize = parts.iter().map(|part| part.len()).sum();
         if size > BATCH {
-            // Doubling could take twice of what a large message needs.
+            // Reserve exactly: doubling could take twice what a large message needs.
             let more = match self.journal {
                 true => journal::more_bytes(parts),
                 false => line_feeds(parts),
@@ -227,7 +227,7 @@ impl Log {
         }
     }
 
-    /// Writes what waits, as far as the log takes it now. `wall` stamps the line that tells of dropped ones.
+    /// Writes the waiting lines, as far as the log takes them. `wall` stamps the line that reports dropped ones.
     pub fn flush(&mut self, now: Instant, wall: SystemTime) {
         if self.trouble.is_some_and(|t| now < t.retry_at) {
             return;
@@ -240,7 +240,7 @@ impl Log {
         }
     }
 
-    /// The descriptor says that it takes more.
+    /// Writes more: the descriptor has reported that it takes more.
     pub fn flush_ready(&mut self, now: Instant, wall: SystemTime) {
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = now;
@@ -248,7 +248,7 @@ impl Log {
         self.flush(now, wall);
     }
 
-    /// Whether all that has been said is written.
+    /// Whether everything is written.
     pub fn is_written(&self) -> bool {
         self.waiting.is_empty() && self.held.is_none()
     }
@@ -296,7 +296,7 @@ impl Log {
         }
     }
 
-    /// Another file takes the lines from now on: also those that the old one has refused, and at once.
+    /// Goes on in another file, which takes the waiting lines at once, also those that the old one has refused.
     fn turned(&mut self, notes: &[String], wall: SystemTime) {
         self.waiting.begin_line_anew();
         self.trouble = None;
@@ -305,12 +305,12 @@ impl Log {
         }
     }
 
-    /// The descriptor to watch for room, if it is of a kind that says so.
+    /// The descriptor to watch for room, if it can report that.
     pub fn watchable(&self) -> Option<RawFd> {
         self.sink.watchable()
     }
 
-    /// When to flush again although nothing new has come: lines wait and no descriptor will say when.
+    /// When to flush again even if nothing new comes: lines wait, and no descriptor will report room.
     pub fn deadline(&self) -> Option<Instant> {
         let trouble = self
             .trouble
@@ -327,17 +327,17 @@ impl Log {
         }
     }
 
-    /// Lines that were dropped since the start.
+    /// How many lines were dropped since the start.
     pub fn lines_dropped(&self) -> u64 {
         self.dropped_in_all
     }
 
-    /// The name that the log was opened by, if it was.
+    /// The path that the log was opened by; `None` for standard output.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Takes on other limits after a reload.
+    /// Sets other limits after a reload.
     pub fn set_rotation(&mut self, rotation: Rotation) {
         self.rotation = rotation;
         if let Sink::File(file) = &mut self.sink {
@@ -345,8 +345,8 @@ impl Log {
         }
     }
 
-    /// What SIGUSR1 asks for: a file is rotated, or opened anew if somebody else (logrotate) has moved it.
-    /// `Ok(false)`: the log is standard output.
+    /// Does what SIGUSR1 asks for: rotates a file, or opens it again if somebody else (logrotate) has moved it.
+    /// `Ok(false)` means that the log is standard output.
     pub fn rotate_or_reopen(&mut self) -> Result<bool, String> {
         let Sink::File(file) = &mut self.sink else {
             return Ok(false);
@@ -356,7 +356,7 @@ impl Log {
         Ok(true)
     }
 
-    /// Goes on in the file `path`, or on standard output, with the lines that wait. On failure nothing changes.
+    /// Moves to the file `path`, or to standard output, and takes the waiting lines along. On failure nothing changes.
     pub fn move_to(&mut self, path: Option<&Path>) -> Result<(), String> {
         let new = Log::open(path, self.rotation, None).map_err(|error| {
             let path = path.unwrap_or(Path::new("-")).display();
@@ -377,7 +377,7 @@ impl Log {
     }
 }
 
-/// twistd's lines: the first one with the stamp, each other one with a tab.
+/// Adds a message as twistd does: the first line with the stamp, each further one with a tab.
 fn append_plainly(to: &mut Vec<u8>, stamp: &[u8], parts: &[&[u8]]) {
     to.extend_from_slice(stamp);
     for part in parts {

@@ -1,5 +1,5 @@
-//! A log's name in its directory, which is held open: all that a rotation does goes through it, so that nobody can have
-//! another directory meant in between.
+//! A log's name in its directory. The directory is held open and every step of a rotation goes through it, so that
+//! nobody can put another directory in its place.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::system::opening::Found;
 
-/// A name in a directory, and the names that a rotation makes of it: `NAME.NUMBER`.
+/// The log's name in its directory, and the names that a rotation makes of it: `NAME.NUMBER`.
 #[derive(Debug)]
 pub(super) struct Place(Found);
 
@@ -21,12 +21,12 @@ impl Place {
         Place(found)
     }
 
-    /// What is there.
+    /// The file that has the log's name.
     pub(super) fn named(&self) -> Option<&FileStat> {
         self.0.named.as_ref()
     }
 
-    /// What has this number.
+    /// The file that has this number.
     pub(super) fn numbered(&self, number: u32) -> nix::Result<FileStat> {
         let name = self.name(number);
         fstatat(&self.0.directory, &*name, AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -42,7 +42,7 @@ impl Place {
         fcntl::openat(&self.0.directory, &*self.0.name, flags, mode).map(File::from)
     }
 
-    /// The numbers of what is there, in order.
+    /// The numbers that files have, in order.
     pub(super) fn numbers(&self) -> nix::Result<Vec<u32>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut directory = Dir::openat(&self.0.directory, ".", flags, Mode::empty())?;
@@ -54,13 +54,13 @@ impl Place {
         Ok(numbers)
     }
 
-    /// Renames what has the number `from`, or the file itself. Nothing may have the number `to`.
+    /// Renames the file that has the number `from`, or the log itself, to the number `to`, which must be free.
     pub(super) fn rename(&self, from: Option<u32>, to: u32) -> nix::Result<()> {
         let here = &self.0.directory;
         let from = from.map_or_else(|| self.0.name.clone(), |number| self.name(number));
         let to = self.name(to);
         match fcntl::renameat2(here, &*from, here, &*to, RenameFlags::RENAME_NOREPLACE) {
-            // Not every file system can look and rename in one step.
+            // Not every file system supports RENAME_NOREPLACE.
             Err(Errno::EINVAL | Errno::ENOSYS) => fcntl::renameat(here, &*from, here, &*to),
             done => done,
         }
@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-/// The number of a name that a rotation of `log` gives: without leading zero or sign.
+/// The number in a name that a rotation of `log` makes. It has no leading zero and no sign.
 fn number(log: &OsStr, name: &[u8]) -> Option<u32> {
     let rest = name.strip_prefix(log.as_encoded_bytes())?;
     let digits = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;

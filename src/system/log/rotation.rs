@@ -1,5 +1,6 @@
-//! Old logs: `LOG` becomes `LOG.1`, `LOG.1` becomes `LOG.2`, and so on, as with twistd. Only regular files that can be
-//! this log's are renamed or removed; whatever else has one of these names is left alone, and its number left out.
+//! Rotation as twistd does it: `LOG` becomes `LOG.1`, `LOG.1` becomes `LOG.2`, and so on. It renames and removes only
+//! regular files that can be old logs of this one. Anything else with such a name is left alone, and its number is
+//! skipped.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,18 +15,18 @@ use crate::system::errors::system_text;
 /// When a file is rotated, and how many old ones stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// Bytes a log file may have; zero: any number.
+    /// How many bytes a log file may have; zero for any number.
     pub size: u64,
-    /// Rotated files that stay; zero: all.
+    /// How many rotated files stay; zero for all.
     pub keep: u32,
 }
 
-/// Things in the way that are named one by one, and as many that could not be moved.
+/// How many files in the way are named, and how many that could not be moved.
 const MOST_NAMED: usize = 3;
 
-/// Gives the log, which is at `place`, the number 1, after everything that has a number has made room, and removes what
-/// is beyond `keep`. Returns what is in the way and was gone around. On failure the log still has its name, and no old
-/// one is lost; in any case nothing is replaced.
+/// Renames the log, which is at `place`, to number 1, after the old logs have made room, and removes those beyond
+/// `keep`. Returns which files were in the way and were skipped. On failure the log keeps its name and no old log is
+/// lost. No file is ever replaced.
 pub(super) fn rotate(place: &Place, path: &Path, keep: u32) -> Result<Vec<String>, String> {
     let mut old = Old::look(place, path)?;
     for number in old.chain().into_iter().rev() {
@@ -40,12 +41,12 @@ pub(super) fn rotate(place: &Place, path: &Path, keep: u32) -> Result<Vec<String
     Ok(old.notes)
 }
 
-/// What has the names of old logs.
+/// The files that have names of old logs.
 struct Old<'a> {
     place: &'a Place,
     path: &'a Path,
     files: BTreeSet<u32>,
-    /// Numbers that something has that stays.
+    /// The numbers of files that are left alone.
     in_the_way: BTreeSet<u32>,
     notes: Vec<String>,
 }
@@ -66,7 +67,7 @@ impl<'a> Old<'a> {
             notes: Vec::new(),
         };
         for number in numbers {
-            // What has gone since is in nobody's way.
+            // A file that has gone meanwhile is not in the way.
             let Ok(found) = place.numbered(number) else {
                 continue;
             };
@@ -97,7 +98,7 @@ impl<'a> Old<'a> {
         }
     }
 
-    /// Which one of all numbers that are not in the way this is, beginning with 1.
+    /// The position of `number` among the numbers that are not in the way, beginning with 1.
     fn position(&self, number: u32) -> usize {
         number as usize - self.in_the_way.range(..number).count()
     }
@@ -118,8 +119,8 @@ impl<'a> Old<'a> {
             .collect()
     }
 
-    /// Gives a file the next number. One that the system does not let go is in the way; it is an error where it lets
-    /// none go.
+    /// Renames a file to the next number. A file that the system does not let us rename is in the way. It is an error
+    /// only if the system lets us rename none.
     fn make_room(&mut self, number: u32) -> Result<(), String> {
         self.files.remove(&number);
         let to = self.free_after(number).unwrap_or(number);
@@ -160,9 +161,9 @@ fn suffix(number: u32) -> String {
     format!(".{number}")
 }
 
-/// Whose files are taken for old logs.
+/// Whose files count as old logs.
 struct Owners {
-    /// Anybody's, because nobody but root and ourselves can have put a file into the directory.
+    /// Anybody's: only root and this user can have put a file into the directory.
     all: bool,
     log: Option<u32>,
 }
@@ -176,7 +177,7 @@ impl Owners {
         })
     }
 
-    /// What else than an old log it is.
+    /// What the file is, if it is not an old log.
     fn stranger(&self, found: &FileStat) -> Option<String> {
         let what = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG => {

@@ -1,5 +1,5 @@
-//! The kinds of places that take the log's bytes, and how to write to each without blocking. Standard output is shared
-//! with others, so O_NONBLOCK is never set on it.
+//! The kinds of files that take the log's bytes, and how to write to each without blocking. Standard output is shared
+//! with other processes, so O_NONBLOCK is never set on it.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Write};
@@ -14,14 +14,14 @@ use nix::sys::socket::{MsgFlags, send};
 
 use super::file::LogFile;
 
-/// What a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
+/// How many bytes a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
 const PIPE_BUF: usize = 4096;
-/// Where the kernel shows what this process has open (proc(5)).
+/// Where the kernel lists this process's open files (proc(5)).
 const OWN_DESCRIPTORS: &str = "/proc/self/fd";
-/// Links that are followed to see whether they lead to standard output.
+/// The most links that are followed to see whether they lead to standard output.
 const MOST_LINKS: usize = 8;
 
-/// Where lines go.
+/// What the log's lines are written to.
 #[derive(Debug)]
 pub(super) enum Sink {
     /// A file opened by name, which can be rotated.
@@ -30,14 +30,14 @@ pub(super) enum Sink {
     Own(File),
     /// Standard output as it was inherited: a regular file, which never blocks.
     Inherited,
-    /// Standard output as it was inherited, which could block: written only as far as poll(2) allows.
+    /// Standard output as it was inherited, which could block. It is written only as far as poll(2) allows.
     Polled,
-    /// Standard output is a socket, which can be asked per call not to block.
+    /// Standard output is a socket. Each call can ask it not to block.
     Socket,
 }
 
 impl Sink {
-    /// Standard output of this kind.
+    /// The sink for a standard output of this kind.
     pub(super) fn stdout(kind: Option<FileType>) -> Sink {
         match kind {
             Some(kind) if kind.is_file() => Sink::Inherited,
@@ -70,7 +70,7 @@ impl Sink {
         }
     }
 
-    /// The descriptor to watch for room, if it is of a kind that says so.
+    /// The descriptor to watch for room, if it can report that.
     pub(super) fn watchable(&self) -> Option<RawFd> {
         match self {
             Sink::File(file) => file.watchable(),
@@ -81,7 +81,7 @@ impl Sink {
     }
 }
 
-/// Whether this is a name of our own standard output, by itself or by the links that it leads to.
+/// Whether this is a name of our own standard output, itself or through links.
 pub fn is_stdout(path: &Path) -> bool {
     let own = fs::canonicalize(OWN_DESCRIPTORS);
     let mut path = path.to_path_buf();

@@ -1,9 +1,9 @@
-//! How a file that a configuration or a command line names is opened, so that nothing an unprivileged user can put in
-//! its path makes root do something. It knows nothing of what the file is for.
+//! Opens files that a configuration or a command line names, so that nothing that an unprivileged user can put into the
+//! path makes root do something. It knows nothing of what the file is for.
 //!
-//! While root is still to be given up, a file is opened as the user that the daemon becomes; as root only where that
-//! is refused, and then only where root alone could have put everything on the way. Who stays root for good follows
-//! nobody's links but root's. Everybody else opens files as usual: the kernel protects the others.
+//! While root is still to be given up, a file is opened as the user that the daemon becomes. If that is refused, root
+//! opens it, but only if root alone can have put everything on the path. A daemon that stays root follows no links but
+//! root's. Every other user opens files as usual, because the kernel protects the others.
 
 mod walk;
 
@@ -27,20 +27,20 @@ use crate::system::privileges::Identity;
 pub use walk::Danger;
 use walk::{Rule, Stop, Walk};
 
-/// How a file is opened, and made where there is none.
+/// How a file is opened, and made if there is none.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     access: OFlag,
     mode: Mode,
     /// Whether the last part of the path may be a link.
     follow: bool,
-    /// Whether nothing but a regular file will do; the error for others is EINVAL.
+    /// Whether it has to be a regular file; the error for others is EINVAL.
     regular: bool,
     /// Whether a file that root had to make is given to the user that the daemon becomes.
     given_away: bool,
 }
 
-/// A log: appended to. O_NONBLOCK, so that a named pipe cannot stop the daemon.
+/// A log, which is appended to. O_NONBLOCK, so that a named pipe cannot block the daemon.
 pub const LOG: Wanted = Wanted {
     access: OFlag::O_WRONLY.union(OFlag::O_APPEND),
     mode: Mode::from_bits_truncate(0o666),
@@ -49,7 +49,7 @@ pub const LOG: Wanted = Wanted {
     given_away: true,
 };
 
-/// A pid file: read and written, and root's where root had to make it.
+/// A pid file, which is read and written. It stays root's if root had to make it.
 pub const PID_FILE: Wanted = Wanted {
     access: OFlag::O_RDWR,
     mode: Mode::from_bits_truncate(0o644),
@@ -58,7 +58,7 @@ pub const PID_FILE: Wanted = Wanted {
     given_away: false,
 };
 
-/// A file that is only there to be locked.
+/// A file that exists only to be locked.
 pub const LOCK: Wanted = Wanted {
     access: OFlag::O_RDWR,
     mode: Mode::from_bits_truncate(0o600),
@@ -77,11 +77,12 @@ impl Wanted {
         self.access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow
     }
 
-    /// The error for what will not do, and must not be opened only to find that out.
+    /// Refuses a file of the wrong kind, which must not even be opened to find that out.
     fn judge(&self, found: &FileStat) -> Result<(), Errno> {
         match kind(found) {
             SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK if self.regular => Err(Errno::EINVAL),
-            // Its reader would take it for the end that a writer comes and goes; and without a reader it is this error.
+            // Opening it would look to its reader like a writer that comes and goes. Without a reader, open(2) gives
+            // this error.
             SFlag::S_IFIFO => Err(Errno::ENXIO),
             _ => Ok(()),
         }
@@ -93,18 +94,18 @@ impl Wanted {
 pub enum Error {
     /// The system refused.
     System(Errno),
-    /// The user was refused, and root opens it neither.
+    /// The user was refused, and root does not open it either.
     Refused {
-        /// Who that is.
+        /// The user's name.
         user: String,
         /// What the system told the user.
         errno: Errno,
         /// Why root does not open it.
         danger: Danger,
     },
-    /// Root, which stays root, does not open it.
+    /// A daemon that stays root does not open it.
     Dangerous(Danger),
-    /// The user could not be become, or root not again.
+    /// The daemon could not become the user, or root again.
     Identity(String),
 }
 
@@ -127,7 +128,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// Whether it is a matter of permissions, so that another user may fare better.
+    /// Whether permission is missing, so that another user may be able to open it.
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::System(errno) => is_refusal(*errno),
@@ -142,7 +143,7 @@ impl From<Errno> for Error {
     }
 }
 
-/// Opens the file at `path`, which is made if there is none. `user` is whom the daemon is going to become; `None`
+/// Opens the file at `path` and makes it if there is none. `user` is the one that the daemon is going to become; `None`
 /// once it has, or if it does not.
 pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<File, Error> {
     let file = act(
@@ -160,7 +161,7 @@ pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<Fil
     Ok(file)
 }
 
-/// Whether `open` would succeed. Makes nothing.
+/// Whether `open` would succeed. It makes nothing.
 pub fn look(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<(), Error> {
     act(
         user,
@@ -169,19 +170,19 @@ pub fn look(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<(),
     )
 }
 
-/// A name that has been gone to, in a directory that is held open.
+/// A name that a path led to, in a directory that is held open.
 #[derive(Debug)]
 pub struct Found {
     /// The directory, for calls that begin in it.
     pub directory: OwnedFd,
     /// The name in it.
     pub name: OsString,
-    /// What has the name, if anything; no link.
+    /// The file that has the name, if any; never a link.
     pub named: Option<FileStat>,
 }
 
-/// Where `path` leads, for who is past the start: beyond the links that it may be, as far as `open` would follow them.
-/// `None`: to a descriptor of our own (`/dev/stderr`), whose file has no name there.
+/// Where `path` leads, after the start. It follows links as far as `open` would. `None` if it leads to a descriptor of
+/// our own (`/dev/stderr`), whose file has no name there.
 pub fn find(path: &Path) -> Result<Option<Found>, Error> {
     let walk = Walk::to(path, true, own_rule()).map_err(unasked)?;
     let found = Found {
@@ -192,7 +193,7 @@ pub fn find(path: &Path) -> Result<Option<Found>, Error> {
     Ok(Some(found).filter(|_| !walk.is_own_descriptor))
 }
 
-/// The directory in which `path` names a file, for who is past the start; what has the name does not matter.
+/// The directory in which `path` names a file, after the start. What has the name does not matter.
 pub fn directory_of(path: &Path) -> Result<OwnedFd, Error> {
     let directory = parent(path).ok_or(Errno::EISDIR)?.join(".");
     act(
@@ -202,7 +203,7 @@ pub fn directory_of(path: &Path) -> Result<OwnedFd, Error> {
     )
 }
 
-/// Removes the name `path` of this open file. Something else that has the name meanwhile stays.
+/// Removes the name `path` if it is still this open file's. If another file has the name by now, it stays.
 pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), Error> {
     let (Some(directory), Some(name)) = (parent(path), path.file_name()) else {
         return Err(Error::System(Errno::EISDIR));
@@ -230,8 +231,8 @@ pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), E
     )
 }
 
-/// Acts in the way that is safe for who we are: `plainly` as the user or whoever has no power over others' files,
-/// `walking` as root.
+/// Acts as is safe for this process: `plainly` as the user, or as a user without power over others' files; `walking` as
+/// root.
 fn act<T>(
     user: Option<&Identity>,
     plainly: impl FnOnce() -> Result<T, Errno>,
@@ -258,7 +259,7 @@ fn act<T>(
     }
 }
 
-/// What is allowed to who does not change its user.
+/// The rule for a process that does not change its user.
 fn own_rule() -> Rule {
     match geteuid().is_root() {
         true => Rule::LinksOfRoot,
@@ -266,7 +267,7 @@ fn own_rule() -> Rule {
     }
 }
 
-/// Why who does not change its user has not come there.
+/// Why a process that does not change its user could not get there.
 fn unasked(stop: Stop) -> Error {
     match stop {
         Stop::System(errno) => Error::System(errno),
@@ -274,8 +275,8 @@ fn unasked(stop: Stop) -> Error {
     }
 }
 
-/// Opens a file as any program does. Not with O_CREAT at once: a sticky directory may refuse that for another user's
-/// file (proc_sys_fs(5), protected_regular).
+/// Opens a file as any program does. It does not try O_CREAT first: in a sticky directory the kernel may refuse that
+/// for another user's file (proc_sys_fs(5), protected_regular).
 fn open_plainly(path: &Path, wanted: &Wanted) -> Result<File, Errno> {
     let opened = match open_path(path, wanted.flags(), wanted.mode) {
         Err(Errno::ENOENT) => open_path(path, wanted.flags() | OFlag::O_CREAT, wanted.mode),
@@ -284,7 +285,7 @@ fn open_plainly(path: &Path, wanted: &Wanted) -> Result<File, Errno> {
     Ok(File::from(opened?))
 }
 
-/// By a walk, because the directory of a file that is missing may be another than the path says.
+/// Looks by a walk, because the directory of a missing file may be another than the path says.
 fn look_plainly(path: &Path, wanted: &Wanted) -> Result<(), Errno> {
     let walk = Walk::to(path, wanted.follow, Rule::OwnRights);
     match walk.and_then(|walk| walk.look(wanted)) {
@@ -306,7 +307,7 @@ fn identity(found: &FileStat) -> (dev_t, ino_t) {
     (found.st_dev, found.st_ino)
 }
 
-/// The directory that `path` names a file in.
+/// The path of the directory that holds `path`.
 fn parent(path: &Path) -> Option<&Path> {
     path.parent().map(|parent| match parent.as_os_str() {
         empty if empty.is_empty() => Path::new("."),

@@ -1,5 +1,6 @@
-//! Root's way to a file: part by part, each one looked at before the next is taken, and none that somebody else than
-//! root decides about, as far as the rule asks. What has been looked at is held open, so it cannot be exchanged.
+//! Walks a path as root, part by part. Each part is looked at before the next one, and a part that anybody but root
+//! controls is refused, as far as the rule asks. Each directory is held open once it has been looked at, so nobody can
+//! exchange it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -18,18 +19,18 @@ use nix::unistd::{AccessFlags, Gid, Uid, faccessat};
 
 use super::{Wanted, directory_flags, identity, kind};
 
-/// The kernel's own limit of links on one path (path_resolution(7)).
+/// The most links on one path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
-/// How often a name may change between looking and opening before that is an error.
+/// How often a name may change between looking and opening before that counts as an error.
 const MOST_TRIES: u32 = 16;
-/// What may be written by others than its owner.
+/// The mode bits that let others than the owner write.
 const OTHERS_MAY_WRITE: u32 = 0o022;
-/// In a directory: who may write it may remove only their own files (inode(7)).
+/// In a directory, this bit lets users remove only their own files (inode(7)).
 const STICKY: u32 = 0o1000;
-/// The descriptors that this process has inherited or opened; their links lead where no path does.
+/// The descriptors of this process. Their links lead where no path does.
 const OWN_DESCRIPTORS: &str = "/proc/self/fd";
 
-/// Something on a path that somebody else than root decides about.
+/// Something on a path that somebody other than root controls.
 #[derive(Debug)]
 pub struct Danger {
     at: PathBuf,
@@ -61,16 +62,16 @@ impl fmt::Display for Danger {
     }
 }
 
-/// Who may have put what is on the way to a file.
+/// Who may have put the files on the path there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Root alone: every directory is root's, and others may write in none that holds the file or a link on the way;
-    /// and the file has but one name.
+    /// Root alone. Every directory is root's, others may not write in one that holds the file or a link on the path,
+    /// and the file has only one name.
     RootAlone,
-    /// Anybody, as long as the way does not lead out of what is theirs: no link of others', no hard link where
+    /// Anybody, as long as the path stays within what is theirs. It may hold no link of others', no hard link where
     /// others may make one, and no file of others' in a sticky directory, where it may lie in wait for a name.
     LinksOfRoot,
-    /// Anybody: the kernel allows no more than this user may do.
+    /// Anybody. The kernel allows no more than this user may do.
     OwnRights,
 }
 
@@ -87,25 +88,25 @@ impl From<Errno> for Stop {
     }
 }
 
-/// The end of a path that has been gone part by part: an open directory and a name in it.
+/// Where a walk has got to: an open directory and a name in it.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) directory: OwnedFd,
-    /// Where that is, for messages.
+    /// The directory's path, for messages.
     shown: PathBuf,
     /// Whether only root may write in it.
     is_roots: bool,
-    /// Whose directory it is, if everybody may make files in it and remove only their own.
+    /// The owner of the directory, if everybody may make files in it and remove only their own.
     sticky_of: Option<u32>,
     pub(super) name: OsString,
-    /// What has the name: nothing, or no link unless it is one of our own descriptors.
+    /// The file that has the name, if any. It is no link, unless to one of our own descriptors.
     pub(super) named: Option<FileStat>,
     pub(super) is_own_descriptor: bool,
     rule: Rule,
 }
 
 impl Walk {
-    /// Goes to the last part of `path`; with `follow` beyond the links that it may be.
+    /// Walks to the last part of `path`. With `follow` it also follows the links that the last part may be.
     pub(super) fn to(path: &Path, follow: bool, rule: Rule) -> Result<Walk, Stop> {
         let mut rest = parts(path);
         let mut walk = Walk::start(path, rule)?;
@@ -176,8 +177,8 @@ impl Walk {
         self.judge(found)
     }
 
-    /// Whether others may write in the directory that has been reached, and whether that is borne. Through a sticky
-    /// one root alone can lead on: nobody else may rename or remove what is root's in it.
+    /// Refuses a directory that others may write in, unless the rule allows that. In a sticky directory only root's
+    /// entries may lead on: nobody else can rename or remove those.
     fn judge(&mut self, found: &FileStat) -> Result<(), Stop> {
         let is_roots = found.st_uid == 0;
         let others_may_write = found.st_mode & OTHERS_MAY_WRITE != 0;
@@ -190,7 +191,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Whether a link may be followed. One of root's has others names where somebody has made a hard link to it.
+    /// Whether a link may be followed. If one of root's links has other names, somebody has made a hard link to it.
     fn examine_link(&self, part: &OsStr, link: &FileStat) -> Result<(), Stop> {
         match self.rule {
             Rule::OwnRights => Ok(()),
@@ -241,26 +242,26 @@ impl Walk {
             Rule::RootAlone if !regular => Err(self.danger(&self.name, What::NotRegular)),
             Rule::OwnRights => Ok(()),
             _ if !regular => Ok(()),
-            // As the kernel's own rule for O_CREAT (proc_sys_fs(5), protected_regular).
+            // The kernel has the same rule for O_CREAT (proc_sys_fs(5), protected_regular).
             Rule::LinksOfRoot if self.is_strangers(file) => {
                 Err(self.danger(&self.name, What::FileOf(file.st_uid)))
             }
             _ if file.st_nlink == 1 => Ok(()),
             Rule::LinksOfRoot if self.is_roots => Ok(()),
-            // Of a file without a name nobody else can make one.
+            // Nobody can make another name for a file that has none.
             _ if file.st_nlink == 0 => Ok(()),
             _ => Err(self.danger(&self.name, What::Names(file.st_nlink))),
         }
     }
 
-    /// Whether somebody may have made the file so that we would take it for ours.
+    /// Whether another user may have made the file so that we take it for ours.
     fn is_strangers(&self, file: &FileStat) -> bool {
         let owner = file.st_uid;
         self.sticky_of
             .is_some_and(|directory| owner != 0 && owner != directory)
     }
 
-    /// Opens what is there or makes it; a new file is given to `owner`.
+    /// Opens the file or makes it. A new file is given to `owner`.
     pub(super) fn open(mut self, wanted: &Wanted, owner: Option<(Uid, Gid)>) -> Result<File, Stop> {
         let flags = wanted.flags();
         if self.is_own_descriptor {
@@ -302,7 +303,7 @@ impl Walk {
         Err(Stop::System(Errno::EAGAIN))
     }
 
-    /// Somebody has just taken the name.
+    /// Looks at the name again, because it has just changed.
     fn look_again(&mut self) -> Result<(), Stop> {
         self.named = match fstatat(&self.directory, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(named) if kind(&named) == SFlag::S_IFLNK => return Err(Stop::System(Errno::ELOOP)),
@@ -329,12 +330,12 @@ impl Walk {
     }
 }
 
-/// A link itself, not what it leads to.
+/// The flags to open a link itself and not what it leads to.
 fn entry_flags() -> OFlag {
     OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
 
-/// The parts of a path below where it starts. One that says it is a directory's (`x/`) ends in `.`.
+/// The parts of a path below its start. A path that ends in a slash (`x/`) gets `.` as its last part.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let mut parts: VecDeque<OsString> = path
         .components()
