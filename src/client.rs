@@ -1,5 +1,5 @@
-//! The commands that ask a running daemon: finds its socket, sends one line, prints the answer. Blocking, since
-//! it is a program of its own; it knows nothing of what the daemon makes of the line.
+//! The commands that ask a running daemon: finds its socket, sends one line, prints the answer. It blocks, because it
+//! is a program of its own, and it does not know what the daemon does with the line.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,32 +22,32 @@ use crate::system::files;
 use crate::text::harmless;
 use crate::wire::{Asker, ConfigFile, Line};
 
-/// How long `healthcheck` may take in all: less than the 2 s after which its callers lose patience.
+/// How long `healthcheck` may take in all: less than the 2 s after which its callers give up.
 const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
 /// How long other commands wait for a daemon that takes the connection but does not answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// The same for a reload, which takes its time with a million jobs.
+/// How long `reload` waits: with a million jobs a reload takes a while.
 const RELOAD_TIME: Duration = Duration::from_secs(60);
-/// How often a daemon too busy to take the connection is tried again.
+/// How long to wait before connecting again to a daemon that was too busy to accept.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
-/// What the daemon said.
+/// The daemon's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Exit status for the command.
+    /// The exit status for the command.
     pub status: u8,
-    /// Text, complete with its last line feed.
+    /// The text, with its last line feed.
     pub text: Vec<u8>,
-    /// What is not part of the text but about it: how the run ended whose output that is.
+    /// A line about the text: how the run ended whose output the text is.
     pub about: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unanswered {
-    /// A configuration was named that cannot be opened.
+    /// The named configuration cannot be opened.
     Configuration(String),
-    /// Nobody is there, or nobody that understands.
+    /// No daemon is there, or none that understands.
     NoDaemon(String),
     /// This user may not ask.
     NotPermitted(String),
@@ -69,7 +69,7 @@ impl Unanswered {
     pub fn status(&self, request: &Request) -> u8 {
         match self {
             Unanswered::Configuration(_) => exit::CONFIG,
-            // To a health check a daemon that does not answer is one that is not well.
+            // For a health check, a daemon that does not answer is unhealthy.
             Unanswered::NoDaemon(_) if !matches!(request, Request::Healthcheck { .. }) => {
                 exit::NO_DAEMON
             }
@@ -100,7 +100,7 @@ pub fn ask(options: &Options, request: &Request) -> Result<Answer, Unanswered> {
             asker: asker.clone(),
             request: Request::Healthcheck { alive: true },
         };
-        // Nothing is changed before it is known which daemon that is. One that does not tell is taken for the right
+        // Nothing is changed before it is known which daemon this is. A daemon too old to tell is taken for the right
         // one.
         let first = exchange(&found.socket, &first, Some(begun + first_limit))?;
         match first.status {
@@ -119,7 +119,7 @@ pub fn ask(options: &Options, request: &Request) -> Result<Answer, Unanswered> {
     })
 }
 
-/// A refusal.
+/// Turns the answer into a refusal: a message, no output.
 fn without_output(answer: Answer) -> Answer {
     Answer {
         about: answer.text,
@@ -128,7 +128,7 @@ fn without_output(answer: Answer) -> Answer {
     }
 }
 
-/// The output of a run, before it the line that says how the run ended, or why there was none.
+/// Splits the answer: first the line that says how the run ended, or why there was none, then its output.
 fn with_outcome(mut answer: Answer) -> Answer {
     let end = answer.text.iter().position(|&byte| byte == b'\n');
     let output = answer.text.split_off(end.map_or(0, |end| end + 1));
@@ -136,19 +136,19 @@ fn with_outcome(mut answer: Answer) -> Answer {
     answer
 }
 
-/// Whom to ask.
+/// The socket to ask at.
 struct Found {
     socket: PathBuf,
-    /// Which daemon is meant to be there, if that was said.
+    /// Which daemon is meant to listen there, if the command line says.
     meant: Option<ConfigFile>,
 }
 
 impl Found {
-    /// The socket that is named, else that of the configuration as far as it can be read, else the default.
+    /// The socket that the command line names, else that of the configuration if it can be read, else the default.
     fn by(options: &Options) -> Result<Found, Unanswered> {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let by_name = options.socket.clone();
-        // Who names the socket means whatever daemon is there.
+        // Whoever names a socket means whatever daemon listens there.
         let meant = options.config.as_deref().filter(|_| by_name.is_none());
         let meant = meant.map(config_file).transpose()?;
         let by_name = by_name.or_else(|| set("BUILDD_SEQUENCER_SOCKET").map(PathBuf::from));
@@ -178,7 +178,8 @@ fn configured_socket(
     }
 }
 
-/// A configuration that was named. A slip of the finger must not lead to the daemon of another.
+/// The configuration that the command line names. If it cannot be opened, that is an error: a typing mistake must not
+/// lead to the daemon of another one.
 fn config_file(path: &Path) -> Result<ConfigFile, Unanswered> {
     files::can_open(path).map_err(|error| {
         Unanswered::Configuration(format!("'{}': {}", path.display(), error_text(&error)))
@@ -189,12 +190,12 @@ fn config_file(path: &Path) -> Result<ConfigFile, Unanswered> {
     })
 }
 
-/// The line as it is sent.
+/// The line's bytes as they are sent.
 fn bytes_of(line: &Line) -> Vec<u8> {
     let mut bytes = line.to_string().into_bytes();
     if bytes.len() >= MAX_LINE {
         if let Asker::Command(Some(file)) = &line.asker {
-            // The file itself says it, too.
+            // The line is too long, so leave the path out: device and inode identify the file as well.
             let file = ConfigFile {
                 path: PathBuf::new(),
                 ..file.clone()
@@ -207,7 +208,7 @@ fn bytes_of(line: &Line) -> Vec<u8> {
             .into_bytes();
         }
     }
-    // A name that is cut is no job's either, and the daemon says so.
+    // No job has a name this long, so cutting it does no harm: the daemon says that there is no such job.
     bytes.truncate(MAX_LINE - 1);
     bytes.push(b'\n');
     bytes
@@ -216,7 +217,7 @@ fn bytes_of(line: &Line) -> Vec<u8> {
 fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer, Unanswered> {
     let at =
         |why: &dyn fmt::Display| Unanswered::NoDaemon(format!("'{}': {why}", socket.display()));
-    // Also a command that waits for a run does not wait for ever for a daemon that is too busy to listen.
+    // Even a command that waits for a run gives up on a daemon that is too busy to accept.
     let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
     let mut stream = connect(socket, connected_by).map_err(|errno| match errno {
         Errno::EAGAIN => at(&"it is too busy to take a connection"),

@@ -3,7 +3,7 @@
 
 /// All went well.
 pub const OK: u8 = 0;
-/// The system refused something at run time, or a command was refused.
+/// The system refused something at run time, or the daemon refused a command.
 pub const FAILURE: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
@@ -20,7 +20,7 @@ pub const NOT_STARTED: i32 = 126;
 /// How the kernel says a process ended (wait(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It called `exit` with this status.
+    /// It exited with this status.
     Code(i32),
     /// This signal killed it; 0 if that was a real-time signal whose number is not known.
     Signal(i32),

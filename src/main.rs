@@ -1,4 +1,4 @@
-//! The program: reads the command line, does what it says, turns the result into an exit status.
+//! The program: reads the command line, does what it says, and turns the result into an exit status.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use buildd_sequencer::system::errors::error_text;
 use buildd_sequencer::system::signals::Early;
 
 fn main() -> ExitCode {
-    // Before anything else, so that a SIGHUP that comes early is kept for later and kills nobody.
+    // First of all, so that an early SIGHUP is kept for later and does not kill the program.
     let early = Early::watch();
     let (action, options) = match cli::parse(std::env::args_os().skip(1)) {
         Ok(parsed) => parsed,
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     let result = match (action, early) {
         (Action::Daemon, Ok(_)) if options.daemon && !detach::is_detaching() => {
-            // The daemon is another process; this one only waits for it to be up.
+            // The daemon is another process. This one only waits until it is up.
             return match detach::start() {
                 Ok(status) => ExitCode::from(status),
                 Err(line) => fail(exit::FAILURE, &[format!("buildd-sequencer: {line}")]),
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 fn print(text: &[u8]) -> Result<(), Failed> {
     let mut stdout = std::io::stdout();
     match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        // A reader that has gone (`check | head`) has seen what it wanted.
+        // A reader that has gone (`check | head`) has seen what it wanted, so that is no error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let why = error_text(&error);
             let line = format!("buildd-sequencer: cannot write to standard output: {why}");
@@ -90,7 +90,8 @@ fn report(checked: Checked) -> Result<(), Failed> {
     })
 }
 
-/// A refusal is an error message; what a run has said, and what the health check says, is not.
+/// Prints an answer. A refusal is an error message on standard error; a run's output and the words of a health check go
+/// to standard output.
 fn tell(request: &Request, answer: &Answer) -> ExitCode {
     let says_all = matches!(
         request,

@@ -1,16 +1,16 @@
-//! Which known word an unknown one was most likely meant to be. Pure.
+//! Finds the known word that an unknown one was most likely meant to be. Pure.
 
 use crate::text::listed;
 
-/// So many known words are listed.
+/// The most known words that are listed.
 const MOST_LISTED: usize = 20;
 /// The longest word that is compared with others.
 const LONGEST: usize = 64;
-/// With more names than this, only so many are compared: a slip of the finger must not hold up the loop.
+/// The most names that are compared: a typing mistake must not hold up the loop.
 const MOST_COMPARED: usize = 10_000;
 
-/// The one of `known` that `word` was meant to be, if at most a third of it differs: the first of the nearest.
-/// Capital letters do not matter.
+/// The word of `known` that is nearest to `word`, the first one of several, if at most a third of it differs. Upper and
+/// lower case count as the same.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let mut nearest = None;
@@ -27,7 +27,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     nearest
 }
 
-/// What to say behind an unknown `word`: the one of `known` that was most likely meant, or all there are, which are
+/// What to say after an unknown `word`: the word of `known` that was most likely meant, or else all of them, which are
 /// `called` so.
 pub fn instead(word: &str, known: &[&str], called: &str) -> String {
     match nearest(word, known.iter().copied()) {
@@ -37,15 +37,15 @@ pub fn instead(word: &str, known: &[&str], called: &str) -> String {
     }
 }
 
-/// Damerau's distance of two words, if it is at most `most`: how many bytes have to be changed, added, dropped or
-/// swapped with their neighbours to make one of the other (optimal string alignment).
+/// Damerau's distance between two words (optimal string alignment): how many bytes have to be changed, added, dropped
+/// or swapped with their neighbours to turn one into the other. `None` if it is more than `most`.
 pub fn distance(word: &str, name: &str, most: usize) -> Option<usize> {
     let (word, name) = (word.as_bytes(), name.as_bytes());
-    // What is much longer than the other is no slip of the finger, and would take long to compare.
+    // A word that is much longer than the other is no typing mistake, and comparing them would take long.
     if word.len().max(name.len()) > LONGEST || word.len().abs_diff(name.len()) > most {
         return None;
     }
-    // Three rows of the table; the first two begin as if nothing of `name` had been read.
+    // Three rows of the table. The first two begin as if nothing of `name` had been read.
     let mut rows = [[0; LONGEST + 1]; 3];
     for (j, cell) in rows[1].iter_mut().enumerate() {
         *cell = j;

@@ -1,6 +1,6 @@
-//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. And `check`,
-//! which goes the same way as far as it can.
-//! Whatever is wrong ends the start with one clear line and an exit status; nothing is retried.
+//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. `check` goes the
+//! same way as far as it can.
+//! Any fault ends the start with one clear line and an exit status. Nothing is retried.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -29,22 +29,22 @@ use crate::system::privileges::Identity;
 use crate::system::signals::{Early, Signals};
 use crate::verify;
 
-/// What an empty `--logfile=` stands for.
+/// What an empty `--logfile=` means.
 const STDOUT: &str = "-";
-/// The pid file of a detached daemon, in the run directory, as with twistd.
+/// The pid file of a detached daemon. Like twistd's, it is in the run directory.
 const TWISTD_PID: &str = "twistd.pid";
 /// The umask of a detached daemon, as with twistd.
 const TWISTD_UMASK: u32 = 0o077;
 
-/// How long another daemon's end is waited for in silence.
+/// How long the daemon waits for another one's end before it logs that.
 const QUIET_WAIT: Duration = Duration::from_secs(6);
 
-/// Why the program ends before its work has begun.
+/// Why the program ends before it has begun its work.
 #[derive(Debug)]
 pub struct Failed {
     /// Exit status.
     pub status: u8,
-    /// One line each for the operator.
+    /// Lines for the operator.
     pub lines: Vec<String>,
 }
 
@@ -57,12 +57,12 @@ impl Failed {
     }
 }
 
-/// Where relative paths count from: those of the command line from the starting directory, those of the
-/// configuration from the run directory, which is the working directory once `enter` has returned.
+/// The directories that relative paths start from. Those of the command line start from the starting directory. Those
+/// of the configuration start from the run directory, which is the working directory once `enter` has returned.
 #[derive(Debug)]
 pub struct Places {
     start: PathBuf,
-    /// The file creation mask that was inherited, where another one has been set.
+    /// The inherited file creation mask, if another one has been set.
     inherited_mask: Option<Mode>,
 }
 
@@ -86,7 +86,7 @@ impl Places {
         })
     }
 
-    /// Does `act` under the mask that was inherited.
+    /// Calls `act` under the inherited file creation mask.
     fn under_inherited_mask<T>(&self, act: impl FnOnce() -> T) -> T {
         let set = self.inherited_mask.map(umask);
         let result = act();
@@ -139,9 +139,9 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         .map_err(Failed::at_run_time)?;
     let source = source(options, &places, path);
     source.overrule(&mut config.sequencer);
-    // What root may open is opened before root is given up, as whom the daemon becomes wherever that user may.
+    // Root opens what needs root before it gives up root, but acts as the new user wherever that user may.
     if let Some(identity) = identity.as_ref().filter(|it| it.leaves_root()) {
-        // A way back from a user that keeps root's rights would be no proof of anything.
+        // Fail now if this user would keep root's rights: opening files as that user would prove nothing then.
         identity.act_as(|| ()).map_err(Failed::at_run_time)?;
     }
     let mut waiting = Waiting::new(&signals);
@@ -159,8 +159,8 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
-    // Whoever else reaps what a job leaves behind may be slow, and until then a process group that has ended looks
-    // alive. Where it cannot be, it is as before.
+    // Become the reaper of what a job leaves behind. Another reaper may be slow, and until then a process group that
+    // has ended looks alive. If the kernel refuses, the slow reaper remains.
     let _ = nix::sys::prctl::set_child_subreaper(true);
     let state = match &config.sequencer.statefile {
         Some(path) => Some(Claim::lay(path, taker.pid, &mut waiting).map_err(not_claimed)?),
@@ -177,8 +177,8 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Gives up what would outlive root: inheritable capabilities, where root is going to be given up. That begins the
-/// program anew, so nothing has been done before.
+/// Gives up the inheritable capabilities, which would outlive root, if root is going to be given up. That starts the
+/// program anew, so nothing may have been done before.
 fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
     if options.uid.is_none() || !geteuid().is_root() {
         return Ok(());
@@ -192,7 +192,7 @@ fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
             let why = capabilities::begin_without(inheritable, early);
             Err(Failed::at_run_time(why))
         }
-        // It is told in its turn why nobody can be become.
+        // Why that user cannot be become is reported later, in its turn.
         _ => Ok(()),
     }
 }
@@ -213,7 +213,7 @@ fn not_claimed(error: claim::Error) -> Failed {
     not_held(matches!(error, claim::Error::Ended), error)
 }
 
-/// To be told to stop while another daemon is waited for is a clean end.
+/// Being told to stop while waiting for another daemon is a clean end.
 fn not_held(is_told_to_stop: bool, error: impl fmt::Display) -> Failed {
     let status = if is_told_to_stop {
         exit::OK
@@ -226,7 +226,7 @@ fn not_held(is_told_to_stop: bool, error: impl fmt::Display) -> Failed {
     }
 }
 
-/// The wait for another daemon's end, which a signal ends, and about which a line is said if it takes time.
+/// The wait for another daemon's end. A signal ends it, and a line is logged if it takes long.
 struct Waiting<'a> {
     signals: &'a Signals,
     has_told: bool,
@@ -258,7 +258,7 @@ impl Patience for Waiting<'_> {
     }
 }
 
-/// What the command line says that the file might say otherwise.
+/// What the command line says in place of the file.
 fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
     let named = |path: &Option<PathBuf>| path.as_deref().map(|path| places.on_command_line(path));
     Source {
@@ -275,7 +275,7 @@ fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
     }
 }
 
-/// The command line's log; a name of standard output stays what it is.
+/// The command line's log file. A name of standard output is kept as it is.
 fn command_line_log(path: &Path, places: &Places) -> PathBuf {
     if path.as_os_str().is_empty() {
         PathBuf::from(STDOUT)
@@ -303,14 +303,14 @@ fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Fail
 pub struct Checked {
     /// The effective configuration.
     pub text: String,
-    /// What is legal but unwise, a line each.
+    /// What is legal but unwise, one line each.
     pub warnings: Vec<String>,
-    /// What the daemon would need and not find, a line each.
+    /// What the daemon would need and would not find, one line each.
     pub missing: Vec<String>,
 }
 
-/// Reads the configuration as the daemon would and looks for what it would need, as the user that it would become.
-/// A faulty configuration is the error.
+/// Reads the configuration as the daemon would, and looks for everything that it would need, as the user that it would
+/// become. A faulty configuration is the error.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let places = Places::enter(options)?;
     let (path, mut loaded) = load(options, &places)?;
@@ -347,18 +347,18 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     })
 }
 
-/// Through whose eyes `check` looks.
+/// As which user `check` looks.
 enum View {
-    /// The daemon's own user's.
+    /// As the daemon's own user.
     Users,
-    /// Somebody else's, who may not become that user; with what that means.
+    /// As another user, who may not become the daemon's; with what that means.
     Strangers(String),
-    /// The daemon would not start, for this reason.
+    /// As nobody: the daemon would not start, for this reason.
     Nobodys(String),
 }
 
 impl View {
-    /// Becomes the user, if there is one to become.
+    /// Becomes the daemon's user, if there is one to become.
     fn take(identity: &Result<Option<Identity>, String>) -> View {
         let identity = match identity {
             Ok(Some(identity)) => identity,
@@ -392,7 +392,7 @@ fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
     Some(pidfile::Error::System(path, error).to_string())
 }
 
-/// What of the configuration cannot be read again by the user that the daemon becomes, so that a reload would fail.
+/// The configuration files that the user that the daemon becomes cannot read, so that a reload would fail.
 fn unreadable(path: &Path, places: &Places, user: &Identity) -> Vec<String> {
     let Err(faults) = config::load(path, &places.start, &files::source) else {
         return Vec::new();

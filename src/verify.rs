@@ -1,5 +1,5 @@
 //! What the daemon will need of the system: commands that can be executed, files that can be opened, directories that
-//! can be written. Knows what is needed and says what is wrong with it; the looking is done in `system`.
+//! can be written. This file knows what is needed and says what is wrong with it; `system` looks.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,13 +13,13 @@ use crate::system::log::{Log, is_stdout};
 use crate::system::mounts;
 use crate::system::privileges::Identity;
 
-/// What is wrong, and with what of the configuration.
+/// What is wrong, and which part of the configuration it concerns.
 pub type Finding = (About, Flaw);
 
-/// A way of looking at a path.
+/// A check of a path.
 type Look = fn(&Path) -> Result<(), Flaw>;
 
-/// The commands of the jobs, and sendmail where mail is sent.
+/// Checks the commands of the jobs, and sendmail if mail is sent.
 pub fn commands(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Many jobs may run the same few programs.
@@ -41,7 +41,7 @@ pub fn commands(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether the log can be opened; to be asked before root is given up for `user`.
+/// Checks whether the log can be opened. To be called before root is given up for `user`.
 pub fn log(config: &Sequencer, user: Option<&Identity>) -> Option<Finding> {
     let path = config.logfile.as_deref()?;
     let error = Log::look(path, user).err()?;
@@ -58,7 +58,7 @@ pub fn log(config: &Sequencer, user: Option<&Identity>) -> Option<Finding> {
     about("logfile", Err(flaw))
 }
 
-/// What is made, replaced and renamed while the daemon runs. `log` is what has been found about the log.
+/// Checks the files that are made, replaced and renamed while the daemon runs. `log` is what was found about the log.
 pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
     let rotated = config.logfile.as_deref();
     let rotated = rotated.filter(|path| log.is_none() && is_rotated(path, config));
@@ -80,12 +80,12 @@ pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
     log.into_iter().chain(found).collect()
 }
 
-/// A log that is a file is renamed within its directory once it has grown.
+/// Whether the log is rotated: it is a file, which is renamed within its directory once it has grown.
 fn is_rotated(path: &Path, config: &Sequencer) -> bool {
     config.logsize > 0 && !is_stdout(path) && access::is_file_or_nothing(path)
 }
 
-/// A log whose name is a link is renamed where that leads.
+/// Checks whether the log can be renamed. If its name is a link, what the link leads to is renamed.
 fn rotatable(path: &Path) -> Result<(), Flaw> {
     let path = access::where_it_leads(path);
     if mounts::is_mount_point(&path).unwrap_or(false) {
@@ -97,7 +97,7 @@ fn rotatable(path: &Path) -> Result<(), Flaw> {
     access::writable_directory_of(&path)
 }
 
-/// A path that the control socket can have.
+/// Checks whether the control socket can be at this path.
 fn bindable(path: &Path) -> Result<(), Flaw> {
     let shown = path.display();
     control::fit(path).map_err(|error| {
@@ -108,13 +108,13 @@ fn bindable(path: &Path) -> Result<(), Flaw> {
     access::writable_directory_of(path)
 }
 
-/// A file that is read at the start and replaced from then on.
+/// Checks a file that is read at the start and replaced from then on.
 fn kept(path: &Path) -> Result<(), Flaw> {
     replaceable(path)?;
     access::readable_if_there(path)
 }
 
-/// A file that is replaced each time it is written.
+/// Checks a file that is replaced each time it is written.
 fn replaceable(path: &Path) -> Result<(), Flaw> {
     files::fit(path).map_err(|unfit| Flaw::of_all(format!("'{}' {unfit}", path.display())))?;
     access::writable_directory_of(path)

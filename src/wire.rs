@@ -1,11 +1,11 @@
-//! The line that goes over the control socket: the command as one would type it and, before it, a word of this
-//! program's own commands that says which daemon is meant.
+//! The line that goes over the control socket: the command as one would type it. This program's own commands put a word
+//! before it that says which daemon is meant.
 //!
-//! The word is `--for=`, and behind it, if the command was given a configuration with `-c`, the file's device, its
-//! inode and its path (`--for=2049:131:/etc/a.conf pause`). Daemons before 1.1 do not know it, and refuse such a line
-//! as wrong usage (2) without doing anything; `healthcheck --alive` with the word tells whether a daemon does. One
-//! that knows it refuses (1) what is meant for a daemon of another configuration, and begins its answer to
-//! `run --wait` with a line that says how the run ended.
+//! The word is `--for=`. If the command was given a configuration with `-c`, the file's device, inode and path follow
+//! (`--for=2049:131:/etc/a.conf pause`). Daemons before 1.1 do not know the word; they refuse such a line as wrong
+//! usage (2) and do nothing. `healthcheck --alive` with the word tells whether a daemon knows it. A daemon that does
+//! refuses (1) a line that is meant for the daemon of another configuration, and begins its answer to `run --wait` with
+//! a line that says how the run ended.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -14,21 +14,21 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{self, Request, UsageError};
 
-/// What the word begins with.
+/// The beginning of the word.
 const FOR: &str = "--for=";
 
-/// A configuration file, as whoever names it sees it. The daemon and the command may see it by different paths (a
-/// link, a mount), and at the same path different files (a container).
+/// A configuration file, as the daemon or the command sees it. Both may see one file under different paths (a link, a
+/// mount), or different files under one path (a container).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Device and inode, as far as the file is to be had.
+    /// Device and inode, if the file can be found.
     pub identity: Option<(u64, u64)>,
-    /// Its absolute path; empty if only the other counts.
+    /// Its absolute path; empty if only device and inode count.
     pub path: PathBuf,
 }
 
 impl ConfigFile {
-    /// Whether both mean the same: the same file, or the same path.
+    /// Whether both are the same file or have the same path.
     pub fn is_same(&self, other: &ConfigFile) -> bool {
         let same_file = self.identity.is_some() && self.identity == other.identity;
         let same_path = self.path == other.path && self.path != Path::new("");
@@ -39,9 +39,9 @@ impl ConfigFile {
 /// Who sent a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asker {
-    /// Anybody, by hand or with a client before 1.1.
+    /// Anybody: a person by hand, or a client before 1.1.
     Anybody,
-    /// A command of this program, for the daemon of this configuration if it was given one.
+    /// A command of this program. It is meant for the daemon of this configuration, if one was given.
     Command(Option<ConfigFile>),
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Reads a line as it came over the socket.
+/// Parses a line from the socket.
 pub fn parse(line: &str) -> Result<Line, UsageError> {
     let start = line.trim_start();
     let word = start.split_whitespace().next().unwrap_or_default();
@@ -96,7 +96,7 @@ pub fn parse(line: &str) -> Result<Line, UsageError> {
     })
 }
 
-/// `DEVICE:INODE:PATH`, or `::PATH`
+/// Parses `DEVICE:INODE:PATH`, or `::PATH`.
 fn config_file(text: &str) -> Option<ConfigFile> {
     let mut parts = text.splitn(3, ':');
     let identity = match (parts.next()?, parts.next()?) {
@@ -107,7 +107,7 @@ fn config_file(text: &str) -> Option<ConfigFile> {
     Some(ConfigFile { identity, path })
 }
 
-/// A path as a word: what is not a visible character of ASCII is written `%20`.
+/// Writes a path as one word. A byte that is not a visible ASCII character becomes an escape such as `%20`.
 fn write_encoded(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
     for &byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_graphic() && byte != b'%' {

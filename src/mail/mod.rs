@@ -1,5 +1,5 @@
-//! Reports on their way: what is written, how it is encoded, and the queue that sends it until it is taken.
-//! Pure: what starts sendmail stands in `daemon::mailer`.
+//! Mail: what a report says, how it is encoded, and the queue that sends it until sendmail takes it. Pure:
+//! `daemon::mailer` starts sendmail.
 
 pub mod queue;
 pub mod quoted_printable;

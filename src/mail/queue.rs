@@ -1,6 +1,6 @@
-//! The mail queue: which message goes to sendmail next, when a failed one is tried again, and which reports
-//! have to go to the log instead. How long a try may take, and which exit statuses tell of a permanent fault, it
-//! says too. Pure and bounded; it starts no process and writes no log.
+//! The mail queue: which message goes to sendmail next, when a failed one is tried again, and which reports have to go
+//! to the log instead. It also says how long a try may take, and which exit statuses mean a permanent fault. Pure and
+//! bounded: it starts no process and writes no log.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,15 +11,15 @@ use crate::job::outcome::signal_name;
 use crate::mail::report::{Message, Report};
 use crate::text::seconds;
 
-/// Messages that may be queued, the one under way included.
+/// The most messages queued, the one under way included.
 pub const MAX_MESSAGES: usize = 256;
-/// Bytes of reports that may be queued; a report counts once, however many recipients it has.
+/// The most bytes of reports queued. A report counts once, however many recipients it has.
 pub const MAX_BYTES: usize = 16 << 20;
 /// How long sendmail may take for one message.
 pub const TRY_TIME: Duration = Duration::from_secs(60);
-/// How long sendmail may still be there after it was killed for having taken longer.
+/// How long a sendmail that was killed for its time-out may still take to end.
 pub const DYING_TIME: Duration = Duration::from_secs(5);
-/// How long after each failed try the next follows; after the last of these the message is given up.
+/// How long after each failed try the next one follows. After the last of these the message is given up.
 pub const RETRY_AFTER: [Duration; 6] = [
     Duration::from_secs(30),
     Duration::from_secs(60),
@@ -28,28 +28,28 @@ pub const RETRY_AFTER: [Duration; 6] = [
     Duration::from_secs(480),
     Duration::from_secs(960),
 ];
-/// What is kept of sendmail's own words, in bytes.
+/// How many bytes of sendmail's own words are kept.
 pub const MAX_SAID: usize = 1000;
 
-/// Why a try failed. What sendmail said may hold anything; it is made harmless when it is shown.
+/// Why a try failed. sendmail may print any bytes; they are made harmless when they are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// sendmail could not be started, with the system's words.
+    /// sendmail could not be started, for this reason in the system's words.
     NotStarted(String),
-    /// It exited with this status, not 0, and said this.
+    /// It exited with this status, not 0, and printed this.
     Exited(i32, String),
-    /// This signal killed it after it had said this.
+    /// This signal killed it. It had printed this.
     Killed(i32, String),
-    /// It was stopped after `TRY_TIME`; it had said this.
+    /// It was stopped after `TRY_TIME`. It had printed this.
     TimedOut(String),
-    /// It took longer than `TRY_TIME` and was still there `DYING_TIME` after it was killed; the system's words if it
-    /// may not be signalled, and what it had said.
+    /// It was killed after `TRY_TIME` and was still there `DYING_TIME` later. Holds the system's words if it may not be
+    /// signalled, and what it had printed.
     LeftBehind(Option<String>, String),
 }
 
 impl Failure {
-    /// Whether trying again is unlikely to help (sysexits.h: 64 to 68, 77, 78), so that the report goes to
-    /// the log at once.
+    /// Whether another try is unlikely to help (sysexits.h: 64 to 68, 77, 78), so that the report goes to the log at
+    /// once.
     pub fn permanent(&self) -> bool {
         match self {
             Failure::NotStarted(_) => true,
@@ -59,7 +59,7 @@ impl Failure {
     }
 }
 
-/// `sendmail exited with 75: mail system is down`, on one line.
+/// For example `sendmail exited with 75: mail system is down`, on one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self {
@@ -100,8 +100,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `said` on one line, at most `MAX_SAID` bytes: a space for any run of white space, `?` for other control
-/// characters.
+/// `said` on one line, at most `MAX_SAID` bytes. White space becomes one space, and other control characters become
+/// `?`.
 fn harmless(said: &str) -> String {
     let mut line = String::new();
     for word in said.split_whitespace() {
@@ -123,29 +123,29 @@ fn harmless(said: &str) -> String {
     line
 }
 
-/// One recipient's copy of a report that mail did not carry (or not yet).
+/// One recipient's copy of a report that mail has not carried (yet).
 #[derive(Debug, Clone)]
 pub struct Unsent {
     /// The report.
     pub report: Rc<Report>,
-    /// Whom it was for.
+    /// Its recipient.
     pub to: String,
     copy: u64,
 }
 
 impl Unsent {
-    /// The whole report, as it goes to the log.
+    /// The whole report as it is logged.
     pub fn log_parts(&self) -> (String, &[u8]) {
         self.report.log_parts(&self.to, self.copy)
     }
 }
 
-/// A report that left the queue unsent: its throttle has to hear of it, and most often the log.
+/// A report that left the queue unsent. Its throttle has to hear of it, and so does the log unless it has it already.
 #[derive(Debug, Clone)]
 pub struct Dropped {
     /// The report and its recipient.
     pub unsent: Unsent,
-    /// Whether it is in the log already, because of a permanent fault.
+    /// Whether it has been logged already, because of a permanent fault.
     pub logged: bool,
 }
 
@@ -169,12 +169,12 @@ pub enum Verdict {
         line: String,
         /// How long from now.
         after: Duration,
-        /// The report, where the fault is permanent and it has not been logged yet: to be logged at once.
+        /// The report, to be logged at once: the fault is permanent and it has not been logged yet.
         log: Option<Unsent>,
     },
-    /// That was the last try.
+    /// That was the last try; the message is given up.
     GaveUp {
-        /// The line for the log; the report follows it unless it was logged before.
+        /// The line for the log. The report follows it, unless it has been logged before.
         line: String,
         /// The report.
         dropped: Dropped,
@@ -192,15 +192,15 @@ pub struct Counts {
     pub given_up: u64,
 }
 
-/// Messages that wait for sendmail, oldest first, and the one it has.
+/// The messages that wait for sendmail, oldest first, and the one under way.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// What became of those before.
+    /// What became of earlier messages.
     pub counts: Counts,
     entries: VecDeque<Entry>,
     bytes: usize,
     copies: u64,
-    /// The daemon ends: each message gets one more try and no other after it.
+    /// The daemon ends. Each message gets one more try, and none after that.
     closing: bool,
     last_error: Option<(String, Instant)>,
     failing_since: Option<Instant>,
@@ -222,8 +222,8 @@ impl Queue {
         Queue::default()
     }
 
-    /// Queues a report for one recipient, due at once, and returns what had to leave to make room: the
-    /// oldest, but not the message under way. A report over `MAX_BYTES` is queued all the same, without others.
+    /// Queues a report for one recipient, due at once. Returns what had to leave to make room: the oldest messages, but
+    /// never the one under way. A report larger than `MAX_BYTES` is still queued, on its own.
     pub fn push(&mut self, report: Rc<Report>, to: &str, now: Instant) -> Vec<Dropped> {
         let dropped = self.make_room(&report);
         self.gave_up(dropped.len(), now);
@@ -255,7 +255,7 @@ impl Queue {
             if !too_many && self.bytes.saturating_add(more) <= MAX_BYTES {
                 return dropped;
             }
-            // Copies of this report or of the one under way would free no bytes: that report stays.
+            // A report stays if another copy of it is being pushed or is under way: dropping it would free no bytes.
             let stays = |r: &Rc<Report>| {
                 Rc::ptr_eq(r, report) || under_way.as_ref().is_some_and(|u| Rc::ptr_eq(r, u))
             };
@@ -267,7 +267,7 @@ impl Queue {
         }
     }
 
-    /// When the next delivery should start; None while one is under way or nothing is queued.
+    /// When the next delivery should start; `None` while one is under way or nothing is queued.
     pub fn next_due(&self) -> Option<Instant> {
         if self.under_way().is_some() {
             return None;
@@ -275,9 +275,9 @@ impl Queue {
         self.entries.iter().map(|e| e.due).min()
     }
 
-    /// Takes the next message that is due, unless one is under way. Recipients whose queued messages have
-    /// failed least often come first, so that a dead address holds up nobody else, not even one that failed
-    /// once; then the earliest due, then the oldest.
+    /// Starts the next message that is due, unless one is under way. Recipients whose queued messages have failed least
+    /// often come first, so that a dead address holds up nobody else. Among those, the message that was due earliest
+    /// comes first, then the oldest.
     pub fn start(&mut self, now: Instant) -> Option<Delivery> {
         if self.under_way().is_some() {
             return None;
@@ -299,7 +299,7 @@ impl Queue {
         })
     }
 
-    /// Notes how the delivery under way ended; None if there was none.
+    /// Notes how the delivery under way ended; `None` if there was none.
     pub fn finished(&mut self, result: Result<(), Failure>, now: Instant) -> Option<Verdict> {
         let index = self.under_way()?;
         let failure = match result {
@@ -344,12 +344,12 @@ impl Queue {
         self.counts.given_up += messages as u64;
         self.last_given_up = Some(now);
         if self.entries.is_empty() {
-            // Nothing is left that could fail, or succeed.
+            // The queue is empty: nothing is left that could fail or succeed.
             self.failing_since = None;
         }
     }
 
-    /// The daemon is to end once the queue is empty: everything is due now, and what fails is given up.
+    /// Tells that the daemon ends once the queue is empty. Everything is due now, and what fails is given up.
     pub fn close(&mut self, now: Instant) {
         self.closing = true;
         for entry in &mut self.entries {
@@ -357,7 +357,7 @@ impl Queue {
         }
     }
 
-    /// Empties the queue at shutdown, the message under way included: whether that one arrives is uncertain.
+    /// Empties the queue at shutdown. The message under way is included; whether it arrives is uncertain.
     pub fn drain(&mut self) -> Vec<Dropped> {
         self.bytes = 0;
         self.counts.given_up += self.entries.len() as u64;
@@ -379,18 +379,18 @@ impl Queue {
         self.bytes
     }
 
-    /// Why the last try failed; None if it did not.
+    /// Why the last try failed; `None` if it did not.
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_ref().map(|(error, _)| error.as_str())
     }
 
-    /// When the last try failed; None if it did not.
+    /// When the last try failed; `None` if it did not.
     pub fn last_error_at(&self) -> Option<Instant> {
         self.last_error.as_ref().map(|(_, at)| *at)
     }
 
-    /// When the first try failed since sendmail last took a message or nothing was queued; None if nothing is, or
-    /// the last try did not fail.
+    /// When mail began to fail: the first failed try since sendmail last took a message or the queue was empty. `None`
+    /// if the queue is empty or the last try did not fail.
     pub fn failing_since(&self) -> Option<Instant> {
         self.failing_since
     }
@@ -409,7 +409,7 @@ impl Queue {
         held.any(|r| Rc::ptr_eq(r, report))
     }
 
-    /// How often sendmail has failed with what is queued, by recipient; those with no failure are absent.
+    /// How often queued messages have failed, by recipient. Recipients without a failure are absent.
     fn failed_tries(&self) -> BTreeMap<&str, usize> {
         let mut failed = BTreeMap::new();
         for entry in self.entries.iter().filter(|e| e.failed_tries > 0) {

@@ -1,5 +1,5 @@
-//! What the daemon tells its operators: the report of a failure, a recovery or a stuck run, as a mail message
-//! and as text for the log. It decides neither who gets a report nor when, and it sends nothing.
+//! Reports to operators: of a failure, a recovery or a stuck run, as a mail message and as text for the log. It decides
+//! neither who gets a report nor when, and it sends nothing.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -10,34 +10,34 @@ use crate::job::throttle::{Recovery, Repeat};
 use crate::mail::quoted_printable;
 use crate::text::{Utc, seconds, unix_seconds};
 
-/// The longest value of a header line, in bytes: with its name it stays below the 998 of RFC 5322, 2.1.1.
+/// The longest value of a header line, in bytes. With its name it stays below the 998 of RFC 5322, 2.1.1.
 const MAX_VALUE: usize = 900;
 /// The longest host name (RFC 1035, 2.3.4).
 const MAX_HOST: usize = 253;
 /// The longest label of a host name (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Who waits for a stuck run.
+/// The jobs that wait for a stuck run.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// All of them in a few words, as in the log.
     pub all: String,
-    /// Those that have waited longest, by name, and how long.
+    /// The names of those that have waited longest, and how long.
     pub first: Vec<(String, Duration)>,
     /// How many more there are.
     pub more: usize,
 }
 
-/// Where and when a report is made: what goes into its headers beside the run itself.
+/// Where and when a report is made. Its headers need this beside the run.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// The configured `fromaddress`.
     pub from: &'a str,
-    /// This machine's name, whatever it holds.
+    /// This machine's name; it may hold any characters.
     pub host: &'a str,
     /// The daemon's process number.
     pub pid: u32,
-    /// Counts this daemon's reports: no two may have the same number.
+    /// The report's number. This daemon gives no number twice.
     pub number: u64,
     /// The time of day.
     pub now: SystemTime,
@@ -52,7 +52,7 @@ pub struct Run<'a> {
     pub command: &'a str,
     /// When the run began.
     pub started: SystemTime,
-    /// How long it took, or has taken so far.
+    /// How long it took, or how long it has run so far.
     pub took: Duration,
 }
 
@@ -61,11 +61,11 @@ pub struct Run<'a> {
 pub struct Failed<'a> {
     /// Its outcome.
     pub outcome: &'a Outcome,
-    /// What to say of the failures before it.
+    /// What to say of earlier failures.
     pub repeat: Option<Repeat>,
-    /// What was kept of its standard output.
+    /// The kept part of its standard output.
     pub stdout: Vec<u8>,
-    /// What was kept of its standard error.
+    /// The kept part of its standard error.
     pub stderr: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ pub enum Kind {
     Stuck,
 }
 
-/// One report, complete but for its recipient. All its recipients share it, so that its body exists once.
+/// One report, complete but for its recipient. All recipients share it, so that its body is in memory once.
 #[derive(Debug)]
 pub struct Report {
     kind: Kind,
@@ -89,7 +89,7 @@ pub struct Report {
     subject: String,
     /// The header lines from `X-Launchpad` to `Date`.
     middle: String,
-    /// The message's identity without the number of its copy: `1795476997.000000000.312.7`.
+    /// The Message-ID's left side without the copy's number: `1795476997.000000000.312.7`.
     id: String,
     domain: String,
     body: Vec<u8>,
@@ -97,7 +97,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of a failed run. Takes the output over; nothing of it is changed.
+    /// The report of a failed run. It takes the output over and changes nothing in it.
     pub fn failure(run: &Run<'_>, failed: Failed<'_>, origin: &Origin<'_>) -> Report {
         let outcome = one_line(&failed.outcome.to_string());
         let mut head = top_of_body(run);
@@ -126,7 +126,7 @@ impl Report {
         Report::new(kind, run, &subject, body, origin)
     }
 
-    /// The notice that a job works again; `run` is the success.
+    /// The notice that a job works again. `run` is the run that succeeded.
     pub fn recovered(run: &Run<'_>, recovery: &Recovery, origin: &Origin<'_>) -> Report {
         let mut body = top_of_body(run);
         let _ = writeln!(
@@ -208,20 +208,20 @@ impl Report {
         &self.subject
     }
 
-    /// Bytes held by this report, its recipients apart.
+    /// The bytes of memory that this report takes, without its recipients.
     pub fn size(&self) -> usize {
         let headers = self.from.len() + self.subject.len() + self.middle.len();
         headers + self.id.len() + self.domain.len() + self.job.len() + self.body.len()
     }
 
-    /// The report as it goes to the log, all headers and then the body, which is never encoded. `to` is `-`, or the
-    /// recipient who did not get it; `copy` tells the copies of a report apart, as in `Message::new`.
+    /// The report as it is logged: all headers, then the body, which is never encoded. `to` is `-`, or the recipient
+    /// who did not get it. `copy` tells the copies of a report apart, as in `Message::new`.
     pub fn log_parts(&self, to: &str, copy: u64) -> (String, &[u8]) {
         let encoding = if self.body.is_ascii() { "7bit" } else { "8bit" };
         (self.headers(to, copy, encoding), &self.body)
     }
 
-    /// All header lines and the empty line after them.
+    /// All header lines, and the empty line after them.
     fn headers(&self, to: &str, copy: u64, encoding: &str) -> String {
         format!(
             "From: Launchpad Build Daemon Sequencer <{}>\nTo: {}\nSubject: {}\n{}\
@@ -238,7 +238,7 @@ impl Report {
     }
 }
 
-/// A report on its way to one recipient: headers and body as sendmail reads them, a piece at a time.
+/// A report on its way to one recipient: headers and body as sendmail reads them, piece by piece.
 #[derive(Debug, Clone)]
 pub struct Message {
     report: Rc<Report>,
@@ -248,8 +248,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message for recipient `to`. `copy` makes its Message-ID its own; a retry has the same one, so that
-    /// a message that arrived after all can be recognised.
+    /// The message for recipient `to`. `copy` gives each copy a Message-ID of its own. A retry keeps it, so that a
+    /// message that arrives twice can be recognised.
     pub fn new(report: Rc<Report>, to: &str, copy: u64) -> Message {
         let encoding = if report.encoded {
             "quoted-printable"
@@ -264,8 +264,8 @@ impl Message {
         }
     }
 
-    /// Appends the next piece to `buf`, about `want` bytes (the headers come as one piece). False: there was
-    /// nothing left to append.
+    /// Appends the next piece to `buf`, about `want` bytes (the headers are one piece). False if nothing was left to
+    /// append.
     pub fn fill(&mut self, buf: &mut Vec<u8>, want: usize) -> bool {
         if let Some(headers) = self.headers.take() {
             buf.extend_from_slice(headers.as_bytes());
@@ -300,7 +300,7 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
 
-/// `text` as the value of a header: printable ASCII, `?` for anything else, of bounded length.
+/// `text` as the value of a header: printable ASCII of bounded length, with `?` for anything else.
 fn ascii_value(text: &str) -> String {
     let printable = |c: char| {
         if c == ' ' || c.is_ascii_graphic() {
@@ -312,7 +312,7 @@ fn ascii_value(text: &str) -> String {
     text.chars().take(MAX_VALUE).map(printable).collect()
 }
 
-/// An address as it stands in a header: without what would end the line; UTF-8 stays (RFC 6532).
+/// An address as it stands in a header. Line breaks and other controls are left out; UTF-8 stays (RFC 6532).
 fn address_value(text: &str) -> String {
     let mut value = String::new();
     for c in text.chars().filter(|c| !c.is_control()) {
@@ -324,8 +324,8 @@ fn address_value(text: &str) -> String {
     value
 }
 
-/// The part of a Message-ID before the copy's number. The time with its nanoseconds is in it because in a
-/// container the daemon is always process 1.
+/// The part of a Message-ID before the copy's number. It holds the time to the nanosecond, because in a container the
+/// daemon's process id is always 1.
 fn identity(origin: &Origin<'_>) -> String {
     let nanos = match origin.now.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => after.subsec_nanos(),
@@ -335,7 +335,7 @@ fn identity(origin: &Origin<'_>) -> String {
     format!("{second}.{nanos:09}.{}.{}", origin.pid, origin.number)
 }
 
-/// The right side of a Message-ID: a valid domain (RFC 5321, 4.1.2) as like `host` as can be.
+/// The right side of a Message-ID: the valid domain (RFC 5321, 4.1.2) that is most like `host`.
 fn domain(host: &str) -> String {
     let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let mut domain = String::new();

@@ -1,5 +1,5 @@
-//! The status as one JSON object for programs. Fields are only ever added; times are RFC 3339 in UTC, durations
-//! seconds, what is not known is null.
+//! The status as one JSON object for programs. Fields are added and never removed or renamed. Times are RFC 3339 in
+//! UTC, durations are seconds, and an unknown value is null.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::{Row, View};
 use crate::text::{Utc, seconds};
 
-/// The whole object and a line feed.
+/// The whole object, and a line feed.
 pub fn json(view: &View<'_>) -> String {
     let mut text = String::new();
     let mut object = Object::begin(&mut text);
@@ -95,7 +95,7 @@ fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
     object.end();
 }
 
-/// A JSON object while it is written, at the end of a text.
+/// A JSON object being written to the end of a text.
 pub(super) struct Object<'a> {
     text: &'a mut String,
     is_empty: bool,
@@ -114,7 +114,7 @@ impl<'a> Object<'a> {
         self.text.push('}');
     }
 
-    /// Begins a field; its value is to be written to what this returns.
+    /// Begins a field and returns the text that its value is to be written to.
     pub(super) fn name(&mut self, name: &str) -> &mut String {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.text.push_str(", ");

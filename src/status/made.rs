@@ -1,4 +1,4 @@
-//! Made-up state for the tests of what is shown: three jobs, and a clock that tests move.
+//! Made-up state for the tests of the status: three jobs, and a clock that the tests move.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ pub(super) fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a daemon would know. Moments are counted from its start.
+/// What a daemon would know. Moments count from its start.
 pub(super) struct Made {
     pub(super) t0: Instant,
     pub(super) config: Sequencer,
@@ -93,7 +93,7 @@ impl Made {
         }
     }
 
-    /// The job that stands at this place.
+    /// The job with this index.
     pub(super) fn job(&self, place: usize) -> Index {
         self.jobs.all().nth(place).unwrap()
     }
@@ -130,7 +130,7 @@ impl Made {
         self.jobs.request(self.job(job), self.t0 + at);
     }
 
-    /// A whole run.
+    /// A run from its start to its end.
     pub(super) fn runs(&mut self, job: usize, from: Duration, to: Duration, code: i32) {
         self.begins(job, from);
         self.ends(to, code, Cause::Exited);
@@ -141,7 +141,7 @@ impl Made {
         self.jobs.pause(self.job(job), wall, uid);
     }
 
-    /// The running job is in no configuration any more.
+    /// Removes the running job from the configuration.
     pub(super) fn removes_running(&mut self) {
         let (job, index, _) = self.running.as_mut().unwrap();
         let others = self.jobs.definitions().iter();
@@ -151,7 +151,7 @@ impl Made {
         assert_eq!(*index, None);
     }
 
-    /// Queues a report, and has the try of it fail if that is said.
+    /// Queues a report. With a `failure`, the try to send it fails.
     pub(super) fn mails(&mut self, at: Duration, failure: Option<Failure>) {
         let run = Run {
             job: "queue_builder",

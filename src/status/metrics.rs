@@ -1,5 +1,5 @@
-//! The status as numbers in Prometheus' text exposition format (version 0.0.4): names by its conventions, base
-//! units, no timestamps; a value that is not known is absent.
+//! The status as numbers in Prometheus' text exposition format (version 0.0.4). Names follow its conventions, units are
+//! base units, and there are no timestamps. An unknown value is absent.
 
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use super::{Row, State, View};
 use crate::job::record::Reason;
 use crate::text::seconds;
 
-/// The whole file.
+/// The whole metrics file.
 pub fn metrics(view: &View<'_>) -> String {
     let mut text = String::new();
     daemon(view, &mut text);
@@ -158,7 +158,7 @@ fn single(text: &mut String, name: &str, kind: &str, help: &str, value: impl Dis
     let _ = writeln!(text, "buildd_sequencer_{name} {value}");
 }
 
-/// A number for each job.
+/// A metric that each job has.
 struct JobMetric {
     name: &'static str,
     kind: &'static str,

@@ -23,7 +23,8 @@ use crate::job::stuck;
 use crate::mail::queue::Queue;
 use crate::text::{brief, seconds};
 
-/// How long mail has to fail before the daemon is called unhealthy, and for how long it is after some was given up.
+/// How long mail has to fail before the daemon counts as unhealthy, and how long it counts so after a report was given
+/// up.
 const MAIL_TIME: Duration = Duration::from_secs(3600);
 
 /// What the daemon counts beside its jobs.
@@ -33,16 +34,16 @@ pub struct Counters {
     pub reloads_done: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
-    /// How and when the last reload went.
+    /// Whether the last reload was adopted, and when it was.
     pub last_reload: Option<(bool, SystemTime)>,
 }
 
 /// The run under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Running<'a> {
-    /// Which job it is of, unless a reload has removed that.
+    /// Its job; `None` once a reload has removed the job.
     pub index: Option<Index>,
-    /// The job as the run began with it.
+    /// The job's definition when the run began.
     pub job: &'a Job,
     /// Process id.
     pub pid: i32,
@@ -50,14 +51,14 @@ pub struct Running<'a> {
     pub began: Moment,
     /// How much later than it was due.
     pub late: Duration,
-    /// Why it cannot be signalled, in the system's words, if the last signal to it was refused.
+    /// Why its processes cannot be signalled, in the system's words, if the last signal was refused.
     pub refusal: Option<&'a str>,
 }
 
-/// All that is to be shown, at the moment `now`.
+/// Everything that the status shows, at the moment `now`.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// The moment.
+    /// The moment that is shown.
     pub now: Moment,
     /// When the daemon started.
     pub started: Moment,
@@ -73,11 +74,11 @@ pub struct View<'a> {
     pub file: &'a Path,
     /// The configuration.
     pub config: &'a Sequencer,
-    /// The jobs: when each is due, and what is known of its runs.
+    /// The jobs, their due times and their records.
     pub jobs: &'a Jobs,
     /// The run under way.
     pub running: Option<Running<'a>>,
-    /// Mail that waits.
+    /// The mail queue.
     pub queue: &'a Queue,
     /// The daemon's own numbers.
     pub counters: &'a Counters,
@@ -85,14 +86,14 @@ pub struct View<'a> {
     pub lines_dropped: u64,
 }
 
-/// What a job is at.
+/// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Its run is under way.
     Running,
-    /// Its run is under way for longer than its `stuckafter`.
+    /// Its run has been under way for longer than its `stuckafter`.
     Stuck,
-    /// It comes next because an operator asked for it.
+    /// An operator has requested it, so it comes next.
     Next,
     /// It is due and waits for another job's end.
     Late,
@@ -103,7 +104,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word for it.
+    /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
             State::Running => "running",
@@ -115,7 +116,7 @@ impl State {
         }
     }
 
-    /// The same for programs.
+    /// The word for programs.
     pub fn lower_case(self) -> &'static str {
         match self {
             State::Stuck => "stuck",
@@ -133,14 +134,14 @@ pub struct Row<'a> {
     pub record: &'a Record,
     /// Its time.
     pub timing: &'a Timing,
-    /// What it is at.
+    /// What it is doing.
     pub state: State,
     /// The moment that is shown.
     now: Instant,
 }
 
 impl Row<'_> {
-    /// When it is due, if that means anything now; a job that was asked for is due now at the latest.
+    /// When it is due, if that means anything in its state. A requested job is due now at the latest.
     pub fn due(&self) -> Option<Instant> {
         match self.state {
             State::Running | State::Stuck | State::Paused => None,
@@ -189,7 +190,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// All jobs: the running one, then those that were asked for, then in due order, paused ones last.
+    /// All jobs: first the running one, then the requested ones, then the others in due order; paused ones come last.
     pub fn rows(&self) -> impl Iterator<Item = Row<'a>> {
         let view = *self;
         let running = view.running.and_then(|run| run.index);
@@ -207,7 +208,7 @@ impl<'a> View<'a> {
             .map(move |job| view.row(job))
     }
 
-    /// Whether the run under way takes longer than its job's `stuckafter`, or was to be stopped and cannot be.
+    /// Whether the run under way has taken longer than its job's `stuckafter`, or could not be stopped.
     pub fn stuck(&self) -> bool {
         self.running.is_some_and(|run| {
             let at = stuck::stuck_at(&run.job.settings, run.began.instant);
@@ -226,22 +227,22 @@ impl<'a> View<'a> {
             .map_or(Duration::ZERO, |run| self.now.since(run.began))
     }
 
-    /// Jobs that wait behind the run under way and how long, in any order.
+    /// The jobs that wait for the run under way and how long each has waited, in any order.
     pub fn all_waiting(&self) -> impl Iterator<Item = (Index, Duration)> + use<'a> {
         let all = self.jobs.waiting(self.now.instant);
         let behind = all.filter(|(_, time)| !time.is_zero());
         behind.take(self.running.map_or(0, |_| usize::MAX))
     }
 
-    /// Jobs that wait behind the run under way: how many, which longest, and how long that one.
+    /// The jobs that wait for the run under way: how many, which has waited longest, and how long.
     pub fn waiting(&self) -> Option<(usize, &'a Job, Duration)> {
-        // Of those that wait equally long, the one that comes first.
+        // If several have waited equally long, take the one that comes first.
         let longest = |a: (Index, Duration), b: (Index, Duration)| if b.1 > a.1 { b } else { a };
         let (job, time) = self.all_waiting().reduce(longest)?;
         Some((self.all_waiting().count(), self.jobs.job(job), time))
     }
 
-    /// Those of them that have waited longest, at most so many, and how many more there are.
+    /// The names of the `at_most` jobs that have waited longest, and how many more wait.
     pub fn waiters(&self, at_most: usize) -> (Vec<(&'a str, Duration)>, usize) {
         let mut all: Vec<(Index, Duration)> = self.all_waiting().collect();
         all.sort_by_key(|&(_, time)| Reverse(time));
@@ -253,7 +254,7 @@ impl<'a> View<'a> {
         (first, more)
     }
 
-    /// The job that a late one or one that was asked for waits for.
+    /// The running job, if this one waits for it: it is late or requested.
     pub fn behind(&self, row: &Row<'_>) -> Option<&'a str> {
         let waits = matches!(row.state, State::Late | State::Next);
         self.running.filter(|_| waits).map(|run| &*run.job.name)
@@ -281,7 +282,7 @@ impl<'a> View<'a> {
         self.now.wall_time(at).unwrap_or(self.now.wall)
     }
 
-    /// What the daemon does, in one line for its supervisor. It changes only when something happens.
+    /// What the daemon does, in one line for its supervisor. The line changes only when something happens.
     pub fn headline(&self) -> String {
         let doing = match (self.running, self.jobs.next()) {
             (Some(run), _) => format!("Running {} (pid {})", run.job.name, run.pid),
@@ -306,14 +307,14 @@ impl<'a> View<'a> {
         format!("{doing}{stuck}{mail}{phase}")
     }
 
-    /// How long ago mail was given up, where that is not long ago.
+    /// How long ago a report was given up, if that was less than `MAIL_TIME` ago.
     pub fn gave_up_mail(&self) -> Option<Duration> {
         let at = self.queue.last_given_up()?;
         let ago = self.now.instant.saturating_duration_since(at);
         (ago < MAIL_TIME).then_some(ago)
     }
 
-    /// What is wrong with mail.
+    /// What is wrong with mail, if anything.
     fn mail_fault(&self) -> Option<String> {
         let why = match self.queue.last_error() {
             Some(error) => format!(": {error}"),
@@ -329,7 +330,7 @@ impl<'a> View<'a> {
         Some(format!("mail was given up {} ago{why}", brief(ago)))
     }
 
-    /// Whether all is well, in one line: `Err` says what is not.
+    /// Whether all is well, in one line. `Err` says what is wrong.
     pub fn health(&self) -> Result<String, String> {
         if let Some(run) = self.running {
             self.health_of(&run)?;
@@ -354,7 +355,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// A run that cannot be stopped is unhealthy by itself, one that is only stuck where others wait for it.
+    /// Whether the run is healthy. One that cannot be stopped never is; one that is stuck is unhealthy only if other
+    /// jobs wait for it.
     fn health_of(&self, run: &Running<'_>) -> Result<(), String> {
         let waiting = self.waiting().map(|(n, job, time)| {
             let jobs = if n == 1 { "job waits" } else { "jobs wait" };
@@ -411,7 +413,7 @@ mod tests {
                 ("c", "paused")
             ]
         );
-        // Asked for, running and paused at once: shown once, as what matters most.
+        // A job that is requested, running and paused at once is shown once, by the state that matters most.
         made.pauses(4, s(26), 0);
         made.requests(4, s(26));
         made.requests(2, s(27));
@@ -608,7 +610,7 @@ mod tests {
         made.mails(s(100), Some(refused()));
         let almost = s(3700) - Duration::from_nanos(1);
         assert!(made.view(almost).health().is_ok());
-        // A later failure does not begin the hour anew.
+        // A later failure does not start the hour again.
         made.mails(s(3000), Some(refused()));
         let expected = "mail has been failing for 1h00m: sendmail exited with 75: queue full";
         assert_eq!(made.view(s(3700)).health(), Err(expected.to_string()));
@@ -617,7 +619,7 @@ mod tests {
         assert_eq!(made.view(s(4000)).health(), Ok("ok".to_string()));
     }
 
-    /// Has every try of what is queued fail until it is given up; when that is.
+    /// Makes every try to send the queued report fail until it is given up. Returns when that happens.
     fn gives_up(made: &mut Made) -> Duration {
         let mut at = s(0);
         while let Some(due) = made.queue.next_due() {
@@ -641,7 +643,7 @@ mod tests {
         assert_eq!(made.view(later).health(), Err(expected.to_string()));
         let almost = given_up + s(3600) - Duration::from_nanos(1);
         assert!(made.view(almost).health().is_err());
-        // Nothing was mailed since: no recipients are left, say.
+        // Nothing has been mailed since, for example because no recipients are left.
         let view = made.view(given_up + s(3600));
         assert_eq!(view.health(), Ok("ok".to_string()));
         assert_eq!(view.headline(), "Next is slave_scanner");

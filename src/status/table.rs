@@ -1,4 +1,4 @@
-//! The status as a table for people: plain text, one line a job, what is unusual on top.
+//! The status as a table for people: plain text, one line for each job, what is unusual on top.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +11,7 @@ const COLUMNS: usize = 8;
 const TITLES: [&str; COLUMNS] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
 ];
-/// Columns whose contents are words, to be read from the left.
+/// The columns that hold words and are set flush left.
 const LEFT: [usize; 3] = [0, 1, 5];
 const SPACES: &str = "                                                                ";
 
@@ -95,18 +95,18 @@ fn mail(view: &View<'_>, text: &mut String) {
     text.push('\n');
 }
 
-/// All cells of the table, row by row in one text, since with thousands of jobs a string for each would take longer
+/// All cells of the table, row by row in one text. With thousands of jobs, a string for each cell would take longer
 /// than everything else.
 #[derive(Default)]
 struct Cells {
     text: String,
-    /// Where each ends.
+    /// Where each cell ends in the text.
     ends: Vec<usize>,
     widths: [usize; COLUMNS],
 }
 
 impl Cells {
-    /// Adds a cell, what is written to the text.
+    /// Adds a cell with what `write` appends to the text.
     fn push(&mut self, write: impl FnOnce(&mut String)) {
         let start = self.text.len();
         write(&mut self.text);
@@ -188,7 +188,7 @@ fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
     }
 }
 
-/// How long ago that was; nothing for a moment that a step of the clock has put ahead.
+/// How long ago `at` was; zero for a moment that lies ahead because the clock was stepped.
 fn since(view: &View<'_>, at: SystemTime) -> Duration {
     view.now.wall.duration_since(at).unwrap_or_default()
 }
