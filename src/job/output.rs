@@ -105,7 +105,8 @@ impl Capture {
             None | Some(b'\n') => "",
             Some(_) => "\n",
         };
-        format!("{break_before}[... {missing} bytes left out ...]\n")
+        let bytes = if missing == 1 { "byte" } else { "bytes" };
+        format!("{break_before}[... {missing} {bytes} left out ...]\n")
     }
 }
 

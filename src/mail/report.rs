@@ -105,8 +105,8 @@ impl Report {
         if let Some(repeat) = failed.repeat {
             let _ = write!(
                 head,
-                " ({} failures in a row since {}, {} not mailed)",
-                repeat.failures,
+                " ({} in a row since {}, {} not mailed)",
+                failures(repeat.failures),
                 Utc::from(repeat.since).rfc3339(),
                 repeat.not_mailed
             );
@@ -131,14 +131,15 @@ impl Report {
         let mut body = top_of_body(run);
         let _ = writeln!(
             body,
-            "Recovered after: {} failures in a row since {}, {} not mailed",
-            recovery.failures,
+            "Recovered after: {} in a row since {}, {} not mailed",
+            failures(recovery.failures),
             Utc::from(recovery.since).rfc3339(),
             recovery.not_mailed
         );
         let subject = format!(
-            "Job {} recovered after {} failures",
-            run.job, recovery.failures
+            "Job {} recovered after {}",
+            run.job,
+            failures(recovery.failures)
         );
         Report::new(Kind::Recovery, run, &subject, body.into_bytes(), origin)
     }
@@ -158,8 +159,8 @@ impl Report {
             "Still running after: {after} seconds (pid {pid})\nWaiting: {}",
             one_line(&waiting.all)
         );
-        for (place, (job, time)) in waiting.first.iter().enumerate() {
-            let gap = if place == 0 { "\n" } else { "" };
+        for (position, (job, time)) in waiting.first.iter().enumerate() {
+            let gap = if position == 0 { "\n" } else { "" };
             let _ = writeln!(body, "{gap}{job}: {} seconds", time.as_secs());
         }
         if waiting.more > 0 {
@@ -283,6 +284,14 @@ impl Message {
             self.pos = end;
         }
         true
+    }
+}
+
+/// `1 failure`, `57 failures`
+fn failures(count: u32) -> String {
+    match count {
+        1 => "1 failure".to_string(),
+        n => format!("{n} failures"),
     }
 }
 

@@ -11,7 +11,7 @@ fn captured(limit: u64, stream: &str) -> String {
     String::from_utf8(capture.into_bytes()).unwrap()
 }
 
-/// What a capture keeps, said in one go.
+/// What a capture of `limit` bytes keeps of a stream that comes at once.
 fn kept(limit: usize, stream: &[u8]) -> Vec<u8> {
     if stream.len() <= limit {
         return stream.to_vec();
@@ -22,7 +22,8 @@ fn kept(limit: usize, stream: &[u8]) -> Vec<u8> {
         kept.push(b'\n');
     }
     let missing = stream.len() - limit;
-    kept.extend(format!("[... {missing} bytes left out ...]\n").bytes());
+    let bytes = if missing == 1 { "byte" } else { "bytes" };
+    kept.extend(format!("[... {missing} {bytes} left out ...]\n").bytes());
     kept.extend(&stream[stream.len() - last..]);
     kept
 }
@@ -32,7 +33,7 @@ fn a_long_stream_keeps_both_ends_with_a_line_in_between() {
     assert_eq!(captured(8, "abcdefgh"), "abcdefgh");
     assert_eq!(
         captured(8, "abcdefghi"),
-        "abcd\n[... 1 bytes left out ...]\nfghi"
+        "abcd\n[... 1 byte left out ...]\nfghi"
     );
     assert_eq!(
         captured(7, "abcdefghi"),
@@ -68,13 +69,13 @@ fn a_capture_costs_nothing_before_there_is_output() {
     capture.push(b"FOO");
     assert!(!capture.is_empty());
     assert!(capture.head.capacity() < 100, "not what it might hold");
-    let place = capture.head.as_ptr();
+    let address = capture.head.as_ptr();
     let bytes = capture.into_bytes();
     assert_eq!(bytes, b"FOO");
-    assert_eq!(bytes.as_ptr(), place, "not copied");
+    assert_eq!(bytes.as_ptr(), address, "not copied");
 }
 
-/// The lines of a stream, said in one go; `MAX_PIECE` is the 8 KiB of the manual.
+/// The lines of a stream that comes at once. `MAX_PIECE` is the 8 KiB of the manual.
 fn pieces(stream: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     for line in stream.split_inclusive(|&b| b == b'\n') {

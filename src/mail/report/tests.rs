@@ -83,7 +83,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Header lines and body.
+/// Splits a message into its header lines and its body.
 fn parts(message: &str) -> (Vec<&str>, &str) {
     let (head, body) = message.split_once("\n\n").unwrap();
     (head.split('\n').collect(), body)
@@ -139,8 +139,7 @@ Standard Output:
     assert_eq!(text(mailed(report, "ops@example.com")), expected);
 }
 
-// What an SMTP server received from the original daemon: its five headers are the first five, and its body
-// is the body.
+// What an SMTP server received from the original daemon. Its five headers are our first five, and its body is our body.
 #[test]
 fn the_original_daemons_mail_is_what_its_reader_still_gets() {
     let original = "\
@@ -176,8 +175,8 @@ queue: 2 builds
     assert_eq!(body, original_body);
 }
 
-// The original's test, `interpolateFailureFor("-", 0, job1)`: sender, recipient, job, code, command and both
-// streams each stand in their place, empty or not.
+// The original's test, `interpolateFailureFor("-", 0, job1)`: sender, recipient, job, code, command and both streams
+// are each where they belong, empty or not.
 #[test]
 fn failure_messages_of_the_original_test_are_interpolated() {
     let report = failure(&run("job-name1", "job-command1"), &exited(0), b"FOO", b"");
@@ -399,7 +398,7 @@ fn names_that_are_not_ascii_leave_the_headers_ascii_but_for_addresses() {
     assert_eq!(header(&message, "To"), "m\u{fc}ller@example.com");
     assert_eq!(
         header(&message, "Subject"),
-        "Job j?b recovered after 1 failures"
+        "Job j?b recovered after 1 failure"
     );
     assert_eq!(header(&message, "X-Buildd-Host"), "k?che.example.com");
     assert!(header(&message, "Message-ID").ends_with("@k-che.example.com>"));
@@ -478,7 +477,7 @@ fn a_report_takes_the_memory_it_says() {
     assert!(spare < 100, "{spare} bytes to spare");
 }
 
-/// Text that tries to get out of the line it is put in.
+/// Text that tries to break out of its line.
 fn hostile() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         Just("\n".to_string()),
@@ -493,7 +492,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// RFC 5322: lines of at most 998 bytes, no control characters; the names and their order are ours.
+    /// RFC 5322: lines are at most 998 bytes and hold no control characters. The names and their order are our own.
     #[test]
     fn headers_hold_whatever_names_and_addresses_hold(
         (job, command, host, from, to) in (hostile(), hostile(), hostile(), hostile(), hostile()),
