@@ -57,18 +57,18 @@ impl Failed {
     }
 }
 
-/// The directories that relative paths start from. Those of the command line start from the starting directory. Those
-/// of the configuration start from the run directory, which is the working directory once `enter` has returned.
+/// Where relative paths start from: those of the command line from the starting directory; those of the configuration
+/// from the run directory, which is the working directory once `enter` has returned.
 #[derive(Debug)]
-pub struct Places {
+pub struct Directories {
     start: PathBuf,
     /// The inherited file creation mask, if another one has been set.
     inherited_mask: Option<Mode>,
 }
 
-impl Places {
+impl Directories {
     /// Changes to the run directory and sets the file creation mask.
-    pub fn enter(options: &Options) -> Result<Places, Failed> {
+    pub fn enter(options: &Options) -> Result<Directories, Failed> {
         let start = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         if let Some(directory) = &options.rundir {
             std::env::set_current_dir(directory).map_err(|error| {
@@ -80,7 +80,7 @@ impl Places {
             })?;
         }
         let mask = options.umask.or(options.daemon.then_some(TWISTD_UMASK));
-        Ok(Places {
+        Ok(Directories {
             start,
             inherited_mask: mask.map(|mask| umask(Mode::from_bits_truncate(mask))),
         })
@@ -100,9 +100,9 @@ impl Places {
 }
 
 /// Reads the configuration that the command line and the environment name.
-pub fn load(options: &Options, places: &Places) -> Result<(PathBuf, Loaded), Failed> {
+pub fn load(options: &Options, directories: &Directories) -> Result<(PathBuf, Loaded), Failed> {
     let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
-    match config::load(&path, &places.start, &files::source) {
+    match config::load(&path, &directories.start, &files::source) {
         Ok(loaded) => Ok((path, loaded)),
         Err(faults) => {
             let lines = faults.iter().map(ToString::to_string).collect();
@@ -127,8 +127,8 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
     };
-    let places = Places::enter(options)?;
-    let (path, loaded) = load(options, &places)?;
+    let directories = Directories::enter(options)?;
+    let (path, loaded) = load(options, &directories)?;
     if options.if_launch && !loaded.config.sequencer.launch {
         return Ok(());
     }
@@ -137,7 +137,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
-    let source = source(options, &places, path);
+    let source = source(options, &directories, path);
     source.overrule(&mut config.sequencer);
     // Root opens what needs root before it gives up root, but acts as the new user wherever that user may.
     if let Some(identity) = identity.as_ref().filter(|it| it.leaves_root()) {
@@ -151,11 +151,12 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         user: identity.as_ref(),
         is_daemon: |arguments| matches!(cli::parse(arguments.to_vec()), Ok((Action::Daemon, _))),
     };
-    let pidfile = match pidfile_path(options, &places) {
+    let pidfile = match pidfile_path(options, &directories) {
         Some(path) => Some(PidFile::take(&path, taker, &mut waiting).map_err(not_taken)?),
         None => None,
     };
-    let log = places.under_inherited_mask(|| open_log(&config.sequencer, identity.as_ref()))?;
+    let log =
+        directories.under_inherited_mask(|| open_log(&config.sequencer, identity.as_ref()))?;
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
@@ -197,10 +198,10 @@ fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
     }
 }
 
-fn pidfile_path(options: &Options, places: &Places) -> Option<PathBuf> {
+fn pidfile_path(options: &Options, directories: &Directories) -> Option<PathBuf> {
     match &options.pidfile {
         Some(path) if path.as_os_str().is_empty() => None,
-        Some(path) => Some(places.on_command_line(path)),
+        Some(path) => Some(directories.on_command_line(path)),
         None => options.daemon.then(|| PathBuf::from(TWISTD_PID)),
     }
 }
@@ -259,16 +260,19 @@ impl Patience for Waiting<'_> {
 }
 
 /// What the command line says in place of the file.
-fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
-    let named = |path: &Option<PathBuf>| path.as_deref().map(|path| places.on_command_line(path));
+fn source(options: &Options, directories: &Directories, path: PathBuf) -> Source {
+    let named = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path| directories.on_command_line(path))
+    };
     Source {
-        identity: files::identity(&places.on_command_line(&path)),
+        identity: files::identity(&directories.on_command_line(&path)),
         path,
-        from: places.start.clone(),
+        from: directories.start.clone(),
         logfile: options
             .logfile
             .as_deref()
-            .map(|path| command_line_log(path, places)),
+            .map(|path| command_line_log(path, directories)),
         socket: named(&options.socket),
         detached: options.daemon,
         spew: options.spew,
@@ -276,13 +280,13 @@ fn source(options: &Options, places: &Places, path: PathBuf) -> Source {
 }
 
 /// The command line's log file. A name of standard output is kept as it is.
-fn command_line_log(path: &Path, places: &Places) -> PathBuf {
+fn command_line_log(path: &Path, directories: &Directories) -> PathBuf {
     if path.as_os_str().is_empty() {
         PathBuf::from(STDOUT)
     } else if is_stdout(path) {
         path.to_path_buf()
     } else {
-        places.on_command_line(path)
+        directories.on_command_line(path)
     }
 }
 
@@ -312,9 +316,9 @@ pub struct Checked {
 /// Reads the configuration as the daemon would, and looks for everything that it would need, as the user that it would
 /// become. A faulty configuration is the error.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
-    let places = Places::enter(options)?;
-    let (path, mut loaded) = load(options, &places)?;
-    source(options, &places, path.clone()).overrule(&mut loaded.config.sequencer);
+    let directories = Directories::enter(options)?;
+    let (path, mut loaded) = load(options, &directories)?;
+    source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);
     let mut warnings = config::check::all_warnings(&loaded, usize::MAX);
     let Loaded {
         config, origins, ..
@@ -322,7 +326,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref());
     let user = identity.as_ref().ok().and_then(Option::as_ref);
     let log = verify::log(&config.sequencer, user);
-    let pidfile = pidfile_path(options, &places).and_then(|path| look_at_pidfile(path, user));
+    let pidfile = pidfile_path(options, &directories).and_then(|path| look_at_pidfile(path, user));
     let view = View::take(&identity);
     let mut findings = verify::commands(&config);
     findings.extend(verify::files(&config.sequencer, log));
@@ -335,7 +339,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         .map(|(about, flaw)| origins.locate((about, flaw.to_string())).to_string())
         .collect();
     if let (View::Users, Some(user)) = (&view, user) {
-        missing.extend(unreadable(&path, &places, user));
+        missing.extend(unreadable(&path, &directories, user));
     }
     let lines = [view.fault(), pidfile.filter(|_| !view.is_strangers())];
     let lines = lines.into_iter().flatten();
@@ -393,8 +397,8 @@ fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
 }
 
 /// The configuration files that the user that the daemon becomes cannot read, so that a reload would fail.
-fn unreadable(path: &Path, places: &Places, user: &Identity) -> Vec<String> {
-    let Err(faults) = config::load(path, &places.start, &files::source) else {
+fn unreadable(path: &Path, directories: &Directories, user: &Identity) -> Vec<String> {
+    let Err(faults) = config::load(path, &directories.start, &files::source) else {
         return Vec::new();
     };
     let line = |fault: config::Fault| format!("{fault} (as {user}, so no reload would succeed)");

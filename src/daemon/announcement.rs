@@ -1,5 +1,5 @@
-//! The lines that the log gets about the start. A million jobs make a million lines, so each turn of the loop writes
-//! some of them, as the log takes them. Nothing else waits for them: no job, no signal, no client.
+//! Logs the start. A million jobs make a million lines, so each turn of the loop writes some of them, as the log takes
+//! them. Nothing else waits for them: no job, no signal, no client.
 
 use std::rc::Rc;
 use std::time::SystemTime;

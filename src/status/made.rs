@@ -94,8 +94,8 @@ impl Made {
     }
 
     /// The job with this index.
-    pub(super) fn job(&self, place: usize) -> Index {
-        self.jobs.all().nth(place).unwrap()
+    pub(super) fn job(&self, index: usize) -> Index {
+        self.jobs.all().nth(index).unwrap()
     }
 
     /// Changes a job's settings, as a reload would.

@@ -22,14 +22,14 @@ fn strangers() -> Group {
     Group::OutOfReach
 }
 
-/// The run is told to end, which reaches it.
+/// Expects that the run is to be told to end, and reports that this reached it.
 #[track_caller]
 fn is_told(run: &mut Lifecycle, now: Instant, how: Action) {
     assert_eq!(run.next(now, members), Some(how));
     run.signalled(Group::InReach);
 }
 
-/// The same, and may not be signalled.
+/// Expects the same, and reports that the run may not be signalled.
 #[track_caller]
 fn refuses(run: &mut Lifecycle, now: Instant, how: Action) {
     assert_eq!(run.next(now, strangers), Some(how));
@@ -242,7 +242,7 @@ fn an_operator_who_is_refused_changes_nothing() {
     assert_eq!(run.deadline(), Some(t0 + s(30)));
     run.reaped(Exit::Code(0), t0 + s(11));
     assert_eq!(run.outcome().to_string(), "0");
-    // One who was obeyed at first has stopped the run, whatever comes of a second wish.
+    // The first operator's stop reached the run. A later one that does not changes nothing.
     let mut run = life(t0);
     run.stop(Why::Operator, t0 + s(1));
     is_told(&mut run, t0 + s(1), Action::Terminate);

@@ -36,7 +36,7 @@ fn delays(start: u64, min: u64, max: u64) -> Delays {
     }
 }
 
-/// The file of jobs with these names, times and pasts.
+/// The file of jobs with these names, timings and records.
 fn file(names: &[&str], timings: &[Timing], records: &[Record], now: Moment) -> String {
     let jobs = names.iter().zip(timings).zip(records);
     write(
@@ -199,7 +199,7 @@ fn of_an_entry_from_the_future_all_but_the_times_is_kept() {
     assert_eq!(state.warning.as_deref(), Some(expected));
     for (name, ahead) in names.iter().zip(ahead) {
         let (timing, record) = state.restore(name, &delays, now);
-        // A little ahead is a clock that was set.
+        // A time a little ahead comes from a clock that was set.
         let due = if ahead <= 5 { ahead + 60 } else { 240 };
         let expected = Timing {
             due: now.instant + s(due),
@@ -230,7 +230,7 @@ fn a_pause_from_the_future_of_a_job_that_has_never_run_stays() {
     assert_eq!(state.warning.as_deref(), Some(expected));
     let (timing, record) = state.restore("a", &delays(9, 60, 0), now);
     assert_eq!(record.paused_by(), Some((now.wall, 7)));
-    // What it is due is no time that has to be past.
+    // The due time need not be past.
     assert_eq!(timing.due, now.instant + s(4));
 }
 
@@ -288,7 +288,7 @@ fn the_file_has_the_form_that_the_first_version_reads_and_writes() {
     let known = names.map(|name| state.restore(name, &delays, now));
     let (timings, records): (Vec<Timing>, Vec<Record>) = known.into_iter().unzip();
     assert_eq!(file(&names, &timings, &records, now), OF_1_0);
-    // It is not written in another form later, either.
+    // Later it is written in the same form, too.
     let later = now.plus(s(100));
     let text = file(&names, &timings, &records, later);
     assert_eq!(text, OF_1_0);
@@ -379,7 +379,7 @@ fn words() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A job's past, in times before a moment that is still to be told; `due` may lie after it.
+/// A job's past, in times before a moment that the test chooses. `due` may lie after it.
 #[derive(Debug, Clone)]
 struct Made {
     due: (bool, Duration),
@@ -419,7 +419,7 @@ impl Made {
         record.set_paused(self.paused.map(|(age, uid)| (now.wall - age, uid)));
         if let Some((since, parts)) = self.throttle.clone() {
             let since = now.wall - since;
-            // In a row of failures both count the same one.
+            // During a row of failures both count the same row.
             let row = if self.failures > 0 {
                 self.failures
             } else {
@@ -482,14 +482,14 @@ fn pasts() -> impl Strategy<Value = Made> {
 /// One job as the simulation below sees it, in milliseconds of true time.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// When it may start, by what happened to it alone.
+    /// When it may start, as its own past alone says.
     due: u64,
 }
 
 /// A daemon that is stopped and started again and again, in true time.
 struct Simulated {
     zero: Moment,
-    /// How far the wall clock is off, in milliseconds.
+    /// How far the wall clock is wrong, in milliseconds.
     off: i64,
     time: u64,
     delays: [Delays; 3],
@@ -523,7 +523,7 @@ impl Simulated {
         now
     }
 
-    /// Down for a while, and up again with what the file says.
+    /// Stops for a while, and starts with what the file says.
     fn restart(&mut self, down: u64) {
         let text = file(
             &Self::NAMES,
@@ -541,7 +541,7 @@ impl Simulated {
         self.records = records;
     }
 
-    /// Up until `end`; each start is given to `starts`, which says how the run goes.
+    /// Works until `end`. `starts` is told of each start and says how the run goes.
     fn work(&mut self, end: u64, mut starts: impl FnMut(usize, u64) -> (u64, bool)) {
         while let Some(next) = self.schedule.next() {
             let due = next.due.saturating_duration_since(self.zero.instant);
@@ -590,8 +590,8 @@ proptest! {
         }
     }
 
-    /// Whatever the clock says after a restart: pauses, outcomes, rows and what was mailed are known again, no
-    /// time lies ahead, and no job waits for longer than its delay.
+    /// Whatever the clock says after a restart, pauses, outcomes, rows of failures and what was mailed are known again.
+    /// No past time lies ahead, and no job waits for longer than its delay.
     #[test]
     fn a_clock_that_is_wrong_after_a_restart_costs_times_alone(
         past in pasts(),
@@ -627,7 +627,7 @@ proptest! {
             [timing.ended.time(), record.succeeded(), record.paused_by().map(|(since, _)| since), parts.as_ref().map(|parts| parts.since)]
         };
         let (was, is) = (times(&timing, &record, &parts), times(&again, &known, &known_parts));
-        // A step of a clock that was ahead is seen in every time that it left in the future.
+        // If the clock was ahead and was set back, each time that is now in the future shows it.
         let mut ahead = false;
         for (was, is) in was.into_iter().zip(is) {
             prop_assert_eq!(is, was.map(|time| time.min(wall)));
@@ -655,7 +655,7 @@ proptest! {
         prop_assert!(state.warning.is_none_or(|warning| warning.lines().count() == 1));
     }
 
-    /// Bytes of a real file changed, cut and moved about.
+    /// Changes, cuts and moves bytes of a real file.
     #[test]
     fn a_damaged_file_is_never_fatal(pasts in prop::collection::vec(pasts(), 1..4), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>()) {
         let now = start();
@@ -663,9 +663,9 @@ proptest! {
         let text = file(&["a", "b", "c"], &timings, &records, now);
         let mut text = text.into_bytes();
         text.truncate(cut.index(text.len()) + 1);
-        for (place, byte) in damage {
-            let place = place.index(text.len());
-            text[place] = byte;
+        for (index, byte) in damage {
+            let index = index.index(text.len());
+            text[index] = byte;
         }
         let state = read(&text, now.wall);
         for name in state.entries.keys() {
@@ -674,8 +674,8 @@ proptest! {
         }
     }
 
-    /// However short each life of the daemon is: no job starts before its delay is over, no restart puts one
-    /// off, and none is passed over.
+    /// However soon each restart comes, no job starts before its delay is over, no restart delays one, and none is
+    /// passed over.
     #[test]
     fn no_sequence_of_restarts_starts_a_job_early_or_starves_one(
         mins in prop::array::uniform3(1_u64..200),
@@ -693,7 +693,7 @@ proptest! {
             let mut early = None;
             let end = daemon.time + up;
             daemon.work(end, |job, time| {
-                // None goes before another that has been due for longer.
+                // No job goes before another that has been due for longer.
                 let first = seen.iter().map(|seen| seen.due).min().unwrap();
                 if time < seen[job].due || seen[job].due > first {
                     early = Some((job, time, seen.map(|seen| seen.due)));
@@ -714,8 +714,8 @@ proptest! {
         }
     }
 
-    /// The clock may be set while the daemon is up and while it is down, both ways: no job waits for longer than
-    /// its delay, and of what is known of jobs only times are lost.
+    /// The clock may be set back or ahead, while the daemon is up and while it is down. No job waits for longer than
+    /// its delay, and nothing but times is lost.
     #[test]
     fn no_step_of_the_clock_makes_a_job_wait_for_longer_than_its_delay(
         lives in prop::collection::vec((1_u64..90_000, -400_000_000_i64..400_000_000, 0_u64..60_000, -400_000_000_i64..400_000_000), 1..20),

@@ -11,7 +11,7 @@ fn m(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-/// One throttle with a clock that tests move: moments are minutes since the beginning.
+/// One throttle and a clock that tests move, in minutes since the beginning.
 struct Job {
     throttle: Throttle,
     /// Failures in a row, which its owner counts.
@@ -224,11 +224,11 @@ fn a_state_file_full_of_nonsense_takes_no_more_than_its_share() {
     assert_eq!(throttle.succeeded(HOUR, now).unwrap().not_mailed, u64::MAX);
 }
 
-/// Every end of a run that ever was, from which the rules of `mailinterval` are read off anew each time.
+/// The end of every run so far. Each time the rules of `mailinterval` are applied to all of it anew.
 #[derive(Default)]
 struct History(Vec<Past>, Before);
 
-/// Failures in a row that came before the first of these.
+/// Failures in a row before the first of these ends.
 type Before = usize;
 
 enum Past {
@@ -264,7 +264,7 @@ impl History {
         self.since_notice().iter_mut().filter(held).count() as u64
     }
 
-    /// Length and beginning of the latest row of failures; `None` while there was no failure.
+    /// The length and the beginning of the latest row of failures; `None` if there was no failure.
     fn row(&self) -> Option<(u32, Duration)> {
         let is_failure = |past: &&Past| matches!(past, Past::Failure { .. });
         let latest: Vec<&Past> = self
@@ -361,7 +361,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Lives of days with failures every few minutes, now and then a restart, against the history.
+    /// Compares the throttle with the history over days with a failure every few minutes and a restart now and then.
     #[test]
     fn the_rules_hold_at_every_moment_of_a_life(
         interval in prop_oneof![1_u64..300, Just(3600), 1_u64..100_000],
@@ -389,7 +389,7 @@ proptest! {
                 }
                 Step::Restart => {
                     let saved = job.throttle.to_parts(job.t0 + at);
-                    // The new process has a clock of its own, on which the same ages lie elsewhere.
+                    // The new process's monotonic clock starts elsewhere, with the same ages.
                     job.t0 += Duration::from_secs(7);
                     let now = job.t0 + at;
                     job.throttle = saved.map_or_else(Throttle::default, |parts| Throttle::from_parts(parts, now));

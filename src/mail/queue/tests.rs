@@ -36,7 +36,7 @@ fn report(job: &str, size: usize) -> Rc<Report> {
         outcome: &outcome,
         repeat: None,
         stdout: vec![b'\n'; size],
-        // Found at once to need encoding, so that large reports cost the test no time.
+        // One byte shows at once that it needs encoding, so that large reports take the test no time.
         stderr: vec![0xff],
     };
     let origin = Origin {
@@ -58,7 +58,7 @@ fn recipients(dropped: &[Dropped]) -> Vec<&str> {
     dropped.iter().map(|d| d.unsent.to.as_str()).collect()
 }
 
-/// Starts what is due and ends it so; says to whom it went.
+/// Starts the delivery that is due and ends it with `result`. Returns its recipient.
 fn deliver(queue: &mut Queue, result: Result<(), Failure>, now: Instant) -> Option<String> {
     let to = queue.start(now)?.to;
     assert!(queue.finished(result, now).is_some());
@@ -444,7 +444,7 @@ fn failures_say_what_sendmail_said_on_one_line() {
     assert_eq!(harmless(&"\u{20ac}".repeat(1000)), "\u{20ac}".repeat(333));
 }
 
-// A loop over all entries within a loop over all entries would still pass, one more would not.
+// A loop within a loop over all entries would still pass. A third one would not.
 #[test]
 fn a_full_queue_of_failing_addresses_stays_cheap() {
     let begun = Instant::now();
@@ -484,10 +484,10 @@ fn sendmail(to: &str, chance: u64) -> (Result<(), Failure>, Duration) {
     }
 }
 
-/// A report's job, which has only this one, and a recipient.
+/// A job, which has only this one report, and a recipient.
 type Copy = (String, String);
 
-/// One recipient's copy of a report, as seen from outside: pushed, and then?
+/// What has become of one recipient's copy of a report.
 #[derive(Debug)]
 struct Fate {
     size: usize,
@@ -503,7 +503,7 @@ struct World {
     queue: Queue,
     now: Instant,
     reports: usize,
-    /// What sendmail has, how that will end and when.
+    /// The copy that sendmail has, its result, and when that comes.
     under_way: Option<(Copy, Result<(), Failure>, Instant)>,
     queued: BTreeMap<Copy, Fate>,
     left: BTreeMap<Copy, Fate>,
@@ -553,7 +553,7 @@ impl World {
         self.check_accounts();
     }
 
-    /// Takes what left the queue unsent out of the ledger and into the log.
+    /// Moves a copy that left the queue unsent from the ledger to the log.
     fn drops(&mut self, dropped: &Dropped) -> Copy {
         let copy = (
             dropped.unsent.report.job().to_string(),
@@ -566,7 +566,7 @@ impl World {
         copy
     }
 
-    /// Over the limit only for reports that cannot make way.
+    /// Checks that the queue is over its limit only because of reports that cannot make room.
     fn check_room(&self, pushed: &str) {
         assert!(self.queue.len() <= MAX_MESSAGES);
         let under_way = self.under_way.as_ref().map(|((job, _), ..)| job);
@@ -595,7 +595,7 @@ impl World {
         );
     }
 
-    /// Lets time pass and sendmail do its work.
+    /// Lets time pass, in which sendmail works.
     fn let_run(&mut self, time: Duration) {
         let until = self.now + time;
         loop {
@@ -706,8 +706,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Days of mail to good, dead, hanging and unsteady recipients: every copy of every report is sent or
-    /// logged, and none of it twice. Only after a permanent fault may one be in the log and sent later.
+    /// Days of mail to good, dead, hanging and unsteady recipients. Every copy of every report is sent or logged, and
+    /// not both. Only after a permanent fault may a copy be logged and sent later.
     #[test]
     fn every_report_ends_up_sent_or_in_the_log_exactly_once(
         steps in prop::collection::vec(step(), 0..100),

@@ -11,8 +11,8 @@ fn encoded(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Decodes by RFC 2045, 6.7, and takes nothing the RFC does not allow. White space at a line's end is
-/// deleted, as the RFC tells a decoder (rule 3). None: not quoted-printable.
+/// Decodes by RFC 2045, 6.7, and accepts nothing that the RFC does not allow. It deletes white space at a line's end,
+/// as the RFC tells a decoder to (rule 3). `None` if the text is not quoted-printable.
 fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let mut raw = Vec::new();
     for line in text.split_inclusive(|&b| b == b'\n') {
@@ -40,7 +40,7 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     Some(raw)
 }
 
-/// Bytes that lie in wait where lines begin, end and break.
+/// Bytes that are special where lines begin, end and break.
 fn raw() -> impl Strategy<Value = Vec<u8>> {
     let word = |word: &'static str| Just(word.as_bytes().to_vec());
     let part = prop_oneof![
@@ -175,7 +175,7 @@ proptest! {
         prop_assert_eq!(&text[7..], encoded(&raw));
     }
 
-    /// `needed` against its rules in words, one condition after the other.
+    /// Compares `needed` with its rules, one condition after the other.
     #[test]
     fn needed_says_what_the_contract_says(raw in raw(), long in 990_usize..1005) {
         let mut body = raw;

@@ -263,8 +263,8 @@ impl<'a> Hidden<'a> {
     fn link(&self) -> Result<(), Errno> {
         let directory = &self.spot.directory;
         let name = self.name.1.as_os_str();
-        let place = self.spot.name.as_os_str();
-        linkat(directory, name, directory, place, AtFlags::empty())
+        let wanted = self.spot.name.as_os_str();
+        linkat(directory, name, directory, wanted, AtFlags::empty())
     }
 
     /// Renames the socket to its name and replaces whatever has that.

@@ -35,7 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after an error of accept(2) it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long after that a connection is tried again that waits for a free slot.
-const PLACE_RETRY: Duration = Duration::from_millis(10);
+const SLOT_RETRY: Duration = Duration::from_millis(10);
 
 /// Who is at the other end of a connection (SO_PEERCRED, unix(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Server {
         // Bounded, so that a client that connects in an endless loop cannot keep the daemon here.
         for _ in 0..MAX_CLIENTS {
             let Some(slot) = self.free_slot() else {
-                self.retry_at = Some(now + PLACE_RETRY);
+                self.retry_at = Some(now + SLOT_RETRY);
                 return;
             };
             let Some(listening) = &self.listening else {
@@ -189,9 +189,9 @@ impl Server {
     }
 
     fn with(&mut self, slot: usize, act: impl FnOnce(&mut Connection) -> Then) {
-        if let Some(place) = self.clients.get_mut(slot) {
-            if place.as_mut().map(act) == Some(Then::Goes) {
-                *place = None;
+        if let Some(entry) = self.clients.get_mut(slot) {
+            if entry.as_mut().map(act) == Some(Then::Goes) {
+                *entry = None;
             }
         }
     }
@@ -201,12 +201,12 @@ impl Server {
     pub fn next_request(&mut self) -> Option<Asked> {
         loop {
             let clients = self.clients.iter_mut();
-            let (_, place) = clients
-                .filter_map(|place| Some((place.as_ref()?.turn()?, place)))
+            let (_, entry) = clients
+                .filter_map(|entry| Some((entry.as_ref()?.turn()?, entry)))
                 .min_by_key(|(turn, _)| *turn)?;
-            let client = place.as_mut()?;
+            let client = entry.as_mut()?;
             if client.has_hung_up() {
-                *place = None;
+                *entry = None;
                 continue;
             }
             return Some(Asked {

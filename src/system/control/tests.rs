@@ -9,7 +9,7 @@ use super::*;
 
 const FIRST: Token = Token(32);
 
-/// A server that listens, its clock in the test's hands.
+/// A server that listens. The test moves its clock.
 struct Made {
     server: Server,
     poll: Poll,
@@ -50,21 +50,21 @@ impl Made {
         self.server.act(self.poll.registry(), now);
     }
 
-    /// A client that is let in at this moment.
+    /// Connects a client that is accepted at this moment.
     fn client(&mut self, milliseconds: u64) -> UnixStream {
         let client = UnixStream::connect(self.path()).unwrap();
         self.accept(milliseconds);
         client
     }
 
-    /// What every client has sent is read.
+    /// Reads what every client has sent.
     fn events(&mut self, milliseconds: u64) {
         for slot in 0..MAX_CLIENTS {
             self.server.client_event(slot, self.at(milliseconds));
         }
     }
 
-    /// A client in whose slot the server has this request, handed on.
+    /// Connects a client whose request the server has taken.
     fn asks(&mut self, line: &str, milliseconds: u64) -> (UnixStream, u64) {
         let mut client = self.client(milliseconds);
         client.write_all(line.as_bytes()).unwrap();
@@ -91,7 +91,7 @@ impl Made {
     }
 }
 
-/// More than a connection holds before anybody reads.
+/// More bytes than a connection holds while nobody reads.
 const LARGE: usize = 4 << 20;
 
 /// What has arrived at a client.
@@ -182,7 +182,7 @@ fn what_a_client_asked_for_that_has_hung_up_is_forgotten() {
     }
     silenced.shutdown(Shutdown::Write).unwrap();
     made.events(0);
-    // After the lines have been read, and before they are carried out.
+    // This is after the lines have been read and before they are executed.
     drop(gone);
     shut.shutdown(Shutdown::Both).unwrap();
     assert_eq!(made.lines(), ["silenced", "there"]);
@@ -236,7 +236,7 @@ fn answers_are_written_in_pieces_and_one_after_the_other() {
     made.server.answer(third, 0, b"ok\n".to_vec(), made.t0);
     made.server.write_answers(made.t0, || true);
     assert_eq!(arrived(&mut small), b"0\nok\n", "it does not wait for that");
-    // One that takes no more holds up no other. Then only an event brings more.
+    // A client that takes no more holds up no other. Then only an event brings more.
     made.server.write_answers(made.t0, || false);
     of_other.extend(arrived(&mut other));
     assert!(of_other.len() > piece);

@@ -11,7 +11,7 @@ use super::*;
 use crate::system::STARTING;
 use crate::system::opening::LOCK;
 
-/// Time passes only in its pauses; in one of them something may happen.
+/// A patience whose time passes only in its pauses. In one of them something may happen.
 struct Told<F> {
     now: Instant,
     pauses: u32,
@@ -57,7 +57,7 @@ struct Place {
 }
 
 /// A directory, and a path in it.
-fn place() -> (Place, PathBuf) {
+fn empty_directory() -> (Place, PathBuf) {
     let alone = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("lock");
@@ -78,7 +78,7 @@ fn inode(path: &Path) -> u64 {
 
 #[test]
 fn one_that_works_is_not_waited_for() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let first = take(&path, &mut never()).unwrap();
     assert_eq!(first.unsupported(), None);
     assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
@@ -86,10 +86,10 @@ fn one_that_works_is_not_waited_for() {
     take(&path, &mut never()).unwrap();
 }
 
-/// The child is between fork and exec: it still has what its parent had open.
+/// The child is between fork and exec, so it still has open what its parent had.
 #[test]
 fn the_child_of_one_that_was_killed_is_waited_for_but_not_for_long() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut child = Some(take(&path, &mut never()).unwrap());
     let killed = 2_000_000_000;
     child.as_ref().unwrap().name(killed).unwrap();
@@ -114,7 +114,7 @@ fn the_child_of_one_that_was_killed_is_waited_for_but_not_for_long() {
 
 #[test]
 fn one_that_stops_is_waited_for() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut first = Some(take(&path, &mut never()).unwrap());
     first.as_ref().unwrap().begin_to_stop();
     let mut patience = Told::new(|pauses| {
@@ -125,14 +125,14 @@ fn one_that_stops_is_waited_for() {
     });
     let second = take(&path, &mut patience).unwrap();
     assert_eq!(patience.waited, [0, 50, 100].map(Duration::from_millis));
-    // It holds both bytes again.
+    // The new holder has both bytes again.
     assert!(matches!(take(&path, &mut never()), Err(Error::Held(_))));
     drop(second);
 }
 
 #[test]
 fn one_that_goes_on_stopping_is_waited_for_half_a_minute() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let first = take(&path, &mut never()).unwrap();
     first.begin_to_stop();
     let mut patience = Told::new(|_| true);
@@ -150,7 +150,7 @@ fn one_that_goes_on_stopping_is_waited_for_half_a_minute() {
 
 #[test]
 fn the_wait_can_be_ended() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let first = take(&path, &mut never()).unwrap();
     first.begin_to_stop();
     let mut patience = Told::new(|pauses| pauses < 2);
@@ -160,7 +160,7 @@ fn the_wait_can_be_ended() {
 
 #[test]
 fn of_two_that_wait_the_second_is_told_of_the_first() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut first = Some(take(&path, &mut never()).unwrap());
     first.as_ref().unwrap().begin_to_stop();
     let mut other = None;
@@ -172,10 +172,10 @@ fn of_two_that_wait_the_second_is_told_of_the_first() {
     assert!(matches!(take(&path, &mut patience), Err(Error::Held(_))));
 }
 
-/// The file that was opened and locked may have no name any more.
+/// When it is locked, the opened file may have lost its name.
 #[test]
 fn a_file_that_its_holder_removes_is_not_taken_over() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut first = Some(take(&path, &mut never()).unwrap());
     first.as_ref().unwrap().begin_to_stop();
     let mut patience = Told::new(|_| {
@@ -190,7 +190,7 @@ fn a_file_that_its_holder_removes_is_not_taken_over() {
 /// Anybody who may read the file can have a read lock.
 #[test]
 fn a_read_lock_does_not_count() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     for (first, length) in [(0, 0), (WHOLE_LIFE, 1), (WORKING, 1)] {
         fs::write(&path, "").unwrap();
         let reader = File::open(&path).unwrap();
@@ -206,7 +206,7 @@ fn a_read_lock_does_not_count() {
 
 #[test]
 fn a_read_lock_on_the_byte_that_one_who_stops_has_let_go_changes_nothing() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut first = Some(take(&path, &mut never()).unwrap());
     first.as_ref().unwrap().begin_to_stop();
     let mut reader = Some(File::open(&path).unwrap());
@@ -223,7 +223,7 @@ fn a_read_lock_on_the_byte_that_one_who_stops_has_let_go_changes_nothing() {
 
 #[test]
 fn a_write_lock_of_any_program_counts() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     for (first, length) in [(0, 0), (WORKING, 1)] {
         fs::write(&path, "").unwrap();
         let other = OpenOptions::new().write(true).open(&path).unwrap();

@@ -30,7 +30,7 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-// As original/two-jobs.log has it for `Job output was:\n<output>\n`.
+// The original's log has this form for `Job output was:\n<output>\n`.
 #[test]
 fn further_lines_of_a_message_begin_with_a_tab() {
     let directory = tempfile::tempdir().unwrap();
@@ -214,7 +214,7 @@ fn mode(path: &Path) -> u32 {
 
 type Make = fn(&Path);
 
-/// What can be in an old log's place: each made at a path.
+/// Things that can have an old log's name, and how to make each at a path.
 fn things() -> [(&'static str, Make); 4] {
     [
         ("a directory", |path| {
@@ -244,7 +244,7 @@ fn what_is_in_an_old_logs_place_stays_and_rotation_goes_around_it() {
             }
             assert_eq!(inode(&thing), before);
             assert_eq!(text(directory.path().join("precious")), "precious");
-            // As many as are to stay, in order.
+            // As many as are to be kept, in order.
             let old = (1..9).filter(|&number| number != place);
             let old = old.map(|number| path.with_extension(number.to_string()));
             let old: Vec<String> = old.filter(|path| path.exists()).map(text).collect();
@@ -257,7 +257,7 @@ fn what_is_in_an_old_logs_place_stays_and_rotation_goes_around_it() {
                 "'{}' is {what}, no old log; it stays, and rotation goes around it\n",
                 thing.display()
             );
-            // What was told has been rotated away by now, but not the same again.
+            // The line that told of it has been rotated away by now, and is not repeated.
             assert!(!old.concat().contains(&told) && !text(&path).contains(&told));
         }
     }
@@ -319,11 +319,11 @@ fn the_new_file_has_the_mode_of_the_old_one() {
         assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
         assert_eq!(log.rotate_or_reopen(), Ok(true));
         assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
-        // Somebody has moved it and made no other.
+        // Somebody has moved the log and made no other.
         fs::rename(&path, directory.path().join("moved")).unwrap();
         assert_eq!(log.rotate_or_reopen(), Ok(true));
         assert_eq!(mode(&path), bits);
-        // Somebody has moved it and made another.
+        // Somebody has moved the log and made another.
         fs::rename(&path, directory.path().join("moved")).unwrap();
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
@@ -347,7 +347,7 @@ fn a_log_that_is_a_link_is_rotated_where_it_leads() {
     assert_eq!(text(inner.join("other.1")), format!("{STAMP}one\n"));
     assert_eq!(text(inner.join("other")), format!("{STAMP}two\n"));
     assert!(path.is_symlink() && !path.with_extension("1").exists());
-    // It may lead elsewhere by then.
+    // The link may lead elsewhere by then.
     fs::remove_file(&path).unwrap();
     symlink("inner/next", &path).unwrap();
     assert_eq!(log.rotate_or_reopen(), Ok(true));
@@ -404,7 +404,7 @@ fn links_to_our_own_standard_output_are_standard_output() {
     }
 }
 
-/// What a test reads of a log that is a pipe which takes no more than it holds.
+/// A log on a full pipe, and the end that a test reads.
 fn on_a_pipe() -> (Log, File) {
     let (theirs, ours) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
     (
@@ -493,7 +493,7 @@ fn a_log_that_moves_takes_what_waits_along_whole() {
     log.release();
     log.flush(Instant::now(), wall());
     assert_eq!(text(&path), format!("{STAMP}{long}\n{STAMP}held\n"));
-    // To where it cannot go it does not go.
+    // It does not move to a path that cannot be opened.
     let error = log.move_to(Some(Path::new("/no/such/log"))).unwrap_err();
     assert!(error.ends_with("No such file or directory; the log stays where it is"));
     assert_eq!(log.path(), Some(&*path));

@@ -88,13 +88,13 @@ fn a_twistd_is_given_five_seconds() {
     assert_eq!(fs::read_to_string(&path).unwrap(), named);
 }
 
-/// A process of this name that waits.
+/// Starts a process of this name that waits.
 fn called(name: &str) -> Child {
     let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     let mut shell = Command::new("sh");
     shell.arg0(name).args(["-c", "read line"]);
     let child = shell.stdin(Stdio::piped()).spawn().unwrap();
-    // The kernel lets the parent of vfork(2) go on before the new program's arguments are in their place.
+    // The kernel lets vfork(2)'s parent go on before the new program's arguments can be read.
     let command_line = format!("/proc/{}/cmdline", child.id());
     while fs::read(&command_line).unwrap().is_empty() {
         std::thread::yield_now();

@@ -8,13 +8,13 @@ use tempfile::TempDir;
 use super::*;
 
 /// A directory, and the path `file` in it.
-fn place() -> (TempDir, PathBuf) {
+fn empty_directory() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     (directory, path)
 }
 
-/// Its mode is one that no mask of a test's leaves as it is.
+/// A kept file. No mask of a test leaves its mode as it is.
 fn kept(path: &Path) -> Kept {
     Kept::new(path.to_path_buf(), 0o666, true)
 }
@@ -36,7 +36,7 @@ fn names(directory: &TempDir) -> Vec<String> {
 
 #[test]
 fn a_file_is_replaced_by_a_new_one_with_its_own_mode() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     fs::write(&path, "old").unwrap();
     let old = fs::File::open(&path).unwrap();
     let mut kept = kept(&path);
@@ -50,7 +50,7 @@ fn a_file_is_replaced_by_a_new_one_with_its_own_mode() {
 
 #[test]
 fn only_a_regular_file_is_replaced() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     let target = directory.path().join("target");
     fs::write(&target, "precious").unwrap();
     type Prepare = fn(&Path);
@@ -64,7 +64,7 @@ fn only_a_regular_file_is_replaced() {
             Unfit::NotRegular,
         ),
         (
-            // As bind(2) makes one, but for its limit to a name's length.
+            // Like a socket of bind(2), without its limit to a path's length.
             |path| mknod(path, SFlag::S_IFSOCK, Mode::S_IRUSR, 0).unwrap(),
             Unfit::NotRegular,
         ),
@@ -106,14 +106,14 @@ fn what_is_no_left_over_of_ours_stays_beside_it() {
             if geteuid().is_root() {
                 chown(path, Some(65_534), None).unwrap();
             } else {
-                // Only root can make a file of somebody else's.
+                // Only root can make another user's file.
                 fs::remove_file(path).unwrap();
                 fs::create_dir(path).unwrap();
             }
         },
     ];
     for prepare in cases {
-        let (directory, path) = place();
+        let (directory, path) = empty_directory();
         let target = directory.path().join("target");
         fs::write(&target, "precious").unwrap();
         let in_the_way = directory.path().join(".file.new");
@@ -136,12 +136,12 @@ fn what_is_no_left_over_of_ours_stays_beside_it() {
 
 #[test]
 fn what_a_crash_left_behind_goes() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     fs::write(directory.path().join(".file.new"), "half").unwrap();
     write(&mut kept(&path), "whole").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
     assert_eq!(names(&directory), ["file"]);
-    // A hard link is a name; what it names stays as it is under its others.
+    // A hard link is only a name. Under its other names the file stays as it is.
     let other = directory.path().join("other");
     fs::write(&other, "precious").unwrap();
     fs::hard_link(&other, directory.path().join(".file.new")).unwrap();
@@ -155,7 +155,7 @@ fn what_a_crash_left_behind_goes() {
 
 #[test]
 fn where_every_name_beside_it_is_taken_the_error_says_what_to_remove() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     for number in 0..TEMPORARY_NAMES {
         fs::create_dir(beside(&path, number)).unwrap();
     }
@@ -175,8 +175,8 @@ fn where_every_name_beside_it_is_taken_the_error_says_what_to_remove() {
 
 #[test]
 fn only_what_was_put_there_is_removed() {
-    let (directory, path) = place();
-    // Nothing was put there yet.
+    let (directory, path) = empty_directory();
+    // Nothing of ours has been put there yet.
     fs::write(&path, "somebody else's").unwrap();
     kept(&path).remove();
     assert!(path.exists());
@@ -184,7 +184,7 @@ fn only_what_was_put_there_is_removed() {
     let mut ours = kept(&path);
     write(&mut ours, "ours").unwrap();
     write(&mut ours, "ours again").unwrap();
-    // Neither another name of it goes nor another file of its name.
+    // Neither another name of the file nor another file of its name is removed.
     let link = directory.path().join("link");
     fs::hard_link(&path, &link).unwrap();
     ours.remove();
@@ -213,7 +213,7 @@ fn only_what_was_put_there_is_removed() {
         },
     ];
     for replace in cases {
-        let (_directory, path) = place();
+        let (_directory, path) = empty_directory();
         let mut ours = kept(&path);
         write(&mut ours, "ours").unwrap();
         replace(&path);
@@ -224,7 +224,7 @@ fn only_what_was_put_there_is_removed() {
 
 #[test]
 fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     let mut kept = kept(&path);
     write(&mut kept, "old").unwrap();
     let disk = Disk {
@@ -246,7 +246,7 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
 
 #[test]
 fn a_directory_that_is_missing_is_told_once_until_it_is_there() {
-    let (directory, _) = place();
+    let (directory, _) = empty_directory();
     let path = directory.path().join("later/file");
     let mut kept = kept(&path);
     for is_news in [true, false, false] {
@@ -261,11 +261,11 @@ fn a_directory_that_is_missing_is_told_once_until_it_is_there() {
 }
 
 thread_local! {
-    /// What was asked of the disk, and whether the file was in its place by then.
+    /// The calls made to the disk, and whether the file had its name by then.
     static ASKED: RefCell<Vec<(&'static str, bool)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A disk that takes notes; its directories cannot be synced while `REFUSES` says so.
+/// A disk that records the calls made to it. Its directories cannot be synced while `REFUSES` says so.
 const NOTES: Disk = Disk {
     sync_data: |file| {
         let whole = file.metadata()?.len() == 3 && file.metadata()?.nlink() == 1;
@@ -289,14 +289,14 @@ fn asked(kept: &mut Kept) -> Vec<(&'static str, bool)> {
 
 #[test]
 fn the_text_is_on_the_disk_before_the_name_and_the_name_where_that_is_asked_for() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     let (data, name) = (("data", true), ("name", true));
     let mut durable = kept(&path);
     assert!(durable.is_owed());
     assert_eq!(asked(&mut durable), [data, name], "the file may be new");
     assert!(!durable.is_owed());
     assert_eq!(asked(&mut durable), [data]);
-    // What cannot be kept is owed until it is.
+    // A write that fails is owed until one succeeds.
     let refuses = directory.path().join("refuses");
     fs::write(&refuses, "").unwrap();
     durable.owed = true;
@@ -315,7 +315,7 @@ fn the_text_is_on_the_disk_before_the_name_and_the_name_where_that_is_asked_for(
 
 #[test]
 fn a_write_through_is_owed_until_it_is_made() {
-    let (directory, _) = place();
+    let (directory, _) = empty_directory();
     let path = directory.path().join("later/file");
     let mut kept = Kept::new(path, 0o600, true);
     kept.write_through(b"x", Instant::now()).unwrap_err();
@@ -334,7 +334,7 @@ fn a_write_through_is_owed_until_it_is_made() {
 
 #[test]
 fn a_directory_that_cannot_be_synced_is_a_failure_unless_none_can_be() {
-    let (directory, path) = place();
+    let (directory, path) = empty_directory();
     sync_directory(directory.path()).unwrap();
     assert!(sync_directory(&path).is_err(), "there is none");
     for kind in [PermissionDenied, InvalidInput, Unsupported] {
@@ -347,7 +347,7 @@ fn a_directory_that_cannot_be_synced_is_a_failure_unless_none_can_be() {
 
 #[test]
 fn what_slow_writes_rest_is_counted_from_their_end() {
-    let (_directory, path) = place();
+    let (_directory, path) = empty_directory();
     let mut kept = kept(&path);
     let long = std::time::Duration::from_secs(3600);
     let began = Instant::now() - std::time::Duration::from_secs(2);

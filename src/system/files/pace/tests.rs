@@ -21,7 +21,7 @@ fn due(next: Instant) -> Upcoming {
     }
 }
 
-/// A file whose last write ended at `t0` after `took`, and that has been out of date since.
+/// A file whose last write took `took` and ended at `t0`. It has been out of date since.
 fn behind(t0: Instant, took: Duration) -> Pace {
     let mut pace = Pace::default();
     pace.wrote(t0 - took, t0, true);
@@ -29,7 +29,7 @@ fn behind(t0: Instant, took: Duration) -> Pace {
     pace
 }
 
-/// An instant with room before it.
+/// An instant with time before it.
 fn t0() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
@@ -82,7 +82,7 @@ fn a_slow_write_is_followed_by_twenty_times_as_long_without_one() {
 #[test]
 fn a_write_that_failed_is_tried_again_as_if_it_had_not() {
     let t0 = t0();
-    // Also where nothing else had changed.
+    // This holds even if nothing else has changed.
     for touched in [true, false] {
         let mut pace = Pace::default();
         if touched {
@@ -99,13 +99,13 @@ fn a_write_makes_way_for_what_is_due_before_its_end() {
     let t0 = t0();
     let pace = behind(t0, ms(300));
     let earliest = t0 + ms(6000);
-    // It may take 610 ms.
+    // The write may take 610 ms.
     for (due_at, written_at) in [
         (6000, 16_000),
         (6610, 16_000),
         (6611, 6000),
         (60_000, 6000),
-        // What is due before may still be in the way: nobody knows yet what comes after it.
+        // What is due before that may still be running: nobody knows yet what comes after it.
         (100, 16_000),
     ] {
         let upcoming = due(t0 + ms(due_at));
@@ -114,13 +114,13 @@ fn a_write_makes_way_for_what_is_due_before_its_end() {
             assert_eq!(at, Some(t0 + ms(written_at)), "due after {due_at}");
         }
     }
-    // The later it is, the more is in the way.
+    // The later it is, the more is due.
     let later = earliest + ms(2000);
     for (due_at, written_at) in [(8610, 16_000), (8611, 6000)] {
         let at = pace.deadline(later, &due(t0 + ms(due_at)));
         assert_eq!(at, Some(t0 + ms(written_at)), "due after {due_at}");
     }
-    // Whatever stands in its way: when a start has just been made, it has to wait for the rest alone.
+    // Whatever is due: when a job has just started, the write waits only for its rest.
     assert!(pace.allows(earliest));
 }
 
@@ -151,7 +151,7 @@ fn one_quick_write_does_not_make_a_slow_disk_a_quick_one() {
     let at = |next| pace.deadline(t0, &due(next)).unwrap();
     assert_eq!(at(earliest + ms(310)), earliest + LATENESS);
     assert_eq!(at(earliest + ms(311)), earliest);
-    // But in time.
+    // It is written in time all the same.
     for _ in 0..10 {
         pace.wrote(t0, t0 + ms(1), true);
     }
@@ -160,17 +160,17 @@ fn one_quick_write_does_not_make_a_slow_disk_a_quick_one() {
     assert_eq!(at(earliest + ms(13)), earliest);
 }
 
-/// A lane that starts things, and the writes beside it, in milliseconds.
+/// A lane that starts things, and the writes beside it. Times are milliseconds.
 #[derive(Debug, Default)]
 struct Lane {
     writes: Vec<(u64, u64)>,
-    /// Changes, each with the beginning of the write that has it.
+    /// When each change was made and when the write began that holds it.
     waited: Vec<u64>,
     delayed: u64,
 }
 
-/// Each thing that is started takes the first and is due again the second after its end. `takes` are the times of
-/// the writes, one after the other.
+/// Each thing that is started takes the first time and is due again the second time after its end. `takes` are the
+/// times of the writes, in order.
 fn simulate(runs: &[(u64, u64)], takes: &[u64], end: u64) -> Lane {
     let t0 = t0();
     let mut pace = Pace::default();
@@ -235,10 +235,10 @@ fn on_a_slow_disk_runs_that_are_longer_than_a_write_start_in_time() {
 }
 
 proptest! {
-    /// However long runs and writes take: the file is written, not too late, and not too often.
+    /// However long runs and writes take, the file is written, not too late, and not too often.
     #[test]
     fn writes_are_rare_enough_and_never_put_off_for_good(
-        // A run of no time at all would be one at whose end the simulation's clock stands still.
+        // At the end of a run of no time the simulation's clock would stand still.
         runs in prop::collection::vec((1_u64..20_000, 0_u64..20_000), 1..8),
         takes in prop::collection::vec(0_u64..2000, 1..8),
     ) {
