@@ -1,6 +1,6 @@
-//! A campaign: for some seconds all kinds of trouble at once and in any order, with a restart under another clock, and
-//! then a look from outside at what must hold whatever happens. The seed is printed; `BUILDD_SEQUENCER_SEED` repeats a
-//! campaign as far as time allows, `BUILDD_SEQUENCER_CAMPAIGN_SECONDS` makes it longer.
+//! A campaign: for some seconds all kinds of trouble happen together in random order. Then everything that must hold is
+//! checked from outside. The seed is printed; `BUILDD_SEQUENCER_SEED` repeats a campaign as far as timing allows, and
+//! `BUILDD_SEQUENCER_CAMPAIGN_SECONDS` makes it longer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
@@ -19,7 +19,7 @@ use common::{Daemon, Place, Signal, job, wait_for};
 use nix::fcntl::OFlag;
 use nix::unistd::{geteuid, pipe2};
 
-/// Splitmix64: as random as this needs, and the same everywhere.
+/// Splitmix64: random enough for this, and the same everywhere.
 struct Dice(u64);
 
 impl Dice {
@@ -45,7 +45,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// What a run does that is over at once.
+/// What a short run does.
 const QUICK: [&str; 18] = [
     ":",
     ":",
@@ -64,11 +64,11 @@ const QUICK: [&str; 18] = [
     "yes | head -n 20000; exit 1",
     "exec >&- 2>&-; sleep 0.05",
     "kill -HUP $PPID; kill -HUP $PPID; exit 4",
-    // A line that would like to be one of the daemon's, and bytes that are no text.
+    // A line that looks like one of the daemon's, and bytes that are no text.
     r"printf '2026-11-24T00:00:00+0000 [-] Running fake\n\000\377\303(\n \033[2J'; exit 9",
 ];
 
-/// What a run does that takes a while, or would for ever.
+/// What a run does that takes a while or would never end.
 const SLOW: [&str; 6] = [
     "sleep 60",
     "trap '' TERM; sleep 60; sleep 60",
@@ -123,7 +123,7 @@ fn moods(dice: &mut Dice, strange: bool) -> String {
     (0..500).map(|_| mood()).collect()
 }
 
-/// One run at a time holds the lock, and its end frees it, whatever that is. Each tells its identity first.
+/// Each run holds the lock, which only one can, and its end frees it, however it ends. It prints its identity first.
 const JOB: &str = "exec 9>>{dir}/lock
 flock -n 9 || echo \"$1\" >>{dir}/overlaps
 mood=$(sed -n \"$(($(wc -l <{dir}/runs) % 500 + 1))p\" {dir}/moods)
@@ -132,7 +132,7 @@ echo \"id $id\"
 echo \"$id\" >>{dir}/runs
 eval \"$mood\"";
 
-/// Keeps a message exactly if it says so with its exit status.
+/// Keeps a message if, and only if, its exit status says so.
 const SENDMAIL: &str = "for to; do :; done
 case $(cat {dir}/mood) in
 75) exit 75 ;;
@@ -161,7 +161,7 @@ struct Campaign<'a> {
     daemon: &'a Daemon<'a>,
     dice: Dice,
     clients: Vec<UnixStream>,
-    /// Pieces of the log that are out of the daemon's hands, oldest first.
+    /// How many pieces of the log the daemon has closed, oldest first.
     pieces: usize,
     log: LogTo,
 }
@@ -232,7 +232,7 @@ impl Campaign<'_> {
         }
     }
 
-    /// Time for the daemon to get somewhere, not a wait for anything.
+    /// Gives the daemon time. This waits for nothing in particular.
     fn rest(&mut self, at_most: usize) {
         let pause = self.dice.below(at_most) as u64;
         std::thread::sleep(Duration::from_millis(pause));
@@ -256,7 +256,7 @@ impl Campaign<'_> {
         self.daemon.signal(Signal::SIGHUP);
     }
 
-    /// By the daemon alone, as logrotate does it, or by somebody who removes the file; the piece is kept each time.
+    /// Rotates the log by the daemon alone, as logrotate does it, or by removing the file. Each piece is kept.
     fn turn_log_over(&mut self) {
         let (log, piece) = (self.place.path("log"), self.next_piece());
         match self.dice.below(3) {
@@ -331,7 +331,7 @@ impl Campaign<'_> {
         let mut client = UnixStream::connect(self.place.path("socket")).unwrap();
         client.write_all(format!("{line}\n").as_bytes()).unwrap();
         if waits || self.dice.below(4) == 0 {
-            // It may wait, or not even read its answer.
+            // The client may wait, or never read its answer.
             self.clients.push(client);
             return;
         }
@@ -346,7 +346,7 @@ impl Campaign<'_> {
         );
     }
 
-    /// More clients than there is room for, most of which say nothing or half of something.
+    /// Connects more clients than there are slots. Most send nothing or half a line.
     fn crowd(&mut self) {
         for n in 0..self.dice.below(24) {
             let mut client = UnixStream::connect(self.place.path("socket")).unwrap();
@@ -359,7 +359,7 @@ impl Campaign<'_> {
     }
 }
 
-/// One message of the log, its further lines without their tab.
+/// One message of the log. Its further lines are without their tab.
 #[derive(Debug)]
 struct Message {
     first: String,
@@ -386,7 +386,7 @@ fn is_stamp(bytes: &[u8]) -> bool {
     bytes.len() >= like.len() && bytes.iter().zip(like).all(fits)
 }
 
-/// The whole log as messages; no line of it may be torn.
+/// Splits the whole log into messages. No line may be torn.
 fn messages(log: &[u8]) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let log = log.strip_suffix(b"\n").unwrap();
@@ -404,7 +404,7 @@ fn messages(log: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// What became of one run, by the log.
+/// What the log says of one run.
 #[derive(Debug, Default)]
 struct Told {
     job: String,
@@ -415,13 +415,13 @@ struct Told {
 }
 
 impl Told {
-    /// `None`: stopped at shutdown, which may be neither.
+    /// `None` if it was stopped at shutdown: that is neither success nor failure.
     fn failed(&self) -> Option<bool> {
         (!self.outcome.contains("stopped at shutdown")).then_some(self.outcome != "0")
     }
 }
 
-/// Follows the log: each run that begins ends, before the next one begins, and then is told of.
+/// Follows the log. Each run that begins ends before the next one begins, and is then reported.
 fn runs(messages: &[Message]) -> Vec<Told> {
     let mut runs: Vec<Told> = Vec::new();
     let mut under_way: Option<String> = None;
@@ -458,7 +458,7 @@ fn runs(messages: &[Message]) -> Vec<Told> {
     runs
 }
 
-/// How often each copy of a report is in the log because mail did not take it: for good, or while it is tried on.
+/// How often each copy of a report is in the log because mail did not take it, for good or before another try.
 fn not_mailed(messages: &[Message]) -> HashMap<(String, String), (usize, usize)> {
     let mut found: HashMap<_, (usize, usize)> = HashMap::new();
     for pair in messages.windows(2) {
@@ -491,7 +491,7 @@ fn taken(place: &Place) -> HashMap<(String, String), usize> {
     taken
 }
 
-/// Each failed run's report has arrived, once, in the log or in the mail of each recipient.
+/// Checks that each failed run's report has arrived once for each recipient, in the log or by mail.
 fn check_reports(place: &Place, messages: &[Message], runs: &[Told]) {
     let (taken, not_mailed) = (taken(place), not_mailed(messages));
     let mut uncertain = 0;
@@ -503,7 +503,7 @@ fn check_reports(place: &Place, messages: &[Message], runs: &[Told]) {
             None => {}
         }
         assert!(run.logged <= 1, "{run:?}");
-        // Who was stopped before it told its name cannot be followed.
+        // A run that was stopped before it printed its identity cannot be followed.
         let Some(id) = &run.id else { continue };
         for to in &run.mailed_to {
             let copy = (id.clone(), to.clone());
@@ -513,7 +513,7 @@ fn check_reports(place: &Place, messages: &[Message], runs: &[Told]) {
             assert!(all >= 1, "the report to {to} is lost: {run:?}");
             assert!(logged <= 1 && mails <= 1, "{mails} and {logged}: {run:?}");
             if mails == 1 && given_up == 1 {
-                // sendmail was killed by the stop between taking the message and saying so.
+                // The stop killed sendmail after it had taken the message and before it said so.
                 uncertain += 1;
             }
         }
@@ -528,7 +528,7 @@ fn has(pid: impl Display, variable: &str) -> bool {
     variables.any(|it| it == variable.as_bytes())
 }
 
-/// Processes of this campaign that are not meant to outlive it.
+/// Processes of this campaign that should have ended.
 fn left_processes(mark: &str) -> Vec<String> {
     let mark = format!("{MARK}={mark}");
     let mut left = Vec::new();
@@ -546,7 +546,7 @@ fn left_processes(mark: &str) -> Vec<String> {
     left
 }
 
-/// The fewest descriptors that the daemon has had open in a while: runs, deliveries and clients come and go.
+/// The fewest descriptors that the daemon has had open within a while, since runs, deliveries and clients come and go.
 fn fewest_descriptors(daemon: &Daemon<'_>) -> usize {
     let counts = (0..100).map(|_| {
         std::thread::sleep(Duration::from_millis(5));
@@ -722,7 +722,7 @@ impl Field<'_> {
     fn end(&self, campaign: &mut Campaign<'_>, ends: bool) {
         let (place, daemon) = (self.place, campaign.daemon);
         if ends {
-            // In the middle it would hang for a minute and leave the others nothing to do.
+            // Not in the middle: that would hang for a minute and leave the other trouble no time.
             if campaign.dice.below(2) == 0 {
                 place.write("mood", "hangs");
                 campaign.rest(1000);
@@ -813,7 +813,7 @@ fn whatever_happens_nothing_is_lost_and_nothing_is_stuck() {
         taken(&place).len(),
         strangers.count()
     );
-    // Each run that got as far as to say so is in the log, and in the same order.
+    // Each run that printed its identity is in the log, in the same order.
     let logged = runs.iter().filter_map(|run| run.id.clone());
     let logged: Vec<String> = logged.collect();
     let said = place.lines("runs");

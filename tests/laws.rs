@@ -1,6 +1,6 @@
-//! What must hold of the source and of the documents beside it, so that the map cannot lie: imports run one way, the
-//! operating system is touched only where it may be, and keys, defaults, options and commands are the same wherever
-//! they are told. Reads files and starts nothing but `--help`; each law says what to do about a breach.
+//! Laws of the source and its documents, so that the map cannot lie. Imports run one way, only certain files touch the
+//! operating system, and keys, defaults, options and commands are the same wherever they are documented. These tests
+//! read files and start nothing but `--help`; each says what to do about a breach.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,11 +17,11 @@ use std::process::Command;
 use buildd_sequencer::config::keys::{self, Key};
 use buildd_sequencer::config::{Job, Sequencer};
 
-/// Files that may touch the operating system beside those in `system/` and `daemon/`: the program itself, what
-/// comes before the loop, and the commands, which are programs of their own.
+/// Files outside `system/` and `daemon/` that may touch the operating system: the program itself, what comes before the
+/// loop, and the commands, which are programs of their own.
 const OUTSIDE_THE_LOOP: [&str; 3] = ["main", "start", "client"];
 
-/// What only those files may name: the crates and modules of std that reach the system, and the clocks.
+/// Words that only those files may use: the crates and modules of std that reach the system, and the clocks.
 const SYSTEM_WORDS: [&str; 9] = [
     "nix::",
     "mio::",
@@ -84,7 +84,7 @@ fn files(directory: &str, ending: &str) -> Vec<String> {
 fn sources() -> Vec<Source> {
     let paths = files("src", ".rs").into_iter();
     paths
-        // What tests share is theirs.
+        // Code shared by tests counts as test.
         .filter(|path| !path.ends_with("/tests.rs") && !path.ends_with("/made.rs"))
         .map(|path| {
             let text = read(&path);
@@ -110,7 +110,7 @@ fn code(text: &str) -> Vec<String> {
     code
 }
 
-/// Passes over the item that an attribute at the margin stands before.
+/// Skips the item after an attribute at the margin.
 fn skip_item<'a>(lines: &mut impl Iterator<Item = &'a str>) {
     let item = lines.find(|line| {
         let first = line.chars().next();
@@ -139,7 +139,7 @@ fn imports(source: &Source) -> BTreeSet<String> {
     found
 }
 
-/// Each node that can be reached from itself.
+/// The nodes that can be reached from themselves.
 fn circles(graph: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let reaches = |from: &str| {
         let mut seen = BTreeSet::new();
@@ -184,7 +184,7 @@ fn imports_run_one_way_within_a_folder() {
     let names: BTreeSet<String> = sources().iter().map(|source| source.name.clone()).collect();
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
-        // A folder's own file gathers what stands in it, and is gathered by nobody there.
+        // A folder's own file imports the other files in it, and none of them imports it.
         if !source.name.contains('/') {
             continue;
         }
@@ -209,7 +209,7 @@ fn only_the_system_the_daemon_and_what_comes_before_it_touch_the_operating_syste
             continue;
         }
         for line in &source.code {
-            // What turns names into bytes touches nothing.
+            // This only turns names into bytes and touches nothing.
             let line = line.replace("std::os::unix::ffi", "");
             let words = SYSTEM_WORDS.iter().filter(|word| line.contains(**word));
             breaches
@@ -285,7 +285,7 @@ fn tests_longer_than_their_code_stand_in_a_file_beside_it() {
 
 #[test]
 fn nothing_is_newer_than_the_compiler_that_the_project_promises() {
-    // rustc takes let chains from 1.88 on, whatever rust-version says, and clippy does not tell of them.
+    // rustc accepts let chains from 1.88 on, whatever rust-version says, and clippy does not report them.
     let manifest = read("Cargo.toml");
     assert!(
         manifest.contains("rust-version = \"1.85\""),
@@ -351,7 +351,7 @@ fn every_public_item_is_used() {
             );
             let (kind, name) = match kind {
                 "fn" | "struct" | "enum" | "trait" | "type" | "static" => (kind, name),
-                // After `const` comes the name itself.
+                // The name follows `const`.
                 _ if line.starts_with("pub const ") => ("const", kind),
                 _ => continue,
             };
@@ -382,10 +382,10 @@ fn no_decision_hangs_on_the_words_of_a_message() {
     nothing("decide by an enum; words are for people", &breaches);
 }
 
-/// A key as a document has it: section, name, default.
+/// Keys as a document has them: section and name, and the default.
 type Told = BTreeMap<(&'static str, String), Option<String>>;
 
-/// The keys of buildd-sequencer.conf(5) with the defaults that it tells.
+/// The keys of buildd-sequencer.conf(5), with the defaults that it states.
 fn keys_of_the_page() -> Told {
     let mut told = Told::new();
     let (mut section, mut last) = (None, None);
@@ -415,7 +415,7 @@ fn keys_of_the_page() -> Told {
     told
 }
 
-/// The keys of the configuration that is installed, with the defaults that it tells.
+/// The keys of the shipped configuration, with the defaults that it states.
 fn keys_of_the_installed_configuration() -> Told {
     let mut told = Told::new();
     let mut section = None;
@@ -440,7 +440,7 @@ fn keys_of_the_installed_configuration() -> Told {
     told
 }
 
-/// Checks the defaults that a document tells against those of the program: read as a value, each must be the default.
+/// Checks that each default in a document, read as a value, is the program's default.
 fn check_defaults<T: Default>(
     section: &'static str,
     known: &[Key<T>],
@@ -453,7 +453,7 @@ fn check_defaults<T: Default>(
             breaches.push(format!("{document} does not name {}", key.name));
             continue;
         };
-        // No default is told where it is another key's value, in words.
+        // A default that is another key's value is given in words.
         let Some(default) = default.as_deref().filter(|text| !text.starts_with("as")) else {
             continue;
         };
@@ -462,7 +462,7 @@ fn check_defaults<T: Default>(
         let shown = key.set(&mut read, value).map(|()| (key.show)(&read));
         let expected = (key.show)(&T::default());
         let same = shown.as_deref() == Ok(&expected)
-            // A value that is set by hand may say more than the same default.
+            // A value set by hand may do more than the same default.
             || (key.name == "stuckafter" && value == "1h");
         if !same {
             breaches.push(format!(
@@ -555,7 +555,7 @@ fn manual_page_and_completions_have_the_programs_commands_and_options() {
             "--help lacks the option --{option} of buildd-sequencer(8)"
         ));
     }
-    // What twistd's scripts say without effect is not offered.
+    // The help does not offer twistd's options that have no effect.
     let silent = [
         "no_save",
         "python",

@@ -1,4 +1,4 @@
-//! What a run prints costs the daemon little memory, whatever its amount and shape: never 10 MB.
+//! A run's output costs the daemon little memory, whatever its amount and shape: never 10 MB.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -14,7 +14,7 @@ const MOST: u64 = if cfg!(debug_assertions) {
 };
 const GIB: u64 = 1 << 30;
 
-/// A job that runs once, at once, and prints what `script` prints.
+/// A job that runs once, at once, and prints the output of `script`.
 fn printing(place: &Place, script: &str, settings: &str) -> String {
     place.script("job", script);
     job(
@@ -23,7 +23,7 @@ fn printing(place: &Place, script: &str, settings: &str) -> String {
     )
 }
 
-/// What the daemon had resident at most, once its run and all that follows from it is over.
+/// Checks the daemon's peak memory once its run and everything after it is over.
 #[track_caller]
 fn check_peak(daemon: Daemon<'_>) {
     let peak = daemon.peak_memory();
@@ -31,7 +31,7 @@ fn check_peak(daemon: Daemon<'_>) {
     daemon.stop();
 }
 
-/// How many bytes the log says are missing, once for each place where it says so.
+/// How many bytes the log says are missing, for each gap.
 fn left_out(log: &str) -> Vec<u64> {
     let numbers = log
         .split("[... ")
@@ -39,15 +39,15 @@ fn left_out(log: &str) -> Vec<u64> {
     numbers.map(|(number, _)| number.parse().unwrap()).collect()
 }
 
-/// Runs a job that prints 1 GiB on each of `streams` streams, has its output logged, fails and is reported to the
-/// log: whatever is kept of the output is there as often as it can be.
+/// Runs a job that prints 1 GiB on each of `streams` streams, has its output logged, fails and is reported to the log.
+/// The kept output is then in memory as often as it can be.
 #[track_caller]
 fn check_a_gibibyte(script: &str, streams: usize) {
     let place = Place::new();
     let jobs = printing(&place, &format!("{script}\nexit 1"), "alwayslog: yes");
     let daemon = place.daemon(&format!("{ALONE}{jobs}"));
     let log = daemon.wait_for_log_times("Scheduling a", 2);
-    // Once where the output is logged, once in the report.
+    // Each stream has one gap in the logged output and one in the report.
     assert_eq!(left_out(&log), vec![GIB - (1 << 20); 2 * streams]);
     check_peak(daemon);
 }
@@ -112,7 +112,7 @@ fn a_gibibyte_while_nobody_reads_the_log() {
     check_peak(daemon);
 }
 
-/// The log's own bytes are too many to wait for here, so there are fewer.
+/// Fewer bytes than above, because the log itself would get too many.
 #[test]
 fn live_lines_of_every_length() {
     for (script, lines) in [

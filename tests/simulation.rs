@@ -1,5 +1,5 @@
-//! A year of running jobs one after the other, in a simulated time, against a second and simpler account of what
-//! has to happen. Small under a plain `cargo test`; SIMULATION=full makes it a million jobs.
+//! A year of running jobs one after the other in simulated time, compared with a second, simpler model. It is small
+//! under a plain `cargo test`; SIMULATION=full makes it a million jobs.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -32,7 +32,7 @@ impl Random {
     }
 }
 
-/// One job by the simple account; milliseconds.
+/// One job of the simple model; times are milliseconds.
 #[derive(Clone)]
 struct Job {
     mindelay: u64,
@@ -114,7 +114,7 @@ impl Simulation {
         self.t0 + Duration::from_millis(milliseconds)
     }
 
-    /// One run, from the choice to its end.
+    /// Simulates one run, from the choice of the job to its end.
     fn run(&mut self, longest_run: u64) {
         let Reverse((due, place)) = self.order.pop().unwrap();
         let next = self.schedule.next().unwrap();
@@ -161,7 +161,7 @@ impl Simulation {
         self.order.push(Reverse((due, place)));
     }
 
-    /// A reload that gives a few jobs other delays, one in a hundred none at all, and leaves the others alone.
+    /// Reloads: gives a few jobs other delays, one in a hundred none at all, and leaves the others alone.
     fn reload(&mut self, longest_delay: u64) {
         let old: Vec<Delays> = self.jobs.iter().map(Job::delays).collect();
         for job in &mut self.jobs {
@@ -183,9 +183,9 @@ impl Simulation {
 fn a_year_of_runs_one_after_the_other_keeps_order_due_times_and_everybody_served() {
     let full = std::env::var("SIMULATION").is_ok_and(|size| size == "full");
     let jobs: usize = if full { 1_000_000 } else { 2_000 };
-    // Long enough that there are three million runs in the year, or thirty thousand.
+    // With this the year has three million runs, or thirty thousand.
     let longest_run = YEAR / if full { 300_000 } else { 3_000 };
-    // On average each job asks for as much as it can get.
+    // On average the jobs ask for all the time there is.
     let longest_delay = 2 * jobs as u64 * longest_run / 20;
     let mut simulation = Simulation::new(jobs, longest_delay);
     for month in 1..=12 {

@@ -1,4 +1,4 @@
-//! `check`: the effective configuration, what is unwise in it, and what the daemon would need and not find.
+//! `check`: the effective configuration, the warnings about it, and what the daemon would need and would not find.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

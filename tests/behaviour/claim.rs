@@ -1,4 +1,4 @@
-//! One state file, one daemon: its lock, who waits for it, and what a reload makes of it.
+//! One daemon for each state file: the lock, who waits for it, and what a reload does with it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The command line: which configuration is read, what options mean, and what is said of wrong ones.
+//! The command line: which configuration is read, what options mean, and the errors for wrong ones.
 
 use std::ffi::OsStr;
 use std::fs;

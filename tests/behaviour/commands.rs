@@ -1,4 +1,4 @@
-//! What operators ask a running daemon to do, and what they are told.
+//! The commands that operators give a running daemon, and their answers.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};

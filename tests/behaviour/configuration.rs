@@ -1,5 +1,4 @@
-//! What the program makes of configuration files: which files it reads, what it takes from each, and what it says
-//! of those that are wrong.
+//! Configuration files: which ones the program reads, which values it takes from them, and the errors for wrong ones.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! The control socket itself: who gets in, what a client can and cannot do to the daemon, where it is found.
+//! The control socket itself: who may connect, what a client can and cannot do to the daemon, and where the socket is.
 
 use std::fs;
 use std::io::Write;

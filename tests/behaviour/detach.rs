@@ -1,4 +1,4 @@
-//! `--daemon`: what the parent waits for and says, and what kind of process it leaves behind.
+//! `--daemon`: what the parent waits for and prints, and what kind of process the daemon is.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

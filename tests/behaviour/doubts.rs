@@ -1,5 +1,5 @@
-//! Lines that surely do not mean what they say: what `check`, the start and a reload tell of them, and that none of
-//! it stops anything.
+//! Configuration lines that surely do not mean what they say: the warnings of `check`, the start and a reload. None of
+//! these lines stops anything.
 
 use crate::common::{Place, messages, stderr, stdout};
 

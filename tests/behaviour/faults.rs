@@ -1,5 +1,5 @@
-//! Faults that come from around the daemon: files that vanish, time that is lost, names and surroundings meant ill;
-//! and that it does nothing when there is nothing to do.
+//! Faults around the daemon: files that vanish, time that is lost, hostile names and surroundings. It also does nothing
+//! when there is nothing to do.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Reports on their way to sendmail: what it is given, what becomes of what it does not take, and that no job waits.
+//! Mail: what sendmail gets, what becomes of a report that it does not take, and that no job waits for it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,5 +1,5 @@
-//! What the program does, watched from outside: a module for each behaviour. One program, so that all of them link
-//! once; those that need a process of their own (memory, simulation, campaign) stand beside it.
+//! The program's behaviour, watched from outside, in one module for each behaviour. One test program links them all
+//! once. Tests that need a process of their own (memory, simulation, campaign) are beside it.
 
 #![allow(
     clippy::unwrap_used,

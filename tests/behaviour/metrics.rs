@@ -1,4 +1,4 @@
-//! The metrics file: its format by a strict reader, and when it is written.
+//! The metrics file: its format, checked by a strict reader, and when it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! What a supervisor hears: systemd's notification protocol, against a socket of the test's own. A status line may
-//! come at any time and is passed over here.
+//! systemd's notification protocol, heard on a socket of the test's own. A status line may come at any time and is
+//! skipped here.
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;

@@ -1,6 +1,6 @@
-//! The original's own test, example by example, against ours. Where its examples reach into objects that have no
-//! counterpart (due times, the earliest job, mail queues) the counterpart is in the unit tests of `schedule`,
-//! `report` and `mail`, under names that say so; what can be seen from outside is here.
+//! The original's own test, example by example, run against ours. Some examples reach into objects that have no
+//! counterpart (due times, the earliest job, mail queues): those are in the unit tests of `schedule`, `report` and
+//! `mail`, under names that say so. What can be seen from outside is here.
 
 use crate::common::{Place, Signal, messages};
 

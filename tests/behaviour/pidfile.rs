@@ -1,4 +1,4 @@
-//! The pid file: who holds it, what is stale, who waits for it, and what is left of it.
+//! The pid file: who holds it, when it is stale, who waits for it, and what is left of it at the end.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;

@@ -1,5 +1,5 @@
-//! A log that nobody reads, or reads slowly: it holds up neither jobs nor the start nor the end, and each line that it
-//! does not get is counted.
+//! A log that nobody reads, or that is read slowly. It delays neither jobs nor the start nor the end, and every line
+//! that is lost is counted.
 
 use std::fs::{self, File};
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What the documents name is there: files, manual pages, tests. And the README reads well in a pager.
+//! The files, manual pages and tests that the documents name exist, and the README reads well in a pager.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The log file under load: rotated by signal, by size and by somebody else, all at once, and every line accounted
-//! for. Jobs number their lines, so that a lost, doubled or split one shows.
+//! The log file under load, rotated by signal, by size and by another program at the same time. Jobs number their
+//! lines, so that a lost, doubled or split line shows.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a run gets, how it ends, and what is kept of it.
+//! A run: what it finds at its start, how it ends, and what is kept of it.
 
 use std::ffi::OsString;
 use std::io::Write;

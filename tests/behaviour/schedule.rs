@@ -1,4 +1,4 @@
-//! Which job runs when. Delays are short; where a delay is judged, only its lower bound is, or what the log says.
+//! Which job runs when. Delays are short. A test judges only a delay's lower bound, or what the log says of it.
 
 use crate::common::socket::SOCKET;
 use crate::common::{ALONE, Place, Signal, job, ran, scheduled, wait_for};

@@ -1,4 +1,4 @@
-//! What the state file carries from one life of the daemon to the next.
+//! What the state file carries over a restart of the daemon.
 
 use std::collections::BTreeSet;
 use std::fs;

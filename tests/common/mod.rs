@@ -1,5 +1,5 @@
-//! What the tests share: a daemon under test in a directory of its own, a fake sendmail, and patience.
-//! A test waits for a condition, never for a time; the limits are generous because machines are slow at times.
+//! What the tests share: a daemon under test in a directory of its own, and a fake sendmail. A test waits for a
+//! condition, never for a time. The limits are generous because machines can be slow.
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 #![allow(
@@ -34,7 +34,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_buildd-sequencer");
 
-/// Whom root becomes to be without rights; nobody has to know the number.
+/// The user that root becomes to have no rights.
 const NOBODY: u32 = 65_534;
 
 /// A daemon's section without control socket, so that tests running side by side do not meet there.
@@ -54,21 +54,21 @@ pub fn spawn(command: &mut Command) -> Child {
     command.spawn().unwrap()
 }
 
-/// A pipe: what comes out, and where it goes in.
+/// A pipe: the end to read and the end to write.
 pub fn pipe() -> (File, File) {
     let (out, into) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     (out.into(), into.into())
 }
 
-/// Says, past whatever holds back the words of a test that passes, what could not be tested here.
+/// Prints what could not be tested here, even if the output of passing tests is captured.
 #[track_caller]
 pub fn not_tested(why: &str) {
     use std::io::Write;
-    let place = std::panic::Location::caller();
-    let _ = writeln!(std::io::stderr(), "not tested: {why} ({place})");
+    let location = std::panic::Location::caller();
+    let _ = writeln!(std::io::stderr(), "not tested: {why} ({location})");
 }
 
-/// Does the same with each, all at once: of what mostly waits, many need no longer than one.
+/// Runs `body` for each case, all at the same time. The cases mostly wait, so many take no longer than one.
 pub fn each_at_once<T: Send>(cases: impl IntoIterator<Item = T>, body: impl Fn(T) + Sync) {
     let body = &body;
     std::thread::scope(|scope| {
@@ -78,22 +78,22 @@ pub fn each_at_once<T: Send>(cases: impl IntoIterator<Item = T>, body: impl Fn(T
     });
 }
 
-/// A time that has to be kept, measured by a process that sleeps as long: on a machine that is busy or stands still for
-/// a moment, it is late just as what it measures.
+/// A time limit, measured by a process that sleeps as long. On a machine that is busy or stops for a moment, that
+/// process is as late as what it measures.
 pub struct Within {
     seconds: f64,
     sleep: Child,
 }
 
 impl Within {
-    /// From now on.
+    /// A limit of this many seconds from now.
     pub fn seconds(seconds: f64) -> Within {
         let mut command = Command::new("sleep");
         let sleep = spawn(command.arg(seconds.to_string()));
         Within { seconds, sleep }
     }
 
-    /// The time has not passed yet.
+    /// Checks that the time has not passed yet.
     #[track_caller]
     pub fn is_kept(&mut self) {
         let over = self.sleep.try_wait().unwrap();
@@ -108,12 +108,12 @@ impl Drop for Within {
     }
 }
 
-/// The number of a process that is waited for by its number.
+/// The id of a process that is waited for by its id.
 fn pid_of(child: Child) -> Pid {
     Pid::from_raw(child.id().try_into().unwrap())
 }
 
-/// Waits until `condition` gives something.
+/// Waits until `condition` returns a value.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + LIMIT;
@@ -129,22 +129,21 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What a name may have that stands unquoted in shell text, and is the beginning of a socket's (unix(7): at most 107
-/// bytes in all).
+/// Whether the path can stand unquoted in shell text and begin a socket's path (unix(7): at most 107 bytes in all).
 fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_encoded_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
     bytes.len() <= 64 && bytes.iter().all(plain)
 }
 
-/// Directories for what needs a short name, or one that every user may reach; the first that will do is taken.
+/// Directories for what needs a short path or one that every user may reach. The first suitable one is taken.
 fn temporary_directories() -> [PathBuf; 4] {
     let others = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
     let [a, b, c] = others;
     [std::env::temp_dir(), a, b, c]
 }
 
-/// A directory for one test. At the test's end it is removed, and whatever still runs in it is killed.
+/// A directory for one test. At the test's end it is removed, and every process in it is killed.
 pub struct Place {
     directory: TempDir,
     /// The directory's second name, if its own is not plain.
@@ -152,7 +151,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Below the directory that the build is in: programs can be run from there, while /tmp may be mounted noexec.
+    /// Makes it below the build directory, where programs can be run; /tmp may be mounted noexec.
     pub fn new() -> Place {
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(parent).unwrap();
@@ -173,7 +172,7 @@ impl Place {
         Place { directory, link }
     }
 
-    /// One that every user may enter. No program can be run from there where /tmp is mounted noexec.
+    /// Makes one that every user may enter. If /tmp is mounted noexec, no program can be run there.
     pub fn public() -> Place {
         let parents = temporary_directories();
         let entered_by_all = |parent: &&PathBuf| {
@@ -206,7 +205,7 @@ impl Place {
         self.name().to_str().unwrap()
     }
 
-    /// The path that a program finds whose working directory this is (getcwd(3)).
+    /// The path that getcwd(3) returns in this directory.
     pub fn working_directory(&self) -> String {
         let path = fs::canonicalize(self.name()).unwrap();
         path.into_os_string().into_string().unwrap()
@@ -216,7 +215,7 @@ impl Place {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Written elsewhere and renamed, so that a daemon never sees half of it.
+        // It is written elsewhere and renamed, so that a daemon never sees half of it.
         let new = path.with_extension("new");
         let _starting = starting();
         fs::write(&new, text.replace("{dir}", self.dir())).unwrap();
@@ -231,7 +230,7 @@ impl Place {
         path
     }
 
-    /// A script that tells of its begin, waits for `let_go`, and then does `body`.
+    /// Writes a script that reports that it has begun, waits for `let_go`, and then runs `body`.
     pub fn gated(&self, name: &str, body: &str) {
         let wait = "echo >{dir}/begun; until test -e {dir}/go; do sleep 0.02; done";
         self.script(name, &format!("{wait}\n{body}"));
@@ -248,7 +247,7 @@ impl Place {
         self.write("go", "");
     }
 
-    /// A file's contents; nothing if it is not there.
+    /// A file's contents; empty if it is not there.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_default()
     }
@@ -278,8 +277,8 @@ impl Place {
         command
     }
 
-    /// The same as somebody without rights: root becomes nobody, who may not even reach the program where it is, and
-    /// so gets it as an open file. The directory is a public one.
+    /// The same by a user without rights. Root becomes nobody, who may be unable to reach the program and therefore
+    /// gets it as an open file. The directory must be a public one.
     pub fn command_without_rights(&self) -> Command {
         let mut command = self.command();
         if nix::unistd::geteuid().is_root() {
@@ -581,19 +580,19 @@ impl<'a> Daemon<'a> {
         kill(self.pid, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits for the daemon's end.
     #[track_caller]
     pub fn wait(&self) -> ExitStatus {
         wait_for("the daemon's end", || self.ended())
     }
 
-    /// SIGTERM, and a clean end; the log.
+    /// Sends SIGTERM, waits for a clean end, and returns the log.
     #[track_caller]
     pub fn stop(self) -> String {
         self.stop_with(Signal::SIGTERM)
     }
 
-    /// The same with another signal that ends it.
+    /// Does the same with another signal that ends the daemon.
     #[track_caller]
     pub fn stop_with(self, signal: Signal) -> String {
         self.signal(signal);
@@ -603,7 +602,7 @@ impl<'a> Daemon<'a> {
         log
     }
 
-    /// Its children, by the kernel's account.
+    /// Its children, as the kernel lists them.
     pub fn children(&self) -> Vec<Pid> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -612,7 +611,7 @@ impl<'a> Daemon<'a> {
             .collect()
     }
 
-    /// Processor time that it has used, its children apart (proc_pid_schedstat(5)).
+    /// The processor time that it has used, without its children (proc_pid_schedstat(5)).
     pub fn processor_time(&self) -> Duration {
         let text = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
@@ -658,7 +657,7 @@ impl<'a> Daemon<'a> {
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            // Stopped first, so that it starts nothing while its children are killed.
+            // Stop it first, so that it starts nothing while its children are killed.
             let _ = kill(self.pid, Signal::SIGSTOP);
             for child in self.children() {
                 let _ = killpg(child, Signal::SIGKILL);
@@ -669,7 +668,7 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// Runs a prepared command to its end; a test fails if that does not come.
+/// Runs a prepared command to its end. The test fails if it does not end.
 #[track_caller]
 pub fn finish(mut command: Command) -> Output {
     let output = tempfile::tempfile().unwrap();
@@ -732,12 +731,12 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether a process is there (a zombie is).
+/// Whether a process exists (a zombie does).
 pub fn exists(pid: Pid) -> bool {
     kill(pid, None).is_ok()
 }
 
-/// Whether `path` is there, told by waiting.
+/// Waits until `path` exists.
 #[track_caller]
 pub fn wait_for_file(path: &Path) {
     wait_for(&format!("{}", path.display()), || {
@@ -753,7 +752,7 @@ pub fn ran(messages: &[String]) -> Vec<&str> {
         .collect()
 }
 
-/// The jobs that the log calls next, with the delay that it tells, in seconds.
+/// The jobs that the log announces as next, with their delays in seconds.
 #[track_caller]
 pub fn scheduled(messages: &[String]) -> Vec<(&str, f64)> {
     let lines = messages
@@ -768,7 +767,7 @@ pub fn scheduled(messages: &[String]) -> Vec<(&str, f64)> {
         .collect()
 }
 
-/// Where in the log the first message is that begins with `start`.
+/// The index of the first message that begins with `start`.
 #[track_caller]
 pub fn place_of(messages: &[String], start: &str) -> usize {
     messages
@@ -808,7 +807,7 @@ pub fn job(name: &str, settings: &str) -> String {
     format!("[buildsequencer_job.{name}]\n{settings}\n")
 }
 
-/// A job that runs at once, and then not again in this test.
+/// A job that runs at once, and not again in this test.
 pub fn once(name: &str, command: &str) -> String {
     job(
         name,
@@ -816,7 +815,7 @@ pub fn once(name: &str, command: &str) -> String {
     )
 }
 
-/// A job that shows that the others go on.
+/// A job whose runs show that jobs go on.
 pub fn tick() -> String {
     job("tick", "command: true\nmindelay: 0.05\nstartdelay: 0")
 }

@@ -1,4 +1,4 @@
-//! Clients of a control socket, well-behaved and otherwise.
+//! Clients of a control socket, well-behaved and not.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -19,7 +19,7 @@ pub fn idle_job(name: &str, command: &str) -> String {
 }
 
 impl Place {
-    /// A daemon in this directory that listens by now.
+    /// Starts a daemon in this directory and waits until it listens.
     #[track_caller]
     pub fn listening(&self, config: &str) -> Daemon<'_> {
         let before = self.read("log").matches("Loaded.").count();
@@ -42,7 +42,7 @@ impl Place {
         stream
     }
 
-    /// The whole answer to these bytes.
+    /// Sends these bytes and returns the whole answer.
     #[track_caller]
     pub fn say(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
@@ -57,7 +57,7 @@ impl Place {
         self.run(&[&["-c", "conf"], &words[..]].concat())
     }
 
-    /// The same for one that is to succeed; what it prints.
+    /// Does the same with a command that is to succeed, and returns what it prints.
     #[track_caller]
     pub fn told(&self, command: &str) -> String {
         let output = self.ask(command);
@@ -67,7 +67,7 @@ impl Place {
         text
     }
 
-    /// The same for one that is refused: its exit status and the error.
+    /// Does the same with a command that is to be refused, and returns its exit status and the error.
     #[track_caller]
     pub fn refused(&self, command: &str) -> (i32, String) {
         let output = self.ask(command);
@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-/// What the daemon says until it closes the connection.
+/// Reads everything until the daemon closes the connection.
 #[track_caller]
 pub fn answer(stream: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
@@ -85,9 +85,9 @@ pub fn answer(stream: &mut UnixStream) -> String {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-            // A wait with a limit is not taken up again by the system (signal(7)).
+            // The system does not resume a wait with a limit (signal(7)).
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // The daemon closed while something of ours was unread.
+            // The daemon closed the connection before it had read everything of ours.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
             Err(error) => panic!("no end of the answer: {error}"),
         }
@@ -95,7 +95,7 @@ pub fn answer(stream: &mut UnixStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Some bytes, and how many; none at the end. A wait with a limit is not taken up again by the system (signal(7)).
+/// Reads some bytes and returns how many; zero at the end. The system does not resume a wait with a limit (signal(7)).
 #[track_caller]
 pub fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
     loop {
@@ -106,12 +106,12 @@ pub fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// A client that has said all it will say, and still listens.
+/// Closes the sending side of a client, which still listens.
 pub fn half_close(stream: &UnixStream) {
     stream.shutdown(Shutdown::Write).unwrap();
 }
 
-/// Connects without waiting until the socket takes no more. The clients have gone by then; they still count.
+/// Connects without waiting until the socket takes no more. The clients are gone by then, but still count.
 pub fn fill_backlog(path: &std::path::Path) {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
     use std::os::fd::AsRawFd;
