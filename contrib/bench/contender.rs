@@ -157,6 +157,14 @@ impl Contender {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// SIGTERM; how long it takes to end.
+    pub fn stop(&mut self) -> Duration {
+        let told = Instant::now();
+        self.signal(Signal::SIGTERM);
+        self.child.wait().unwrap();
+        told.elapsed()
+    }
+
     fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
     }
@@ -284,5 +292,15 @@ impl Lines {
             );
         }
         Instant::now()
+    }
+
+    /// Reads on, on a thread of its own, so many bytes at a time at most, and a pause after each.
+    pub fn read_slowly(self, bytes: usize, pause: Duration) {
+        std::thread::spawn(move || {
+            let (mut from, mut buffer) = (self.0.into_inner(), vec![0; bytes]);
+            while from.read(&mut buffer).is_ok_and(|read| read > 0) {
+                std::thread::sleep(pause);
+            }
+        });
     }
 }

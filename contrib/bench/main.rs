@@ -24,7 +24,7 @@ use figures::Table;
 
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("runs", sections::runs),
     ("output", sections::output),
     ("start", sections::start),
@@ -33,6 +33,7 @@ const SECTIONS: [Section; 8] = [
     ("clients", sections::clients),
     ("disk", sections::slow_disk),
     ("mail", sections::mail),
+    ("stop", sections::stop),
 ];
 
 fn main() {

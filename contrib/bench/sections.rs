@@ -299,3 +299,26 @@ pub fn mail(table: &mut Table) {
     let beside = format!("the failing run itself {}", unmailed.show());
     table.row("own CPU a mail, µs", &mails.show(), &beside);
 }
+
+/// From SIGTERM to the end, with more in the log than its reader will take, beside a log that is read at once.
+pub fn stop(table: &mut Table) {
+    let talks =
+        "command: sh -c 'seq 300000; echo >done'\nalwayslog: true\nmindelay: 1h\nstartdelay: 0";
+    let config = format!("[buildsequencer]\ncontrolsocket: none\n{}", job("a", talks));
+    let stop = |pause: f64| -> Figures {
+        let took = |_| {
+            let (mut daemon, lines) = Contender::daemon_on_pipe(&config);
+            lines.read_slowly(4096, seconds(pause));
+            while daemon.read("done").is_empty() {
+                std::thread::sleep(seconds(0.01));
+            }
+            // For what the pipes still hold.
+            std::thread::sleep(seconds(0.5));
+            daemon.stop().as_secs_f64()
+        };
+        (0..5).map(took).collect()
+    };
+    let beside = format!("read at once {}", stop(0.0).show());
+    let what = "stop, the log's reader takes 4 KiB each 0.3 s, s";
+    table.row(what, &stop(0.3).show(), &beside);
+}
