@@ -136,7 +136,7 @@ ln -s /mnt/precious theirs/log
 chown -h $user theirs/log
 log=theirs/moved
 kill -USR1 $daemon
-expect "a link that was put there later is refused" wait_for 20 log_has "cannot open log '/mnt/roots/log': root does not open it: '.*' is a symbolic link of user $user; writing on to the old file"
+expect "a link that was put there later is refused" wait_for 20 log_has "cannot open log '/mnt/roots/log': root does not go there: '.*' is a symbolic link of user $user; writing on to the old file"
 rm theirs/log
 mkfifo theirs/log
 kill -USR1 $daemon
