@@ -16,6 +16,7 @@ use crate::common::{
 };
 use crate::log::has_stamp;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::kill;
 use nix::sys::stat::Mode;
 
 /// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
@@ -445,4 +446,92 @@ fn a_reload_that_leaves_a_stuck_log_says_all_in_the_new_one() {
         log.lines()
             .all(|line| line.starts_with('\t') || has_stamp(line))
     );
+}
+
+/// A job that only SIGKILL ends and a sendmail that hangs take eight seconds; a log that would be given three gets what
+/// is left of nine. A daemon that gives it more never ends within ten.
+#[test]
+fn all_is_over_nine_seconds_after_the_signal_however_slow_the_log() {
+    let one_of_three = (0..3).any(|_| {
+        let (theirs, ours) = crate::common::pipe();
+        let place = Place::new();
+        let sendmail = place.script("sendmail", "exec sleep 1000");
+        place.script(
+            "stays",
+            "trap '' TERM; echo >{dir}/begun; while :; do sleep 0.1; done",
+        );
+        let chatty = chatty_jobs(&place);
+        let mails = format!(
+            "mailproblemsto: ops@example.com\nsendmail: {}\n",
+            sendmail.display()
+        );
+        let config = chatty.replacen(ALONE, &format!("{ALONE}{mails}"), 1);
+        let config = format!("{config}{}{}", once("fails", "false"), once("z", "./stays"));
+        let daemon = place.daemon_with(&config, |command| {
+            command.stdout(ours);
+        });
+        read_slowly(theirs);
+        place.wait_for_begin();
+        let took = time_to_stop(&daemon);
+        assert!(took > Duration::from_millis(7900), "{took:?}");
+        took < Duration::from_secs(10)
+    });
+    assert!(one_of_three);
+}
+
+/// The run alone takes longer than all is to take; what it has said is more than a pipe holds.
+#[test]
+fn a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end() {
+    let (theirs, ours) = crate::common::pipe();
+    let place = Place::new();
+    place.script(
+        "stays",
+        "trap '' TERM; seq 100000; echo >{dir}/begun; while :; do sleep 0.1; done",
+    );
+    let config = format!(
+        "{ALONE}{}alwayslog: yes\nkilldelay: 9\n",
+        once("a", "./stays")
+    );
+    let daemon = place.daemon_with(&config, |command| {
+        command.stdout(ours);
+    });
+    let reader = Late::reads(theirs);
+    place.wait_for_begin();
+    let took = time_to_stop(&daemon);
+    assert!(took > Duration::from_millis(8900), "{took:?}");
+    drop(daemon);
+    let log = reader.whole();
+    assert!(log.contains("\t100000\n"));
+    assert!(
+        log.ends_with(" [-] Main loop terminated.\n"),
+        "{:?}",
+        log.lines().last()
+    );
+}
+
+/// What comes when all is done asks for nothing that can still be had. The daemon waits for a second to be read; a
+/// machine that is too busy for that is given other tries.
+#[test]
+fn no_signal_has_the_log_say_more_after_its_last_line() {
+    let one_of_five = (0..5).any(|_| {
+        let (theirs, ours) = crate::common::pipe();
+        let place = Place::new();
+        let config = chatty_jobs(&place).replace("controlsocket: none", "controlsocket: socket");
+        let daemon = place.daemon_with(&config, |command| {
+            command.stdout(ours);
+        });
+        wait_for_chatty_jobs(&place, &daemon);
+        daemon.signal(Signal::SIGTERM);
+        wait_for("the end of all but the log", || {
+            (!place.path("socket").exists()).then_some(())
+        });
+        for signal in [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2] {
+            kill(daemon.pid(), signal).unwrap();
+        }
+        let reader = Late::reads(theirs);
+        assert_eq!(daemon.wait().code(), Some(0));
+        drop(daemon);
+        reader.whole().ends_with(" [-] Main loop terminated.\n")
+    });
+    assert!(one_of_five);
 }
