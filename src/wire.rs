@@ -1,11 +1,5 @@
 //! The line that goes over the control socket: the command as one would type it. This program's own commands put a word
-//! before it that says which daemon is meant.
-//!
-//! The word is `--for=`. If the command was given a configuration with `-c`, the file's device, inode and path follow
-//! (`--for=2049:131:/etc/a.conf pause`). Daemons before 1.1 do not know the word; they refuse such a line as wrong
-//! usage (2) and do nothing. `healthcheck --alive` with the word tells whether a daemon knows it. A daemon that does
-//! refuses (1) a line that is meant for the daemon of another configuration, and begins its answer to `run --wait` with
-//! a line that says how the run ended.
+//! before it that says which daemon is meant (`FOR`). It writes and parses lines and neither sends nor executes any.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write};
@@ -14,7 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::{self, Request, UsageError};
 
-/// The beginning of the word.
+/// The beginning of the word. If the command was given a configuration with `-c`, the file's device, inode and path
+/// follow (`--for=2049:131:/etc/a.conf pause`).
+///
+/// Daemons before 1.1 do not know the word; they refuse such a line as wrong usage (2) and do nothing. `healthcheck
+/// --alive` with the word tells whether a daemon knows it. A daemon that does refuses (1) a line that is meant for the
+/// daemon of another configuration, and begins its answer to `run --wait` with a line that says how the run ended.
 const FOR: &str = "--for=";
 
 /// A configuration file, as the daemon or the command sees it. Both may see one file under different paths (a link, a
