@@ -159,6 +159,7 @@ fn a_reload_claims_the_new_file_and_lets_the_old_one_go() {
     place.write("conf", &config("state", "first.socket"));
     let output = place.run(&["reload", "-s", "first.socket"]);
     let said = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "a part is not in force");
     let why = format!(
         "Cannot change the state file: another instance holds state file 'state' (process {}); the state stays in \
          './moved'.",
