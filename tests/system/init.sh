@@ -64,6 +64,10 @@ holds() {
     expect "$user: $name" wait_for 20 "$@"
 }
 
+job_lives() {
+    kill -0 "$(cat "$here/log/job.pid")"
+}
+
 job_is_gone() {
     ! kill -0 "$(cat "$here/log/job.pid")"
 }
@@ -117,7 +121,7 @@ startdelay: 0"
     configuration ""
     rm -f "$here/log/job.pid" "$here/log/go" "$here/log/stubborn"
     asked "it restarts once more" 0 restart
-    holds "the job runs once more" test -s "$here/log/job.pid"
+    holds "the job runs once more" job_lives
 
     kill -KILL "$pid" "$(cat "$here/log/job.pid")"
     holds "killed, it has died" job_is_gone
