@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::config::values::is_stdout;
-use crate::text::{harmless, listed};
+use crate::near;
+use crate::text::{harmless, listed, shown};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -19,20 +20,22 @@ Usage: buildd-sequencer [OPTIONS]            run the daemon in the foreground
        buildd-sequencer COMMAND [OPTIONS]
 
 Commands:
-  check                    print the effective configuration and what is wrong with it
+  check [-q]               print the configuration and what is wrong with it
   status [--json]          what runs, who waits, and how each job is doing
   history [JOB] [-n N] [--failed] [--json | --svg]
-                           the runs of the past, the last 20 unless told; as a picture
+                           the last 20 runs, or N; --svg: as a picture
   run [--wait] JOB         make a job due now, ahead of all others
   kill [JOB]               stop the running run
   pause [JOB]              hold a job, or all
   resume [JOB]             let it go on
   reload                   read the configuration again and say what changed
-  healthcheck [--alive]    exit 0 if all is well (--alive: if the daemon answers)
+  healthcheck [--alive]    exit 0 if all is well (--alive: if it answers)
 
 Options:
-  -c, --config FILE        configuration [$BUILDD_SEQUENCER_CONFIG; with $LPCONFIG
-                           configs/$LPCONFIG/launchpad-lazr.conf; /etc/buildd-sequencer.conf]
+  -c, --config FILE        configuration, a file or a directory of *.conf
+                           [$BUILDD_SEQUENCER_CONFIG; with $LPCONFIG
+                           configs/$LPCONFIG/launchpad-lazr.conf;
+                           /etc/buildd-sequencer.conf]
   -l, --logfile FILE       log to FILE, '-' is standard output
       --pidfile FILE       write the process id to FILE, and hold it
   -d, --rundir DIR         change to DIR first
@@ -42,17 +45,20 @@ Options:
       --daemon             detach once up, as twistd does
   -n, --nodaemon           stay in the foreground (the default)
       --spew               log every decision
-      --if-launch          exit at once, with success, unless the file says 'launch: true'
-  -s, --socket PATH        control socket, to listen on or to ask [the configuration's;
-                           for commands before that $BUILDD_SEQUENCER_SOCKET]
+      --if-launch          exit 0 at once unless the file says 'launch: true'
+  -s, --socket PATH        control socket, to listen on or to ask [the
+                           configuration's; for commands before that
+                           $BUILDD_SEQUENCER_SOCKET]
+  -q, --quiet              with check: only say what is wrong
   -h, --help               this text
   -V, --version            the version
 
-Accepted as twistd's, without effect: -o/--no_save, -y/--python FILE, --prefix NAME, -b/--debug,
--e/--encrypted, -r/--reactor NAME, --originalname, --savestats, --profiler NAME, -p/--profile FILE.
+Accepted as twistd's, without effect: -o/--no_save, -y/--python FILE,
+--prefix NAME, -b/--debug, -e/--encrypted, -r/--reactor NAME, --originalname,
+--savestats, --profiler NAME, -p/--profile FILE.
 
-Exit status: 0 clean stop or done, 1 failure or refused, 2 wrong usage, 3 no daemon answers,
-78 wrong configuration.
+Exit status: 0 clean stop or done, 1 failure or refused, 2 wrong usage,
+3 no daemon answers, 78 wrong configuration.
 ";
 
 /// What one invocation is to do.
@@ -61,7 +67,10 @@ pub enum Action {
     /// Run the daemon.
     Daemon,
     /// Check the configuration.
-    Check,
+    Check {
+        /// Leave the configuration out, and only say what is wrong with it.
+        quiet: bool,
+    },
     /// Ask a running daemon.
     Ask(Request),
     /// Print the help text.
@@ -183,8 +192,8 @@ pub fn parse_request(line: &str) -> Result<Request, UsageError> {
     match parse(line.split_whitespace().map(OsString::from))? {
         (Action::Ask(request), options) if options == Options::default() => Ok(request),
         _ => Err(UsageError(format!(
-            "not a command for a running daemon: '{}'",
-            line.escape_debug()
+            "not a command for a running daemon: {}",
+            shown(line)
         ))),
     }
 }
@@ -270,7 +279,7 @@ pub fn parse(
 }
 
 /// Every option: its letter, its name, and whether it belongs to the daemon (and `check`) alone.
-const OPTIONS: [(char, &str, bool); 29] = [
+const OPTIONS: [(char, &str, bool); 30] = [
     ('c', "config", false),
     ('s', "socket", false),
     ('h', "help", false),
@@ -280,6 +289,7 @@ const OPTIONS: [(char, &str, bool); 29] = [
     ('\0', "failed", false),
     ('\0', "wait", false),
     ('\0', "alive", false),
+    ('q', "quiet", false),
     ('l', "logfile", true),
     ('\0', "pidfile", true),
     ('d', "rundir", true),
@@ -325,7 +335,13 @@ fn long_option(given: &str) -> Result<&'static str, UsageError> {
         (Some(one), Some(other)) => Err(UsageError(format!(
             "option '--{given}' could be '--{one}' or '--{other}'"
         ))),
-        _ => Err(UsageError(format!("unknown option '--{given}'"))),
+        _ => {
+            let known: Vec<&str> = names().collect();
+            let meant = near::nearest(given, &known);
+            let meant = meant.map(|name| format!("; did you mean '--{name}'?"));
+            let meant = meant.unwrap_or_default();
+            Err(UsageError(format!("unknown option '--{given}'{meant}")))
+        }
     }
 }
 
@@ -341,6 +357,7 @@ struct Parsed {
     alive: bool,
     /// How many runs of the past.
     most: Option<usize>,
+    quiet: bool,
     /// The first option given that only the daemon knows.
     daemons_own: Option<&'static str>,
 }
@@ -382,6 +399,7 @@ impl Parsed {
             "failed" => self.failed = true,
             "wait" => self.wait = true,
             "alive" => self.alive = true,
+            "quiet" => self.quiet = true,
             "python" | "prefix" | "reactor" | "profiler" | "profile" => drop(parser.value()?),
             _ => {}
         }
@@ -429,17 +447,19 @@ impl Parsed {
         if let (Some(extra), false) = (&job, takes_job) {
             return Err(UsageError(format!("unexpected argument '{extra}'")));
         }
-        let owners: [(bool, &str, &[&str]); 5] = [
+        let owners: [(bool, &str, &[&str]); 6] = [
             (self.json, "json", &["status", "history"]),
             (self.svg, "svg", &["history"]),
             (self.failed, "failed", &["history"]),
             (self.wait, "wait", &["run"]),
             (self.alive, "alive", &["healthcheck"]),
+            (self.quiet, "quiet", &["check"]),
         ];
         for (given, option, owners) in owners {
             if given && !command.is_some_and(|command| owners.contains(&command)) {
-                let owners = owners.iter().map(|owner| format!("'{owner}'"));
-                let owners = listed(owners, 2);
+                let owners: Vec<String> = owners.iter().map(|owner| format!("'{owner}'")).collect();
+                let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+                let owners = listed(&owners, 2);
                 return Err(UsageError(format!(
                     "option '--{option}' goes with {owners} only"
                 )));
@@ -455,7 +475,7 @@ impl Parsed {
         };
         let request = match command {
             None => return Ok(Action::Daemon),
-            Some("check") => return Ok(Action::Check),
+            Some("check") => return Ok(Action::Check { quiet: self.quiet }),
             Some("status") => Request::Status { json: self.json },
             Some("history") => Request::History(History {
                 job,
@@ -475,10 +495,38 @@ impl Parsed {
             Some("resume") => Request::Resume(job),
             Some("reload") => Request::Reload,
             Some("healthcheck") => Request::Healthcheck { alive: self.alive },
-            Some(other) => return Err(UsageError(format!("unknown command '{other}'"))),
+            Some(other) => return Err(UsageError(unknown_command(other))),
         };
         Ok(Action::Ask(request))
     }
+}
+
+/// What can be asked for.
+const COMMANDS: [&str; 9] = [
+    "check",
+    "status",
+    "history",
+    "run",
+    "kill",
+    "pause",
+    "resume",
+    "reload",
+    "healthcheck",
+];
+
+fn unknown_command(word: &str) -> String {
+    let instead = match word {
+        "start" | "daemon" => "; without a command it is the daemon that starts".to_string(),
+        "stop" | "restart" | "quit" => {
+            "; SIGTERM stops the daemon, SIGQUIT lets the running job end first".to_string()
+        }
+        "help" | "version" => format!("; did you mean '--{word}'?"),
+        "list" | "show" | "ps" => "; did you mean 'status'?".to_string(),
+        "trigger" | "exec" | "force" => "; did you mean 'run'?".to_string(),
+        "test" | "configtest" | "validate" | "lint" => "; did you mean 'check'?".to_string(),
+        _ => near::instead(word, &COMMANDS, "the commands are"),
+    };
+    format!("unknown command '{word}'{instead}")
 }
 
 fn text(word: OsString) -> Result<String, UsageError> {
@@ -524,9 +572,34 @@ pub fn config_path(
         Some(instance) => PathBuf::from("configs")
             .join(instance)
             .join("launchpad-lazr.conf"),
-        None => PathBuf::from("/etc/buildd-sequencer.conf"),
+        None => PathBuf::from(DEFAULT_CONFIG),
     }
 }
+
+/// What to say of a configuration that cannot be read: who named it, and how to name another.
+pub fn how_named(by_option: bool, environment: impl Fn(&str) -> Option<OsString>) -> &'static str {
+    let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
+    if by_option {
+        ""
+    } else if set("BUILDD_SEQUENCER_CONFIG") {
+        "; $BUILDD_SEQUENCER_CONFIG names it, -c names another"
+    } else if set("LPCONFIG") {
+        "; $LPCONFIG names it, counted from the working directory, and -c another"
+    } else {
+        "; name one with -c"
+    }
+}
+
+/// The configuration that is read when none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/buildd-sequencer.conf";
+
+/// How to begin where there is no configuration at all.
+pub const FIRST_STEPS: [&str; 4] = [
+    "buildd-sequencer: a configuration needs one job to begin with; buildd-sequencer.conf(5) tells of the rest:",
+    "    [buildsequencer_job.hello]",
+    "    command: echo hello",
+    "    mindelay: 5m",
+];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
@@ -595,7 +668,10 @@ mod tests {
         };
         assert_eq!(history, Action::Ask(Request::History(expected)));
         assert_eq!(ok("-c x pause").0, Action::Ask(Request::Pause(None)));
-        assert_eq!(ok("check -c x -l y").0, Action::Check);
+        assert_eq!(ok("check -c x -l y").0, Action::Check { quiet: false });
+        for quiet in ["check -q", "-q check", "check --quiet"] {
+            assert_eq!(ok(quiet).0, Action::Check { quiet: true });
+        }
         assert_eq!(
             ok("--frobnicate-not -h".split(' ').next_back().unwrap()).0,
             Action::Help
@@ -646,10 +722,23 @@ mod tests {
     #[test]
     fn wrong_usage_is_named() {
         for (line, expected) in [
-            ("--nope", "unknown option '--nope'"),
+            ("--nope", "unknown option '--nope'; see"),
+            (
+                "--logfle x",
+                "unknown option '--logfle'; did you mean '--logfile'?; see",
+            ),
+            (
+                "statsu",
+                "unknown command 'statsu'; did you mean 'status'?; see",
+            ),
+            ("stop", "unknown command 'stop'; SIGTERM stops the daemon"),
+            ("-q", "option '--quiet' goes with 'check' only"),
             ("-x", "unknown option '-x'"),
             ("--p x", "option '--p' could be '--pidfile' or '--python'"),
-            ("launch", "unknown command 'launch'"),
+            (
+                "launch",
+                "unknown command 'launch'; the commands are: check, status, history, run, kill, pause, resume, reload and healthcheck; see",
+            ),
             ("run", "'run' needs the name of a job"),
             ("run a b", "unexpected argument 'b'"),
             ("status a", "unexpected argument 'a'"),
@@ -689,6 +778,39 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn the_help_text_fits_a_terminal() {
+        for line in HELP.lines() {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+        for command in COMMANDS {
+            assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
+        }
+        for (_, option, _) in OPTIONS {
+            assert!(HELP.contains(&format!("--{option}")), "{option}");
+        }
+    }
+
+    #[test]
+    fn who_named_a_configuration_that_is_not_there_is_told() {
+        let told = |by_option, variables: &'static [&str]| {
+            how_named(by_option, |name| {
+                variables.contains(&name).then(|| "x".into())
+            })
+        };
+        assert_eq!(told(true, &["LPCONFIG"]), "");
+        assert!(
+            told(false, &["LPCONFIG", "BUILDD_SEQUENCER_CONFIG"])
+                .contains("$BUILDD_SEQUENCER_CONFIG names")
+        );
+        assert!(
+            told(false, &["LPCONFIG"])
+                .contains("$LPCONFIG names it, counted from the working directory")
+        );
+        assert!(told(false, &[]).contains("name one with -c"));
+        assert!(how_named(false, |_| Some(OsString::new())).contains("name one with -c"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::config::{self, ControlSocket};
 use crate::exit;
 use crate::system::control::{self, MAX_LINE, who_may_connect};
 use crate::system::errors::{error_text, system_text};
-use crate::system::files;
+use crate::system::files::{self, Files};
 use crate::text::harmless;
 use crate::wire::{Asker, ConfigFile, Line};
 
@@ -168,7 +168,7 @@ fn configured_socket(
     if options.config.is_none() && set("BUILDD_SEQUENCER_CONFIG").is_some() {
         config_file(&path)?;
     }
-    match config::control_socket(&path, Path::new(""), &files::source) {
+    match config::control_socket(&path, Path::new(""), &Files { streams: false }) {
         ControlSocket::At(path) => Ok(path),
         ControlSocket::Default => Ok(PathBuf::from(config::CONTROL_SOCKET)),
         ControlSocket::Off => Err(Unanswered::NoDaemon(format!(

@@ -10,6 +10,7 @@ use buildd_sequencer::start::{self, Checked, Failed};
 use buildd_sequencer::system::detach;
 use buildd_sequencer::system::errors::error_text;
 use buildd_sequencer::system::signals::Early;
+use buildd_sequencer::text::harmless;
 
 fn main() -> ExitCode {
     // First of all, so that an early SIGHUP is kept for later and does not kill the program.
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
                 Action::Version => {
                     print(concat!("buildd-sequencer ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
                 }
-                Action::Check => start::check(&options).and_then(report),
+                Action::Check { quiet } => {
+                    start::check(&options).and_then(|checked| report(checked, quiet))
+                }
                 Action::Ask(request) => match client::ask(&options, &request) {
                     Ok(answer) => return tell(&request, &answer),
                     Err(why) => Err(Failed {
@@ -74,19 +77,21 @@ fn print(text: &[u8]) -> Result<(), Failed> {
     }
 }
 
-fn report(checked: Checked) -> Result<(), Failed> {
-    print(checked.text.as_bytes())?;
-    if checked.missing.is_empty() {
-        say(&checked.warnings);
+fn report(checked: Checked, quiet: bool) -> Result<(), Failed> {
+    if !quiet {
+        print(checked.text.as_bytes())?;
+    }
+    let is_sound = checked.missing.is_empty();
+    let mut lines = checked.warnings;
+    lines.extend(checked.missing);
+    lines.push(checked.verdict);
+    if is_sound {
+        say(&lines);
         return Ok(());
     }
     Err(Failed {
         status: exit::CONFIG,
-        lines: checked
-            .warnings
-            .into_iter()
-            .chain(checked.missing)
-            .collect(),
+        lines,
     })
 }
 
@@ -114,6 +119,10 @@ fn fail(status: u8, lines: &[String]) -> ExitCode {
 }
 
 fn say(lines: &[String]) {
-    let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&harmless(line));
+        text.push('\n');
+    }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

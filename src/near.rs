@@ -11,11 +11,11 @@ const MOST_COMPARED: usize = 10_000;
 
 /// The word of `known` that is nearest to `word`, the first one of several, if at most a third of it differs. Upper and
 /// lower case count as the same.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let mut nearest = None;
     let mut least = usize::MAX;
-    for name in known.into_iter().take(MOST_COMPARED) {
+    for &name in known.iter().take(MOST_COMPARED) {
         let most = word.len().max(name.len()) / 3;
         if let Some(distance) =
             distance(&word, &name.to_ascii_lowercase(), most).filter(|n| *n < least)
@@ -30,10 +30,10 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 /// What to say after an unknown `word`: the word of `known` that was most likely meant, or else all of them, which are
 /// `called` so.
 pub fn instead(word: &str, known: &[&str], called: &str) -> String {
-    match nearest(word, known.iter().copied()) {
+    match nearest(word, known) {
         Some(name) => format!("; did you mean '{name}'?"),
         None if known.is_empty() => String::new(),
-        None => format!("; {called}: {}", listed(known.iter(), MOST_LISTED)),
+        None => format!("; {called}: {}", listed(known, MOST_LISTED)),
     }
 }
 

@@ -20,13 +20,14 @@ use crate::system::capabilities;
 use crate::system::claim::{self, Claim};
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
-use crate::system::files;
+use crate::system::files::{self, Files};
 use crate::system::lock::Patience;
 use crate::system::log::{Log, Rotation};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
 use crate::system::signals::{Early, Signals};
+use crate::text::counted;
 use crate::verify;
 
 /// What an empty `--logfile=` means.
@@ -100,12 +101,21 @@ impl Directories {
 }
 
 /// Reads the configuration that the command line and the environment name.
-pub fn load(options: &Options, directories: &Directories) -> Result<(PathBuf, Loaded), Failed> {
-    let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
-    match config::load(&path, &directories.start, &files::source) {
+pub fn load(
+    options: &Options,
+    directories: &Directories,
+    files: &Files,
+) -> Result<(PathBuf, Loaded), Failed> {
+    let environment = |name: &str| std::env::var_os(name);
+    let path = cli::config_path(options.config.clone(), environment);
+    match config::load(&path, &directories.start, files) {
         Ok(loaded) => Ok((path, loaded)),
         Err(faults) => {
-            let lines = faults.iter().map(ToString::to_string).collect();
+            let mut lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let is_unreadable = files::can_open(&directories.on_command_line(&path)).is_err();
+            if let Some(line) = lines.first_mut().filter(|_| is_unreadable) {
+                line.push_str(cli::how_named(options.config.is_some(), environment));
+            }
             Err(Failed {
                 status: exit::CONFIG,
                 lines,
@@ -128,7 +138,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         false => None,
     };
     let directories = Directories::enter(options)?;
-    let (path, loaded) = load(options, &directories)?;
+    let (path, loaded) = load(options, &directories, &Files { streams: false })?;
     if options.if_launch && !loaded.config.sequencer.launch {
         return Ok(());
     }
@@ -311,13 +321,16 @@ pub struct Checked {
     pub warnings: Vec<String>,
     /// What the daemon would need and would not find, one line each.
     pub missing: Vec<String>,
+    /// All that in one line.
+    pub verdict: String,
 }
 
 /// Reads the configuration as the daemon would, and looks for everything that it would need, as the user that it would
 /// become. A faulty configuration is the error.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let directories = Directories::enter(options)?;
-    let (path, mut loaded) = load(options, &directories)?;
+    let (path, mut loaded) = load(options, &directories, &Files { streams: true })
+        .map_err(|failed| failed.judged(options, &directories))?;
     source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);
     let mut warnings = config::check::all_warnings(&loaded, usize::MAX);
     let Loaded {
@@ -328,7 +341,10 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let log = verify::log(&config.sequencer, user);
     let pidfile = pidfile_path(options, &directories).and_then(|path| look_at_pidfile(path, user));
     let view = View::take(&identity);
-    let mut findings = verify::commands(&config);
+    let commands = verify::commands(&config);
+    let unstartable = commands.warnings.into_iter();
+    warnings.extend(unstartable.map(|notice| format!("warning: {}", origins.locate(notice))));
+    let mut findings = commands.faults;
     findings.extend(verify::files(&config.sequencer, log));
     if let View::Strangers(why) = &view {
         findings.retain(|(_, flaw)| !flaw.is_refusal());
@@ -346,9 +362,37 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     missing.extend(lines.map(|line| format!("buildd-sequencer: {line}")));
     Ok(Checked {
         text: config::check::print(&config),
+        verdict: verdict(&path, missing.len(), config.jobs.len(), warnings.len()),
         warnings,
         missing,
     })
+}
+
+/// `PATH: 3 jobs, 2 warnings`, or `PATH: 4 faults`.
+fn verdict(path: &Path, faults: usize, jobs: usize, warnings: usize) -> String {
+    let found = match (faults, warnings) {
+        (0, 0) => counted(jobs, "job"),
+        (0, _) => format!("{}, {}", counted(jobs, "job"), counted(warnings, "warning")),
+        _ => counted(faults, "fault"),
+    };
+    format!("{}: {found}", path.display())
+}
+
+impl Failed {
+    /// The same as the end of a check: with what to do where there is no configuration at all, and the verdict.
+    fn judged(mut self, options: &Options, directories: &Directories) -> Failed {
+        if self.status != exit::CONFIG {
+            return self;
+        }
+        let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
+        let verdict = verdict(&path, self.lines.len(), 0, 0);
+        let is_default = path == Path::new(cli::DEFAULT_CONFIG);
+        if is_default && files::identity(&directories.on_command_line(&path)).is_none() {
+            self.lines.extend(cli::FIRST_STEPS.map(str::to_string));
+        }
+        self.lines.push(verdict);
+        self
+    }
 }
 
 /// As which user `check` looks.
@@ -398,7 +442,11 @@ fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
 
 /// The configuration files that the user that the daemon becomes cannot read, so that a reload would fail.
 fn unreadable(path: &Path, directories: &Directories, user: &Identity) -> Vec<String> {
-    let Err(faults) = config::load(path, &directories.start, &files::source) else {
+    // A stream has been read to its end.
+    if files::is_stream(path) {
+        return Vec::new();
+    }
+    let Err(faults) = config::load(path, &directories.start, &Files { streams: false }) else {
         return Vec::new();
     };
     let line = |fault: config::Fault| format!("{fault} (as {user}, so no reload would succeed)");

@@ -3,7 +3,7 @@
 //! Pure; whoever calls brings the time along.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A duration in seconds without trailing zeros: `5`, `0.25`.
@@ -126,22 +126,31 @@ pub fn shown(value: &str) -> String {
     format!("'{start}{more}'")
 }
 
+/// `1 job`, `2 jobs`.
+pub fn counted(number: usize, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {word}{plural}")
+}
+
 /// `a, b and c`, or `a, b and 5 more`.
-pub fn listed(names: impl ExactSizeIterator<Item = impl fmt::Display>, most: usize) -> String {
-    let count = names.len();
+pub fn listed(names: &[&str], most: usize) -> String {
     // One name takes no more room than the number that would stand for it.
-    let told = if count > most + 1 { most } else { count };
+    let told = if names.len() > most + 1 {
+        most
+    } else {
+        names.len()
+    };
     let mut text = String::new();
-    for (place, name) in names.take(told).enumerate() {
-        let before = match place {
+    for (place, name) in names[..told].iter().enumerate() {
+        text.push_str(match place {
             0 => "",
-            place if place + 1 == count => " and ",
+            _ if place + 1 == names.len() => " and ",
             _ => ", ",
-        };
-        let _ = write!(text, "{before}{name}");
+        });
+        text.push_str(name);
     }
-    if told < count {
-        let _ = write!(text, " and {} more", count - told);
+    if told < names.len() {
+        let _ = write!(text, " and {} more", names.len() - told);
     }
     text
 }
@@ -334,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_list_names_as_many_as_it_may() {
-        let told = |count: usize| listed(["a", "b", "c", "d", "e"][..count].iter(), 2);
+        let told = |count: usize| listed(&["a", "b", "c", "d", "e"][..count], 2);
         let expected = [
             "",
             "a",

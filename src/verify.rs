@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::config::command;
+use crate::config::doubts::shell_that_knows;
 use crate::config::{About, Config, ControlSocket, Sequencer};
 use crate::system::access::{self, Flaw};
 use crate::system::control;
@@ -12,6 +13,7 @@ use crate::system::files;
 use crate::system::log::{Log, is_stdout};
 use crate::system::mounts;
 use crate::system::privileges::Identity;
+use crate::system::program;
 
 /// What is wrong, and which part of the configuration it concerns.
 pub type Finding = (About, Flaw);
@@ -19,26 +21,65 @@ pub type Finding = (About, Flaw);
 /// A check of a path.
 type Look = fn(&Path) -> Result<(), Flaw>;
 
+/// What has been found about commands.
+#[derive(Debug, Default)]
+pub struct Commands {
+    /// Those that are missing or not executable.
+    pub faults: Vec<Finding>,
+    /// Those that are executable and cannot be started all the same.
+    pub warnings: Vec<(About, String)>,
+}
+
+impl Commands {
+    fn take(&mut self, about: About, whose: &str, found: &Result<Option<String>, Flaw>) {
+        match found {
+            Ok(None) => {}
+            Ok(Some(warning)) => self.warnings.push((about, format!("{whose}: {warning}"))),
+            Err(flaw) => self.faults.push((about, flaw.clone().of(whose))),
+        }
+    }
+}
+
 /// Checks the commands of the jobs, and sendmail if mail is sent.
-pub fn commands(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
+pub fn commands(config: &Config) -> Commands {
+    let mut commands = Commands::default();
     // Many jobs may run the same few programs.
     let mut seen = HashMap::new();
     for (place, job) in config.jobs.iter().enumerate() {
         let program = command::first(&job.command);
         let found = seen
             .entry(program)
-            .or_insert_with_key(|program| access::executable(program));
-        if let Err(flaw) = found {
-            let about = About::Command(place);
-            findings.push((about, flaw.clone().of(&format!("job {}", job.name))));
+            .or_insert_with_key(|program| startable(program));
+        if !matches!(found, Ok(None)) {
+            commands.take(About::Command(place), &format!("job {}", job.name), found);
         }
     }
     if config.mails() {
-        let found = access::executable(&command::first(&config.sequencer.sendmail));
-        findings.extend(about("sendmail", found));
+        let found = startable(&command::first(&config.sequencer.sendmail));
+        commands.take(About::Key("sendmail"), "sendmail", &found);
     }
-    findings
+    commands
+}
+
+/// Whether there is such a program; if so, why it cannot be started.
+fn startable(program: &str) -> Result<Option<String>, Flaw> {
+    let path = match (access::executable(program), shell_that_knows(program)) {
+        (Ok(path), _) => path,
+        // It has been warned of that.
+        (Err(_), Some(_)) => {
+            return Err(Flaw::of_all(format!(
+                "command '{program}' not found: it is no program"
+            )));
+        }
+        (Err(flaw), None) => return Err(flaw),
+    };
+    let flaw = program::flaw(&path);
+    Ok(flaw.map(|why| {
+        format!(
+            "'{}' is executable, but cannot be started: {why}",
+            path.display()
+        )
+    }))
 }
 
 /// Checks whether the log can be opened. To be called before root is given up for `user`.

@@ -63,7 +63,8 @@ _buildd_sequencer() {
     if [[ $current == -* ]]; then
         words=$everywhere
         case $command in
-        '' | check) words+=" $daemon" ;;
+        '') words+=" $daemon" ;;
+        check) words+=" $daemon -q --quiet" ;;
         status) words+=" --json" ;;
         history) words+=" -n --failed --json --svg" ;;
         run) words+=" --wait" ;;

@@ -1,13 +1,17 @@
-//! The files of a configuration: the one that is named and those it extends, at any depth. Has them read and says
-//! which is missing or goes round in a circle; what they say, apart from `[meta] extends`, it does not know.
+//! The files of a configuration: the one that is named, or all of a directory, and those they extend, at any depth. Has
+//! them read and says which is missing or goes round in a circle; what they say, apart from `[meta] extends`, it does
+//! not know.
 
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use super::dialect::{self, Entry, Fault, Section};
 use super::{keys, values};
 use crate::near::nearest;
+use crate::text::harmless;
 
 /// What tells a file from all others, whatever its name: device and inode.
 pub type Identity = (u64, u64);
@@ -21,9 +25,20 @@ pub struct Source {
     pub text: Vec<u8>,
 }
 
-/// Reads the file at a path; the error says why it cannot be read.
-pub trait Read: Fn(&Path) -> Result<Source, String> {}
-impl<F: Fn(&Path) -> Result<Source, String>> Read for F {}
+/// What is at a path.
+#[derive(Debug)]
+pub enum Found {
+    /// A file.
+    File(Source),
+    /// A directory with these names in it, in any order.
+    Directory(Vec<OsString>),
+}
+
+/// What reads files and directories.
+pub trait Read {
+    /// What is at a path; the error says why it cannot be read.
+    fn read(&self, path: &Path) -> Result<Found, String>;
+}
 
 /// One file.
 #[derive(Debug)]
@@ -46,14 +61,51 @@ pub struct Chain {
     pub broken: bool,
 }
 
-/// Collects the file `path`, counted from the directory `from`, and what it extends.
+/// Collects the file `path`, counted from the directory `from`, and what it extends; or if it is a directory all that
+/// are in it, each over those before it.
 pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
+    let names = match read.read(&from.join(path)) {
+        Ok(Found::Directory(names)) => names,
+        found => return collect_file(path, from, found, read),
+    };
+    let mut chain = Chain::default();
+    for name in in_order(names) {
+        let path = path.join(name);
+        let found = read.read(&from.join(&path));
+        chain.lay_over(collect_file(&path, from, found, read));
+    }
+    // It has no text of its own, but is what was named.
+    let is_empty = chain.files.is_empty();
+    let number = chain.files.len();
+    chain.add(path, Vec::new());
+    if is_empty {
+        chain.broken = true;
+        let message = "there is no file in this directory whose name ends in .conf".to_string();
+        chain.faults.push((number, Fault { line: 1, message }));
+    }
+    chain
+}
+
+/// Those of the names that are read, in the order in which they are: by their bytes.
+fn in_order(mut names: Vec<OsString>) -> Vec<OsString> {
+    names.retain(|name| {
+        let name = name.as_bytes();
+        name.ends_with(b".conf") && !name.starts_with(b".")
+    });
+    // A heap is the smallest of all that sort.
+    BinaryHeap::from(names).into_sorted_vec()
+}
+
+/// Collects one file, which has been looked for already, and what it extends.
+fn collect_file(path: &Path, from: &Path, found: Result<Found, String>, read: &impl Read) -> Chain {
     let mut chain = Chain::default();
     let mut seen = HashSet::new();
+    let mut found = Some(found);
     // The next file, with the line that names it if another file does.
     let mut next = Some((None, path.to_path_buf()));
     while let Some((named_at, path)) = next {
-        next = match read_once(&from.join(&path), read, &mut seen) {
+        let found = found.take().unwrap_or_else(|| read.read(&from.join(&path)));
+        next = match not_seen(found, &mut seen) {
             Ok(text) => chain
                 .add(&path, text)
                 .map(|(line, base)| (Some(line), beside(&path, &base))),
@@ -73,6 +125,16 @@ pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
 }
 
 impl Chain {
+    /// Puts the files of another chain on top of these.
+    fn lay_over(&mut self, upper: Chain) {
+        let below = self.files.len();
+        let faults = upper.faults.into_iter();
+        self.faults
+            .extend(faults.map(|(number, fault)| (below + number, fault)));
+        self.files.extend(upper.files);
+        self.broken |= upper.broken;
+    }
+
     /// Adds a file that has been read; returns the one that it extends, with the line that says so.
     fn add(&mut self, path: &Path, text: Vec<u8>) -> Option<(usize, PathBuf)> {
         let Meta {
@@ -84,7 +146,7 @@ impl Chain {
         let number = self.files.len();
         self.faults
             .extend(faults.into_iter().map(|fault| (number, fault)));
-        let path = path.display().to_string().into();
+        let path = (&*path.to_string_lossy()).into();
         self.files.push(File { path, text });
         extends
     }
@@ -92,19 +154,25 @@ impl Chain {
     /// A fault of the file that names this one; of this one itself if none does.
     fn cannot_read(&mut self, path: &Path, named_at: Option<usize>, why: &Unreadable) {
         self.broken = true;
-        let shown = path.display();
+        let path = path.to_string_lossy();
         let message = match (why, named_at) {
             (Unreadable::Loop, _) => {
-                let route = self.route(path);
-                format!("the files extend each other in a circle: {route}")
+                format!(
+                    "the files extend each other in a circle: {}",
+                    self.route(&path)
+                )
             }
             (Unreadable::Error(why), None) => format!("cannot read the configuration: {why}"),
             (Unreadable::Error(why), Some(_)) => {
-                format!("cannot read '{shown}': {why} ({})", self.route(path))
+                format!(
+                    "cannot read '{}': {why} ({})",
+                    harmless(&path),
+                    self.route(&path)
+                )
             }
         };
         if named_at.is_none() {
-            let path = shown.to_string().into();
+            let path = (&*path).into();
             let text = Vec::new();
             self.files.push(File { path, text });
         }
@@ -114,10 +182,14 @@ impl Chain {
     }
 
     /// `a.conf extends b.conf extends c.conf`
-    fn route(&self, last: &Path) -> String {
-        let names = self.files.iter().map(|file| file.path.to_string());
-        let names: Vec<String> = names.chain([last.display().to_string()]).collect();
-        names.join(" extends ")
+    fn route(&self, last: &str) -> String {
+        let mut route = String::new();
+        for file in &self.files {
+            route.push_str(&file.path);
+            route.push_str(" extends ");
+        }
+        route.push_str(last);
+        harmless(&route).into_owned()
     }
 }
 
@@ -126,17 +198,16 @@ enum Unreadable {
     Error(String),
 }
 
-/// Reads a file that has not been read before.
-fn read_once(
-    path: &Path,
-    read: &impl Read,
+/// The text of a file that has not been read before.
+fn not_seen(
+    found: Result<Found, String>,
     seen: &mut HashSet<Identity>,
 ) -> Result<Vec<u8>, Unreadable> {
-    let source = read(path).map_err(Unreadable::Error)?;
-    if !seen.insert(source.identity) {
-        return Err(Unreadable::Loop);
+    match found.map_err(Unreadable::Error)? {
+        Found::Directory(_) => Err(Unreadable::Error("it is a directory".to_string())),
+        Found::File(source) if !seen.insert(source.identity) => Err(Unreadable::Loop),
+        Found::File(source) => Ok(source.text),
     }
-    Ok(source.text)
 }
 
 /// `base` counted from the directory of the file that names it. A name and the `..` after it cancel out, as in
@@ -172,7 +243,7 @@ fn meta(text: &[u8]) -> Meta {
     dialect::sections(text, wanted, &mut faults, |_, _, entries| {
         for entry in entries {
             let line = entry.line;
-            let near = nearest(&entry.key, ["extends"]).is_some();
+            let near = nearest(&entry.key, &["extends"]).is_some();
             match extends(entry) {
                 Ok(base) => meta.extends = base.map(|path| (line, path)),
                 Err(message) => {
@@ -201,8 +272,133 @@ fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    /// Files by their paths; what ends in a slash is a directory.
+    struct Files<'a>(&'a [(&'a str, &'a str)]);
+
+    impl Read for Files<'_> {
+        fn read(&self, path: &Path) -> Result<Found, String> {
+            let path = path.to_str().unwrap().trim_end_matches('/');
+            let number = self
+                .0
+                .iter()
+                .position(|(name, _)| name.trim_end_matches('/') == path);
+            let number = number.ok_or("No such file or directory")?;
+            let (name, text) = self.0[number];
+            if name.ends_with('/') {
+                return Ok(Found::Directory(
+                    text.split_whitespace().map(OsString::from).collect(),
+                ));
+            }
+            let identity = (0, u64::try_from(number).unwrap());
+            let text = text.as_bytes().to_vec();
+            Ok(Found::File(Source { identity, text }))
+        }
+    }
+
+    fn paths(chain: &Chain) -> Vec<&str> {
+        chain.files.iter().map(|file| &*file.path).collect()
+    }
+
+    fn faults(chain: &Chain) -> Vec<(&str, usize, &str)> {
+        let told = chain.faults.iter();
+        told.map(|(number, fault)| (&*chain.files[*number].path, fault.line, &*fault.message))
+            .collect()
+    }
+
+    #[test]
+    fn a_directory_is_its_files_by_name_each_over_what_it_extends() {
+        let files = [
+            (
+                "/d/",
+                "b.conf a.conf .hidden.conf c.conf~ README A.conf a.config 10.conf 9.conf conf",
+            ),
+            ("/d/a.conf", ""),
+            ("/d/b.conf", "[meta]\nextends: ../base"),
+            ("/d/A.conf", "[meta]\nextends: ../base"),
+            ("/d/10.conf", ""),
+            ("/d/9.conf", ""),
+            ("/base", ""),
+        ];
+        let chain = collect(Path::new("d"), Path::new("/"), &Files(&files));
+        assert_eq!(
+            paths(&chain),
+            [
+                "d/10.conf",
+                "d/9.conf",
+                "base",
+                "d/A.conf",
+                "d/a.conf",
+                "base",
+                "d/b.conf",
+                "d"
+            ]
+        );
+        assert_eq!((faults(&chain), chain.broken), (vec![], false));
+    }
+
+    #[test]
+    fn faults_of_a_directory_are_those_of_its_files() {
+        let files = [
+            ("/d/", "a.conf b.conf c.conf e.conf f.conf"),
+            ("/d/a.conf", "[meta]\nextends: b.conf"),
+            ("/d/b.conf", "[meta]\n\nextends: a.conf"),
+            ("/d/c.conf/", "x.conf"),
+            ("/d/e.conf", "[meta]\nextend: x"),
+        ];
+        let chain = collect(Path::new("d"), Path::new("/"), &Files(&files));
+        assert!(chain.broken);
+        assert_eq!(
+            faults(&chain),
+            [
+                (
+                    "d/b.conf",
+                    3,
+                    "the files extend each other in a circle: d/a.conf extends d/b.conf extends d/a.conf"
+                ),
+                (
+                    "d/a.conf",
+                    2,
+                    "the files extend each other in a circle: d/b.conf extends d/a.conf extends d/b.conf"
+                ),
+                (
+                    "d/c.conf",
+                    1,
+                    "cannot read the configuration: it is a directory"
+                ),
+                (
+                    "d/e.conf",
+                    2,
+                    "unknown key 'extend'; did you mean 'extends'?"
+                ),
+                (
+                    "d/f.conf",
+                    1,
+                    "cannot read the configuration: No such file or directory"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_without_files_and_one_that_is_extended_are_faults() {
+        let files = [("/d/", ".a.conf b"), ("/x", "[meta]\nextends: d")];
+        let read = Files(&files);
+        let chain = collect(Path::new("d"), Path::new("/"), &read);
+        let expected = "there is no file in this directory whose name ends in .conf";
+        assert_eq!(
+            (faults(&chain), chain.broken),
+            (vec![("d", 1, expected)], true)
+        );
+        let chain = collect(Path::new("x"), Path::new("/"), &read);
+        assert_eq!(
+            faults(&chain),
+            [("x", 2, "cannot read 'd': it is a directory (x extends d)")]
+        );
+    }
 
     #[test]
     fn a_base_counts_from_the_directory_of_the_file_that_names_it() {

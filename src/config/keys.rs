@@ -193,9 +193,12 @@ macro_rules! job {
 
 /// What to say of a key that is not known where it stands.
 pub(super) fn unknown(key: &str, known: &[&str]) -> String {
-    let instead = match foreign(key) {
-        Some(words) if near::nearest(key, known.iter().copied()).is_none() => format!("; {words}"),
-        _ => near::instead(key, known, "the keys here are"),
+    let foreign = FOREIGN
+        .iter()
+        .find(|(words, _)| words.split(' ').any(|word| word == key));
+    let instead = match foreign {
+        Some((_, instead)) => format!("; {instead}"),
+        None => near::instead(key, known, "the keys here are"),
     };
     format!("unknown key {}{instead}", shown(key))
 }
@@ -205,43 +208,62 @@ pub(super) fn names<T>(keys: &[Key<T>]) -> Vec<&'static str> {
     keys.iter().map(|key| key.name).collect()
 }
 
-/// What to do here for what a key of other programs does.
-fn foreign(key: &str) -> Option<&'static str> {
-    Some(match key {
-        "user" | "group" | "uid" | "gid" | "runas" => {
-            "everything runs as the user of option -u; for one job begin its command with: setpriv --reuid=NAME, or sudo -n -u NAME"
-        }
-        "directory" | "workingdirectory" | "cwd" | "chdir" | "rundir" => {
-            "jobs run in the directory of option -d; for one job begin its command with: env -C DIRECTORY"
-        }
-        "environment" | "environmentfile" | "env" => {
-            "jobs get the daemon's environment; for one job begin its command with: env NAME=value"
-        }
-        "schedule" | "cron" | "interval" | "every" | "period" | "oncalendar" | "hour"
-        | "minute" => {
-            "a job runs again 'mindelay' after its last end; a command that has to run at a time of day belongs to cron"
-        }
-        "enabled" | "enable" | "disabled" | "disable" | "active" | "autostart" => {
-            "a job runs if it has a section; to keep one that does not, call it [buildsequencer_job.NAME.optional]"
-        }
-        "restart" | "autorestart" | "retries" | "retry" => {
-            "every job is run again, 'mindelay' after its last end, and later while it fails with 'maxdelay'"
-        }
-        "shell" => "no shell reads a command; write: command: sh -c '...'",
-        "nice" | "priority" => "write: command: nice -n 10 ...",
-        "depends" | "requires" | "after" | "before" => {
-            "one job runs at a time, the one that is due first; for a fixed order let one job run both"
-        }
-        "stdout" | "stderr" | "output" | "log" => "'alwayslog' and 'livelog' log what a job prints",
-        "email" | "mailto" | "notify" | "recipients" => "who gets reports is 'mailproblemsto'",
-        "exec" | "execstart" | "cmd" | "run" | "program" | "script" => {
-            "the program and its arguments are 'command'"
-        }
-        "delay" | "sleep" | "wait" => "the time from the end of a run to the next is 'mindelay'",
-        "pidfile" | "umask" | "daemon" => "that is an option of the command line",
-        _ => return None,
-    })
-}
+/// Keys of other programs, and what to do here.
+const FOREIGN: [(&str, &str); 14] = [
+    (
+        "user group uid gid runas",
+        "everything runs as the user of option -u; for one job begin its command with: setpriv --reuid=NAME, or sudo -n -u NAME",
+    ),
+    (
+        "directory workingdirectory cwd chdir rundir",
+        "jobs run in the directory of option -d; for one job begin its command with: env -C DIRECTORY",
+    ),
+    (
+        "environment environmentfile env",
+        "jobs get the daemon's environment; for one job begin its command with: env NAME=value",
+    ),
+    (
+        "schedule cron interval every period oncalendar hour minute",
+        "a job runs again 'mindelay' after its last end; what has to run at a time of day is for cron",
+    ),
+    (
+        "enabled enable disabled disable active autostart",
+        "a job runs if it has a section; one that does not run is [buildsequencer_job.NAME.optional]",
+    ),
+    (
+        "restart autorestart retries retry",
+        "every job is run again, 'mindelay' after its last end, and later while it fails with 'maxdelay'",
+    ),
+    (
+        "shell",
+        "no shell reads a command; write: command: sh -c '...'",
+    ),
+    ("nice priority", "write: command: nice -n 10 ..."),
+    (
+        "depends requires after before",
+        "one job runs at a time, the one that is due first; for a fixed order let one job run both",
+    ),
+    (
+        "stdout stderr output log",
+        "'alwayslog' and 'livelog' log what a job prints",
+    ),
+    (
+        "email mailto notify recipients",
+        "who gets reports is 'mailproblemsto'",
+    ),
+    (
+        "exec execstart cmd run program script",
+        "the program and its arguments are 'command'",
+    ),
+    (
+        "delay sleep wait",
+        "the time from the end of a run to the next is 'mindelay'",
+    ),
+    (
+        "pidfile umask daemon",
+        "that is an option of the command line",
+    ),
+];
 
 /// `[buildsequencer]`
 pub const SEQUENCER: [Key<Sequencer>; 14] = [

@@ -13,6 +13,7 @@ use super::{
     Config, Fault, Job, Loaded, Origins, Place, Sequencer, Settings, command, doubts, in_order,
     located, place,
 };
+use crate::text::listed;
 
 /// Makes a configuration of the files' text, base first.
 pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
@@ -223,17 +224,19 @@ impl<'a> Layers<'a> {
 
     fn finish(mut self, files: &[File], broken: bool) -> Result<Loaded, Vec<Fault>> {
         let mut drafts = std::mem::take(&mut self.drafts);
+        let offered = match self.named {
+            0 => only_optional(&drafts),
+            _ => None,
+        };
         drafts.retain(|draft| draft.named.is_some());
         order(&mut drafts);
         // With a file missing, what looks undefined may well be defined there.
         if !broken {
-            self.what_is_missing(&drafts, files.len().saturating_sub(1));
+            self.what_is_missing(&drafts, offered, files.len().saturating_sub(1));
         }
         let names: Vec<Rc<str>> = files.iter().map(|file| Rc::clone(&file.path)).collect();
         if !self.faults.is_empty() {
-            in_order(&mut self.faults);
-            return Err(self
-                .faults
+            return Err(in_order(self.faults)
                 .into_iter()
                 .map(|fault| located(&names, fault))
                 .collect());
@@ -258,7 +261,8 @@ impl<'a> Layers<'a> {
         })
     }
 
-    fn what_is_missing(&mut self, drafts: &[Draft], top: usize) {
+    /// `offered` is what to say where nobody names any of the optional jobs, and there is no other.
+    fn what_is_missing(&mut self, drafts: &[Draft], offered: Option<String>, top: usize) {
         for draft in drafts {
             if draft.job.command.is_empty() && !draft.faulty {
                 let ((file, line), _) = draft.named.unwrap_or_default();
@@ -267,10 +271,24 @@ impl<'a> Layers<'a> {
             }
         }
         if drafts.is_empty() && !self.misnamed {
-            let message = "no jobs: there is no [buildsequencer_job.NAME] section in this file or in those it extends";
-            self.fault(top, 1, message.to_string());
+            let message = offered.unwrap_or_else(|| {
+                "no jobs: there is no [buildsequencer_job.NAME] section in this file or in those it extends".to_string()
+            });
+            self.fault(top, 1, message);
+            // It may be that the name of one is misspelt.
+            self.faults.extend(self.warnings.of_sections());
         }
     }
+}
+
+/// What to say of these jobs, all of which are optional.
+fn only_optional(drafts: &[Draft]) -> Option<String> {
+    let names: Vec<&str> = drafts.iter().map(|draft| &*draft.job.name).collect();
+    let first = names.first()?;
+    Some(format!(
+        "no jobs: there are only optional ones, {}; to run one name it, as in [buildsequencer_job.{first}]",
+        listed(&names, 5)
+    ))
 }
 
 /// Puts each where it belongs: their numbers are those of places, each once. With a million jobs no sort is as fast.
@@ -337,4 +355,5 @@ fn belongs(entry: &Entry, section: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests;

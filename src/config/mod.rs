@@ -13,11 +13,13 @@ mod layers;
 pub mod values;
 pub mod warnings;
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
+
+use crate::text::harmless;
 
 pub use layers::parse;
 
@@ -41,7 +43,13 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.message)
+        write!(
+            f,
+            "{}:{}: {}",
+            harmless(&self.path),
+            self.line,
+            self.message
+        )
     }
 }
 
@@ -131,9 +139,17 @@ fn located(files: &[Rc<str>], (file, fault): (usize, dialect::Fault)) -> Fault {
     }
 }
 
-/// Sorts faults into the order in which the chain is read.
-fn in_order(faults: &mut [(usize, dialect::Fault)]) {
-    faults.sort_by_key(|(file, fault)| (*file, fault.line));
+/// Brings faults into the order in which the chain is read; those of one line stay in theirs.
+fn in_order(faults: Vec<(usize, dialect::Fault)>) -> Vec<(usize, dialect::Fault)> {
+    let keys = faults
+        .iter()
+        .enumerate()
+        .map(|(number, (file, fault))| (*file, fault.line, number));
+    let keys = BinaryHeap::from_iter(keys).into_sorted_vec();
+    let mut faults: Vec<_> = faults.into_iter().map(Some).collect();
+    keys.into_iter()
+        .filter_map(|(.., number)| faults[number].take())
+        .collect()
 }
 
 /// Where the control socket is.

@@ -127,24 +127,33 @@ pub fn is_stdout(path: &Path) -> bool {
     names.into_iter().any(|name| path == Path::new(name))
 }
 
-/// One mail address, as it becomes an argument of sendmail and a header.
+/// One mail address, as it becomes an argument of sendmail and a header. `<` and `>` around it are taken off.
 pub fn address(value: &str) -> Result<Box<str>, String> {
-    let fault = if value.starts_with('-') {
-        "begins with '-', which sendmail would take for an option"
-    } else if value.contains(char::is_whitespace) {
-        "has white space in it"
-    } else if value.contains(char::is_control) {
-        "has a control character in it"
-    } else {
-        return Ok(value.into());
+    let inner = value
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'));
+    let address = inner.filter(|inner| !inner.is_empty()).unwrap_or(value);
+    let bad = |c: char| c.is_control() || c.is_whitespace() || "<>\"();,".contains(c);
+    let fault = match address.chars().find(|c| bad(*c)) {
+        _ if address.starts_with('-') => {
+            "begins with '-', which sendmail would take for an option".to_string()
+        }
+        None => return Ok(address.into()),
+        Some(c) if c.is_control() => "has a control character in it".to_string(),
+        Some(c) if c.is_whitespace() => "has white space in it".to_string(),
+        Some(c) => format!("has a '{c}' in it"),
     };
-    Err(format!("bad address {}: it {fault}", shown(value)))
+    Err(format!(
+        "bad address {}: it {fault}; give the bare address, as in ops@example.com",
+        shown(value)
+    ))
 }
 
-/// Addresses with white space between them; `-` is the log.
+/// Addresses with white space or commas between them; `-` is the log.
 pub fn addresses(value: &str) -> Result<Box<[Box<str>]>, String> {
-    value
-        .split_ascii_whitespace()
+    let parts = |c: char| c == ',' || c.is_ascii_whitespace();
+    let words = value.split(parts).filter(|word| !word.is_empty());
+    words
         .map(|word| {
             if word == "-" {
                 Ok("-".into())
@@ -275,12 +284,60 @@ mod tests {
 
     #[test]
     fn addresses_cannot_become_options_or_headers() {
-        assert_eq!(addresses("- root ops@example.com").unwrap().len(), 3);
-        assert_eq!(addresses("  ").unwrap().len(), 0);
         assert!(addresses("a -f").unwrap_err().contains("begins with '-'"));
+        assert!(address("<-f>").unwrap_err().contains("begins with '-'"));
         assert!(address("-").is_err());
         assert!(address("a\u{7f}b").unwrap_err().contains("control"));
         assert!(address("a\u{a0}b").unwrap_err().contains("white space"));
+        assert!(address("a b").unwrap_err().contains("white space"));
+    }
+
+    #[test]
+    fn recipients_are_parted_by_white_space_or_commas_and_lose_their_brackets() {
+        for (value, expected) in [
+            (
+                "- root ops@example.com",
+                &["-", "root", "ops@example.com"][..],
+            ),
+            ("a@x, b@x", &["a@x", "b@x"]),
+            ("a@x,b@x ,\tc@x\n,", &["a@x", "b@x", "c@x"]),
+            ("<a@x>, <b@x> c@x", &["a@x", "b@x", "c@x"]),
+            ("  ", &[]),
+            (", ,", &[]),
+        ] {
+            let found = addresses(value).unwrap();
+            assert!(
+                found.iter().map(|to| &**to).eq(expected.iter().copied()),
+                "{value}: {found:?}"
+            );
+        }
+        assert_eq!(address("<a@x>").as_deref(), Ok("a@x"));
+    }
+
+    #[test]
+    fn what_else_may_stand_around_an_address_is_refused_as_it_was_written() {
+        for (value, sign) in [
+            ("ops@example.com;", ";"),
+            ("\"ops\"@x", "\""),
+            ("a@x(night)", "("),
+            ("(night)", "("),
+            ("<a@x", "<"),
+            ("a@x>", ">"),
+            ("<<a@x>>", "<"),
+            ("<>", "<"),
+            ("a<b@x>", "<"),
+        ] {
+            let expected = format!(
+                "bad address '{value}': it has a '{sign}' in it; give the bare address, as in ops@example.com"
+            );
+            assert_eq!(addresses(value), Err(expected));
+        }
+        assert!(
+            address("Ops <a@b>")
+                .unwrap_err()
+                .starts_with("bad address 'Ops <a@b>': it has white space in it; give")
+        );
+        assert!(address("a@x,b@x").unwrap_err().contains("has a ',' in it"));
     }
 
     #[test]

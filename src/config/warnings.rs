@@ -19,6 +19,8 @@ pub fn and_more(more: usize) -> Option<String> {
 #[derive(Debug, Default)]
 pub struct Warnings {
     found: Vec<(usize, dialect::Fault)>,
+    /// Of what may have been meant as a section.
+    of_sections: Vec<(usize, dialect::Fault)>,
     /// Of the daemon's keys what is wrong with the values that count so far.
     values: Vec<(&'static str, (usize, dialect::Fault))>,
 }
@@ -36,7 +38,8 @@ impl Warnings {
             Stray::Indented(rest) => doubts::indented(rest),
         };
         if let Some(message) = found {
-            self.add(file, line, message);
+            self.of_sections
+                .push((file, dialect::Fault { line, message }));
         }
     }
 
@@ -117,12 +120,17 @@ impl Warnings {
         self.add(file, line, message);
     }
 
+    /// Those about sections that are ignored, which are faults where there are no jobs.
+    pub fn of_sections(&mut self) -> Vec<(usize, dialect::Fault)> {
+        std::mem::take(&mut self.of_sections)
+    }
+
     /// All of them, in the order in which the chain is read.
     pub fn finish(mut self) -> Vec<(usize, dialect::Fault)> {
+        self.found.append(&mut self.of_sections);
         self.found
             .extend(self.values.into_iter().map(|(_, found)| found));
-        in_order(&mut self.found);
-        self.found
+        in_order(self.found)
     }
 }
 
@@ -136,14 +144,13 @@ fn cut(entry: &Entry) -> Option<String> {
 }
 
 fn smtphost(value: &str) -> Option<String> {
-    let usual = |name: &&str| name.eq_ignore_ascii_case(value);
-    if ["localhost", "none", ""].iter().any(usual) {
-        return None;
+    match &*value.to_ascii_lowercase() {
+        "localhost" | "none" | "" => None,
+        _ => Some(format!(
+            "smtphost has no effect: mail goes through sendmail, not to {}",
+            shown(value)
+        )),
     }
-    Some(format!(
-        "smtphost has no effect: mail goes through sendmail, not to {}",
-        shown(value)
-    ))
 }
 
 impl Loaded {
@@ -170,7 +177,7 @@ impl Loaded {
                 }
             }
         }
-        in_order(&mut told);
+        let mut told = in_order(told);
         told.truncate(most);
         let more = count - told.len();
         (self.origins.located(told), more)

@@ -18,6 +18,7 @@ use crate::mail::queue::{DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME
 use crate::mail::report::{Message, Report};
 use crate::system::log::{Level, Log};
 use crate::system::process::{self, Signalled};
+use crate::text::shown;
 
 /// A sendmail process and the message that it reads.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(super) type Lost = Vec<Rc<Report>>;
 pub(super) struct Mailer {
     pub(super) queue: Queue,
     delivering: Option<Delivering>,
+    /// The sendmail of which it was said last that it cannot be started.
+    missing: Option<Box<str>>,
 }
 
 impl Mailer {
@@ -53,6 +56,7 @@ impl Mailer {
         Mailer {
             queue: Queue::new(),
             delivering: None,
+            missing: None,
         }
     }
 
@@ -108,7 +112,12 @@ impl Mailer {
         let started = match os.spawner.filter(&argv) {
             Ok(started) => started,
             Err(error) => {
-                return Some(self.over(Err(Failure::NotStarted(error.to_string())), log, now));
+                let is_missing = error.is_of_the_command();
+                let lost = self.over(Err(Failure::NotStarted(error.to_string())), log, now);
+                if is_missing {
+                    self.say_what_is_missing(config, log);
+                }
+                return Some(lost);
             }
         };
         let mut output = Receiver::from(started.output);
@@ -133,6 +142,19 @@ impl Mailer {
         delivering.feed();
         self.delivering = Some(delivering);
         None
+    }
+
+    /// Once for each program: which one it is, and what to do without.
+    fn say_what_is_missing(&mut self, config: &Sequencer, log: &mut Log) {
+        if self.missing.as_ref() == Some(&config.sendmail) {
+            return;
+        }
+        self.missing = Some(config.sendmail.clone());
+        let line = format!(
+            "sendmail is {} here; set it to a program that sends mail, or mailproblemsto to '-' to have reports in the log",
+            shown(&config.sendmail)
+        );
+        log.say(Level::Warning, &line);
     }
 
     pub(super) fn event(&mut self, ready: Ready, os: &mut Os) {

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::config::warnings::FEW;
 use crate::config::{self, Config, Fault, Job, Loaded, Sequencer, check};
 use crate::system::claim::Claim;
-use crate::system::files;
+use crate::system::files::Files;
 use crate::system::lock::NoPatience;
 use crate::system::log::{Level, Rotation};
 
@@ -44,7 +44,12 @@ impl Daemon {
         }
         self.supervisor.reloading(now.instant);
         let loaded = if self.phase == Phase::Working {
-            config::load(&self.source.path, &self.source.from, &files::source).map_err(refusal)
+            config::load(
+                &self.source.path,
+                &self.source.from,
+                &Files { streams: false },
+            )
+            .map_err(refusal)
         } else {
             Err(vec![
                 "Configuration not reloaded: the daemon stops.".to_string(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::job::outcome::signal_name;
 use crate::mail::report::{Message, Report};
-use crate::text::seconds;
+use crate::text::{harmless, seconds};
 
 /// The most messages queued, the one under way included.
 pub const MAX_MESSAGES: usize = 256;
@@ -92,7 +92,7 @@ impl fmt::Display for Failure {
                 said
             }
         };
-        let said = harmless(said);
+        let said = one_line(said);
         if said.is_empty() {
             return Ok(());
         }
@@ -100,26 +100,23 @@ impl fmt::Display for Failure {
     }
 }
 
-/// `said` on one line, at most `MAX_SAID` bytes. White space becomes one space, and other control characters become
-/// `?`.
-fn harmless(said: &str) -> String {
+/// `said` on one line, at most `MAX_SAID` bytes. White space becomes one space.
+fn one_line(said: &str) -> String {
     let mut line = String::new();
     for word in said.split_whitespace() {
-        let space = usize::from(!line.is_empty());
-        if line.len() + space >= MAX_SAID {
-            break;
-        }
-        if space > 0 {
+        if !line.is_empty() {
             line.push(' ');
         }
-        for c in word.chars().map(|c| if c.is_control() { '?' } else { c }) {
-            if line.len() + c.len_utf8() > MAX_SAID {
-                line.truncate(line.trim_end().len());
-                return line;
-            }
-            line.push(c);
+        line.push_str(&harmless(word));
+        if line.len() > MAX_SAID {
+            break;
         }
     }
+    let mut end = line.len().min(MAX_SAID);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(line[..end].trim_end().len());
     line
 }
 

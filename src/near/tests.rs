@@ -22,17 +22,17 @@ fn the_nearest_name_is_offered_if_it_is_near() {
         ("", None),
         ("x", None),
     ] {
-        assert_eq!(nearest(word, known), expected, "{word}");
+        assert_eq!(nearest(word, &known), expected, "{word}");
     }
-    assert_eq!(nearest("bda", ["ab", "bad", "b"]), Some("bad"));
+    assert_eq!(nearest("bda", &["ab", "bad", "b"]), Some("bad"));
     assert_eq!(
-        nearest("abcd", ["abcx", "abdc"]),
+        nearest("abcd", &["abcx", "abdc"]),
         Some("abcx"),
         "the first of two"
     );
-    assert_eq!(nearest("x", []), None);
-    assert_eq!(nearest(&"command".repeat(100), known), None);
-    assert_eq!(nearest("größe", ["Grotte", "Grösse"]), Some("Grösse"));
+    assert_eq!(nearest("x", &[]), None);
+    assert_eq!(nearest(&"command".repeat(100), &known), None);
+    assert_eq!(nearest("größe", &["Grotte", "Grösse"]), Some("Grösse"));
 }
 
 #[test]

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(all["log_lines_dropped"], 7);
         assert_eq!(
             all["mail"],
-            value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c?",
+            value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c\\u{7f}",
                     "failing_since": "2026-11-23T23:37:17Z"})
         );
         assert_eq!(

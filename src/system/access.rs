@@ -53,18 +53,21 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Whether `program` can be executed. It is looked for as execvp(3) does.
-pub fn executable(program: &str) -> Result<(), Flaw> {
+/// The file that is executed for `program`. It is looked for as execvp(3) does.
+pub fn executable(program: &str) -> Result<PathBuf, Flaw> {
     if program.contains('/') {
-        return executable_file(Path::new(program))
-            .map_err(|flaw| flaw.of(&format!("command '{program}' cannot be run")));
+        let path = PathBuf::from(program);
+        return match executable_file(&path) {
+            Ok(()) => Ok(path),
+            Err(flaw) => Err(flaw.of(&format!("command '{program}' cannot be run"))),
+        };
     }
     let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut refused = None;
     for directory in env::split_paths(&path) {
         let candidate = directory.join(program);
         match executable_file(&candidate) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(candidate),
             Err(flaw) if candidate.exists() => {
                 refused = Some(flaw.of(&format!("'{}' cannot be run", candidate.display())));
             }
@@ -77,7 +80,8 @@ pub fn executable(program: &str) -> Result<(), Flaw> {
     }))
 }
 
-fn executable_file(path: &Path) -> Result<(), Flaw> {
+/// Whether the file at `path` can be executed.
+pub fn executable_file(path: &Path) -> Result<(), Flaw> {
     access(path, AccessFlags::X_OK)
         .map_err(|errno| Flaw::new(system_text(errno), is_refusal(errno)))?;
     match fs::metadata(path) {

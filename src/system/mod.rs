@@ -16,6 +16,7 @@ pub mod opening;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+pub mod program;
 pub mod signals;
 pub mod users;
 

@@ -47,6 +47,13 @@ pub struct SpawnError {
     errno: Errno,
 }
 
+impl SpawnError {
+    /// Whether it is the command that is wrong, and not the system that is short of something.
+    pub fn is_of_the_command(&self) -> bool {
+        self.code == NOT_FOUND || matches!(self.errno, Errno::EACCES | Errno::ENOEXEC)
+    }
+}
+
 /// The system's own text, without Rust's `(os error N)`.
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

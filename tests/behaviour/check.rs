@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Output;
 
-use crate::common::{ALONE, Place, Signal, stderr, stdout};
+use crate::common::{ALONE, Place, Signal, findings, stderr, stdout};
 
 const JOB: &str = "[buildsequencer_job.a]\ncommand: true\n";
 
@@ -20,7 +20,7 @@ fn said(place: &Place, config: &str, status: i32) -> Vec<String> {
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert!(stdout(&output).starts_with("[buildsequencer]\n"));
-    said.lines().map(str::to_string).collect()
+    findings(&output).lines().map(str::to_string).collect()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
          [buildsequencer_job.b]\ncommand:  true  'x  y' \nmaxoutput: 64K\n[buildsequencer_job.a]\ncommand: true\nmindelay: 15m\nalwayslog: Yes\n",
     );
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(stderr(&output), "");
+    assert_eq!(stderr(&output), "conf: 2 jobs\n");
     assert_eq!(
         stdout(&output),
         "[buildsequencer]\n\
@@ -93,7 +93,7 @@ fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
     let second = check(&place, &stdout(&first));
     assert_eq!(stdout(&second), stdout(&first));
     // The default socket, which may be missing, has become one set by hand, whose directory may not.
-    let said = stderr(&second);
+    let said = findings(&second);
     let socket = |line: &str| line.starts_with("conf:14: controlsocket: ");
     let warned = |line: &str| line.starts_with("warning: conf:18: job a: no shell reads this");
     assert!(
@@ -185,7 +185,7 @@ fn path_is_searched_as_the_daemon_would() {
         .env("PATH", format!("{0}/other:{0}/bin", place.dir()));
     let output = crate::common::finish(command);
     assert_eq!(
-        stderr(&output),
+        findings(&output),
         format!(
             "conf:4: job b: '{}/other/plain' cannot be run: Permission denied\n",
             place.dir()
@@ -306,7 +306,7 @@ fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
     };
     let output = as_nobody("conf");
     assert_eq!(
-        stderr(&output),
+        findings(&output),
         "conf:2: logfile: directory 'shut' cannot be written: Permission denied\n\
          conf:3: statefile: directory 'shut' cannot be written: Permission denied\n"
     );
@@ -314,7 +314,7 @@ fn a_directory_that_cannot_be_written_is_told_to_who_is_not_root() {
     // Another program rotates this log, and the file itself is open to us.
     let output = as_nobody("unrotated.conf");
     assert_eq!(
-        (stderr(&output), output.status.code()),
+        (findings(&output), output.status.code()),
         (String::new(), Some(0))
     );
 }
@@ -414,7 +414,7 @@ fn what_a_running_daemon_holds_is_no_fault() {
     }
     let output = place.run(&["check", "-c", "conf", "--pidfile", "pid"]);
     assert_eq!(
-        (stderr(&output), output.status.code()),
+        (findings(&output), output.status.code()),
         (String::new(), Some(0))
     );
     daemon.signal(Signal::SIGTERM);
@@ -440,7 +440,7 @@ fn who_cannot_become_the_user_is_told_what_was_not_looked_at() {
         command.args(["check", "-c", file, "-u", "3999999998", "-g", "3999999999"]);
         command.args(["--pidfile", "shut/pid"]);
         let output = crate::common::finish(command);
-        (stderr(&output), output.status.code())
+        (findings(&output), output.status.code())
     };
     let warning = "warning: only root can look as user 3999999998 does: whether its permissions suffice for commands, \
                    files and configuration has not been checked\n";
@@ -490,4 +490,198 @@ fn a_reader_that_goes_away_does_not_matter() {
         .unwrap();
     let status = crate::common::wait_for("check", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_last_line_is_the_verdict() {
+    let place = Place::new();
+    let job =
+        |name: &str, lines: &str| format!("[buildsequencer_job.{name}]\ncommand: true\n{lines}");
+    for (config, verdict, status) in [
+        (job("a", ""), "conf: 1 job", 0),
+        (job("a", "") + &job("b", ""), "conf: 2 jobs", 0),
+        (job("a", "mindelay: 0\n"), "conf: 1 job, 1 warning", 0),
+        (
+            job("a", "mindelay: 0\nmindelay: 0\n"),
+            "conf: 1 job, 2 warnings",
+            0,
+        ),
+        (job("a", "user: x\n"), "conf: 1 fault", 78),
+        (job("a", "user: x\ntimeout: y\n"), "conf: 2 faults", 78),
+        (
+            format!(
+                "[buildsequencer]\nstatefile: gone/state\nmetricsfile: gone/x\n{}",
+                job("a", "mindelay: 0\n")
+            ),
+            "conf: 2 faults",
+            78,
+        ),
+        (String::new(), "conf: 1 fault", 78),
+    ] {
+        for option in ["check", "-q"] {
+            place.write("conf", &config);
+            let output =
+                place.run(&["check", option, "-c", "conf"][usize::from(option == "check")..]);
+            let said = stderr(&output);
+            assert_eq!(said.lines().last(), Some(verdict), "{said}");
+            assert_eq!(output.status.code(), Some(status), "{said}");
+        }
+    }
+}
+
+#[test]
+fn quiet_leaves_the_configuration_out_and_nothing_else() {
+    let place = Place::new();
+    for config in [
+        JOB.to_string(),
+        format!("{JOB}mindelay: 0\n"),
+        format!("[buildsequencer]\nstatefile: gone/x\n{JOB}"),
+    ] {
+        let loud = check(&place, &config);
+        let quiet = place.run(&["check", "-q", "-c", "conf"]);
+        assert!(stdout(&loud).starts_with("[buildsequencer]\n"));
+        assert_eq!(stdout(&quiet), "");
+        assert_eq!(stderr(&quiet), stderr(&loud));
+        assert_eq!(quiet.status.code(), loud.status.code());
+    }
+}
+
+/// Nothing but `check` takes what can be read only once.
+#[test]
+fn a_configuration_may_come_through_a_pipe() {
+    let place = Place::new();
+    place.write("sound", JOB);
+    place.write(
+        "faulty",
+        "[buildsequencer_job.a]\ncommand: true\ntimeout: soon\n",
+    );
+    for (name, stream) in [
+        ("/dev/stdin", "0"),
+        ("/dev/fd/0", "0"),
+        ("/proc/self/fd/7", "7"),
+        ("/dev/fd/3", "3"),
+    ] {
+        let piped = |file: &str, command: &str| {
+            let shell = format!(
+                "cat {file} | {{ eval 'exec {stream}<&0'; exec \"$0\" {command} -c {name}; }}"
+            );
+            let mut run = std::process::Command::new("sh");
+            run.current_dir(place.path(""))
+                .args(["-c", &shell, crate::common::PROGRAM]);
+            crate::common::finish(run)
+        };
+        let output = piped("sound", "check");
+        assert_eq!(stderr(&output), format!("{name}: 1 job\n"));
+        assert!(stdout(&output).contains("\n[buildsequencer_job.a]\ncommand: true\n"));
+        let output = piped("faulty", "check");
+        assert!(
+            stderr(&output).starts_with(&format!("{name}:3: timeout: 'soon'")),
+            "{}",
+            stderr(&output)
+        );
+        assert!(stderr(&output).ends_with(&format!("\n{name}: 1 fault\n")));
+        let output = piped("sound", "");
+        let refused =
+            format!("{name}:1: cannot read the configuration: it is not a regular file\n");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(78), refused));
+    }
+}
+
+#[test]
+fn an_executable_file_that_cannot_be_started_is_a_warning() {
+    let place = Place::new();
+    let program = |name: &str, text: &[u8]| {
+        place.write(name, "");
+        fs::write(place.path(name), text).unwrap();
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let mut foreign = fs::read(crate::common::PROGRAM).unwrap();
+    foreign.truncate(64);
+    // No machine has this number (elf.h).
+    foreign[18..20].copy_from_slice(&[0xfe, 0xfe]);
+    let emulated =
+        fs::read_dir("/proc/sys/fs/binfmt_misc").is_ok_and(|entries| entries.count() > 2);
+    let cases: [(&str, &[u8], &str); 11] = [
+        (
+            "gone",
+            b"#!/usr/bin/python9 -u\n",
+            "its first line wants '/usr/bin/python9' to run it, which is not there",
+        ),
+        (
+            "env",
+            b"#! /usr/bin/env no-such-program\n",
+            "its first line wants 'no-such-program' to run it",
+        ),
+        (
+            "windows",
+            b"#!/bin/sh\r\nexit 0\r\n",
+            r"so '/bin/sh\r' is looked for to run it; take the \r out of it",
+        ),
+        (
+            "env-windows",
+            b"#!/usr/bin/env sh\r\nexit 0\r\n",
+            r"so 'sh\r' is looked for",
+        ),
+        ("empty", b"", "it is empty"),
+        (
+            "marked",
+            b"\xef\xbb\xbf#!/bin/sh\n",
+            "a byte order mark stands before its first line",
+        ),
+        (
+            "text",
+            b"echo hello\n",
+            "its first line does not say what runs it; write one like #!/bin/sh",
+        ),
+        ("nameless", b"#!  \n", "its first line names no interpreter"),
+        (
+            "closed",
+            b"#!./plain\n",
+            "its first line wants './plain' to run it",
+        ),
+        (
+            "foreign",
+            &foreign,
+            "it is a program for another kind of machine",
+        ),
+        ("right", b"#! \t/bin/sh -e\n", ""),
+    ];
+    place.write("plain", "");
+    let mut config = String::new();
+    for (name, text, _) in cases {
+        program(name, text);
+        config += &format!("[buildsequencer_job.{name}]\ncommand: ./{name}\n");
+    }
+    config += "[buildsequencer_job.again]\ncommand: ./empty\n[buildsequencer]\nmailproblemsto: a@x\nfromaddress: a@x\nsendmail: ./empty\n";
+    let told = said(&place, &config, 0);
+    let mut told = told.iter();
+    for (at, (name, _, why)) in cases.iter().enumerate() {
+        if why.is_empty() || (*name == "foreign" && emulated) {
+            continue;
+        }
+        let line = told.next().unwrap();
+        let start = format!(
+            "warning: conf:{}: job {name}: './{name}' is executable, but cannot be started: ",
+            2 * at + 2
+        );
+        assert!(line.starts_with(&start) && line.contains(why), "{line}");
+    }
+    assert!(told.next().unwrap().contains(": job again: './empty'"));
+    assert!(told.next().unwrap().contains(": sendmail: './empty'"));
+    assert_eq!(told.next(), None);
+}
+
+#[test]
+fn a_word_that_only_a_shell_knows_is_warned_of_and_no_program() {
+    let place = Place::new();
+    let told = said(&place, "[buildsequencer_job.a]\ncommand: popd x\n", 78);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[0].starts_with("warning: conf:2: job a: only a shell knows 'popd'"),
+        "{told:#?}"
+    );
+    assert_eq!(
+        told[1],
+        "conf:2: job a: command 'popd' not found: it is no program"
+    );
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{ALONE, Pid, Place, Signal, stderr, stdout, wait_for};
+use crate::common::{ALONE, Pid, Place, Signal, findings, stderr, stdout, wait_for};
 
 /// A job that says which file it comes from.
 fn job(name: &str) -> String {
@@ -74,15 +74,24 @@ fn the_configuration_is_named_by_option_then_variable_then_instance() {
 #[test]
 fn what_a_variable_names_is_named_in_the_fault() {
     let place = Place::new();
-    for (variables, path) in [
-        (&[("BUILDD_SEQUENCER_CONFIG", "x/y.conf")][..], "x/y.conf"),
-        (&[("LPCONFIG", "gone")], "configs/gone/launchpad-lazr.conf"),
+    for (variables, path, named) in [
+        (
+            &[("BUILDD_SEQUENCER_CONFIG", "x/y.conf")][..],
+            "x/y.conf",
+            "$BUILDD_SEQUENCER_CONFIG names it, -c names another",
+        ),
+        (
+            &[("LPCONFIG", "gone")],
+            "configs/gone/launchpad-lazr.conf",
+            "$LPCONFIG names it, counted from the working directory, and -c another",
+        ),
     ] {
         let output = check(&place, variables, &[]);
         assert_eq!(output.status.code(), Some(78));
-        let expected =
-            format!("{path}:1: cannot read the configuration: No such file or directory\n");
-        assert_eq!(stderr(&output), expected);
+        let expected = format!(
+            "{path}:1: cannot read the configuration: No such file or directory; {named}\n"
+        );
+        assert_eq!(findings(&output), expected);
     }
 }
 
@@ -102,9 +111,14 @@ fn the_last_resort_is_in_etc() {
             assert!(verdict.starts_with(&format!("{default}: ")), "{said}");
             continue;
         }
-        let expected =
-            format!("{default}:1: cannot read the configuration: No such file or directory\n");
-        assert_eq!(said, expected);
+        let expected = format!(
+            "{default}:1: cannot read the configuration: No such file or directory; name one with -c\n"
+        );
+        assert!(said.starts_with(&expected), "{said}");
+        assert!(
+            said.contains("\n    [buildsequencer_job.hello]\n    command: echo hello\n"),
+            "{said}"
+        );
         assert_eq!(output.status.code(), Some(78));
     }
 }
@@ -337,7 +351,7 @@ fn wrong_usage_is_told_in_one_line_with_status_2() {
         ),
         (
             &["check", "--json"],
-            "option '--json' goes with 'status' only",
+            "option '--json' goes with 'status' and 'history' only",
         ),
         (
             &["pause", "--daemon"],

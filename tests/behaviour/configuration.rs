@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Output;
 
-use crate::common::{Place, stderr, stdout};
+use crate::common::{Place, Signal, findings, stderr, stdout};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -54,8 +54,8 @@ fn faults(place: &Place, file: &str) -> Vec<String> {
     let started = place.run(&["-c", file]);
     assert_eq!(started.status.code(), Some(78), "{}", stderr(&started));
     assert_eq!(stdout(&started), "");
-    assert_eq!(stderr(&started), stderr(&checked));
-    stderr(&checked).lines().map(str::to_string).collect()
+    assert_eq!(stderr(&started), findings(&checked));
+    stderr(&started).lines().map(str::to_string).collect()
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
     place.write("up.conf", &format!("[meta]\nextends: fifo.conf\n{JOB}"));
     assert_eq!(
         faults(&place, "dir.conf"),
-        ["dir.conf:1: cannot read the configuration: it is a directory"]
+        ["dir.conf:1: there is no file in this directory whose name ends in .conf"]
     );
     assert_eq!(
         faults(&place, "fifo.conf"),
@@ -405,4 +405,167 @@ fn launchpad_s_shape_of_files_is_read_by_its_instance() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(value(&stdout(&output), "scan", "mindelay"), "7");
     assert_eq!(value(&stdout(&output), "", "mailproblemsto"), "-");
+}
+
+#[test]
+fn a_directory_is_all_its_files_in_the_order_of_their_names() {
+    let place = Place::new();
+    place.write(
+        "base.conf",
+        "[buildsequencer]\nlogsize: 1\nlogkeep: 1\n[buildsequencer_job.template]\nmindelay: 7\n",
+    );
+    place.write(
+        "conf.d/20-b.conf",
+        "[buildsequencer_job.b]\ncommand: true b\n[buildsequencer_job.a]\ntimeout: 20\n",
+    );
+    place.write("conf.d/10-a.conf", "[meta]\nextends: ../base.conf\n[buildsequencer]\nlogkeep: 2\n[buildsequencer_job.a]\ncommand: true a\ntimeout: 10\n");
+    place.write(
+        "conf.d/Z.conf",
+        "[buildsequencer_job.c]\ncommand: true c\n[buildsequencer]\nlogsize: 3\n",
+    );
+    place.write("conf.d/.hidden.conf", "faulty");
+    place.write("conf.d/30.conf~", "faulty");
+    place.write("conf.d/README", "faulty");
+    for name in ["conf.d", "conf.d/", "./conf.d"] {
+        let effective = effective(&place, name);
+        assert_eq!(jobs(&effective), ["a", "b", "c"]);
+        for (job, key, expected) in [
+            ("", "logsize", "3"),
+            ("", "logkeep", "2"),
+            ("a", "timeout", "20"),
+            ("a", "command", "true a"),
+            ("b", "mindelay", "7"),
+        ] {
+            assert_eq!(value(&effective, job, key), expected, "{job} {key}");
+        }
+    }
+    // By its bytes a capital letter is before a small one, and a digit before both.
+    place.write("conf.d/a.conf", "[buildsequencer]\nlogsize: 4\n");
+    assert_eq!(value(&effective(&place, "conf.d"), "", "logsize"), "4");
+}
+
+#[test]
+fn faults_in_a_directory_name_the_file_and_what_is_no_file_is_one() {
+    let place = Place::new();
+    place.write("d/a.conf", &format!("{JOB}user: x\n"));
+    fs::create_dir(place.path("d/b.conf")).unwrap();
+    symlink("gone", place.path("d/c.conf")).unwrap();
+    mkfifo(&place.path("d/e.conf"), Mode::S_IRWXU).unwrap();
+    assert_eq!(
+        faults(&place, "d"),
+        [
+            "d/a.conf:3: unknown key 'user'; everything runs as the user of option -u; for one job begin its command with: \
+             setpriv --reuid=NAME, or sudo -n -u NAME",
+            "d/b.conf:1: cannot read the configuration: it is a directory",
+            "d/c.conf:1: cannot read the configuration: No such file or directory",
+            "d/e.conf:1: cannot read the configuration: it is not a regular file",
+        ]
+    );
+    // A link to a file is as good as one.
+    place.write("elsewhere", "[buildsequencer_job.z]\ncommand: true\n");
+    place.write("sound/x", "");
+    symlink("../elsewhere", place.path("sound/z.conf")).unwrap();
+    assert_eq!(jobs(&effective(&place, "sound")), ["z"]);
+    place.write("none/x", "");
+    assert_eq!(
+        faults(&place, "none"),
+        ["none:1: there is no file in this directory whose name ends in .conf"]
+    );
+    place.write("jobless/x.conf", "[buildsequencer]\n");
+    assert_eq!(faults(&place, "jobless").len(), 1);
+    assert!(faults(&place, "jobless")[0].starts_with("jobless:1: no jobs: "));
+    place.write("extending.conf", "[meta]\nextends: sound\n");
+    assert_eq!(
+        faults(&place, "extending.conf"),
+        ["extending.conf:2: cannot read 'sound': it is a directory (extending.conf extends sound)"]
+    );
+}
+
+#[test]
+fn a_reload_lists_a_directory_anew() {
+    let place = Place::new();
+    place.write(
+        "d/b.conf",
+        "[buildsequencer_job.b]\ncommand: true\nmindelay: 1h\n",
+    );
+    let daemon = place.daemon_with("", |command| {
+        command.args(["-c", "d"]);
+    });
+    daemon.wait_for_log("Scheduling b");
+    place.write(
+        "d/a.conf",
+        "[buildsequencer]\nlogkeep: 3\n[buildsequencer_job.a]\ncommand: true\nmindelay: 1h\n",
+    );
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Added job a\n");
+    daemon.wait_for_log("Changed logkeep: 10 -> 3\n");
+    fs::remove_file(place.path("d/b.conf")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Removed job b\n");
+    fs::remove_file(place.path("d/a.conf")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("d:1: there is no file in this directory whose name ends in .conf\n");
+    daemon.wait_for_log("Configuration not reloaded: 1 fault, nothing has changed.\n");
+    daemon.stop();
+}
+
+#[test]
+fn a_file_of_optional_jobs_alone_says_how_to_name_them() {
+    let place = Place::new();
+    let job = |name: &str| format!("[buildsequencer_job.{name}.optional]\ncommand: true\n");
+    place.write("conf", &format!("{}{}", job("b"), job("a")));
+    assert_eq!(
+        faults(&place, "conf"),
+        [
+            "conf:1: no jobs: there are only optional ones, b and a; to run one name it, as in [buildsequencer_job.b]"
+        ]
+    );
+}
+
+#[test]
+fn where_there_are_no_jobs_a_section_that_may_hold_one_is_told() {
+    let place = Place::new();
+    place.write("conf", "[buildsequencer_job:a]\ncommand: true\n");
+    let told = faults(&place, "conf");
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("conf:1: no jobs"), "{told:#?}");
+    assert!(
+        told[1].starts_with("conf:1: the section '[buildsequencer_job:a]' is ignored"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn words_of_other_programs_say_what_to_do_here() {
+    let place = Place::new();
+    for (key, part) in [
+        ("user", "option -u"),
+        ("directory", "env -C DIRECTORY"),
+        ("environment", "env NAME=value"),
+        ("schedule", "'mindelay' after its last end"),
+        ("enabled", "[buildsequencer_job.NAME.optional]"),
+    ] {
+        place.write("conf", &format!("{JOB}{key}: x\n"));
+        let told = faults(&place, "conf");
+        assert!(
+            told[0].starts_with(&format!("conf:3: unknown key '{key}'; ")),
+            "{told:#?}"
+        );
+        assert!(
+            told[0].contains(part) && !told[0].contains("did you mean"),
+            "{told:#?}"
+        );
+    }
+    place.write("conf", &format!("{JOB}mindelai: 5\nfoo\u{a0}: 5\n"));
+    let told = faults(&place, "conf");
+    assert_eq!(
+        told[0],
+        "conf:3: unknown key 'mindelai'; did you mean 'mindelay'?"
+    );
+    assert!(
+        told[1].starts_with(
+            r"conf:4: unknown key 'foo\u{a0}'; the keys here are: command, mindelay, "
+        ),
+        "{told:#?}"
+    );
 }

@@ -66,8 +66,14 @@ fn a_line_that_needs_a_shell_is_a_warning_with_its_place() {
             "rm -f /srv/st*.tmp 2>/dev/null",
             "rm gets '/srv/st*.tmp' and '2>/dev/null' as arguments",
         ),
-        ("*/5 * * * * cmd", "'*/5 * * * *' is for a crontab"),
-        ("@daily cmd", "'@daily' is for a crontab"),
+        (
+            "*/5 * * * * cmd",
+            "the times of a crontab mean nothing here: '*/5' is looked for",
+        ),
+        (
+            "@daily cmd",
+            "the times of a crontab mean nothing here: '@daily'",
+        ),
         ("-/usr/bin/x", "- before a path is for systemd"),
         ("cd /srv && make", "only a shell knows 'cd'"),
         (

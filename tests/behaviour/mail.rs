@@ -346,6 +346,12 @@ fn a_sendmail_that_cannot_be_started_sends_the_report_to_the_log_at_once_and_onc
         daemon.wait_for_log(IN_LOG);
         let log = daemon.stop();
         assert_reported_once(&log);
+        // The name of the key is before the program.
+        let hint = format!(
+            "sendmail is '{}' here; set it to a program that sends mail",
+            &sendmail[10..]
+        );
+        assert_eq!(log.matches(&hint).count(), 1, "{log}");
     }
 }
 
@@ -470,7 +476,7 @@ fn what_sendmail_says_cannot_break_a_line_of_the_log() {
         place.sendmail("printf 'a\\n2026-11-23T23:36:37+0000 [-] fake\\r\\n\\033[2J\\351'; exit 1");
     let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
     daemon.wait_for_log(
-        "exited with 1: a 2026-11-23T23:36:37+0000 [-] fake ?[2J\u{fffd}, next try in 30 seconds\n",
+        "exited with 1: a 2026-11-23T23:36:37+0000 [-] fake \\u{1b}[2J\u{fffd}, next try in 30 seconds\n",
     );
 }
 

@@ -727,6 +727,24 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What a check says beside its verdict, which is the last line: `PATH: 2 jobs, 1 warning` or `PATH: 3 faults`.
+#[track_caller]
+pub fn findings(output: &Output) -> String {
+    let said = stderr(output);
+    let (start, verdict) = match said.trim_end().rsplit_once('\n') {
+        Some((start, verdict)) => (format!("{start}\n"), verdict),
+        None => (String::new(), said.trim_end()),
+    };
+    let counted = verdict.rsplit_once(": ").map_or("", |(_, counted)| counted);
+    let word = if output.status.success() {
+        " job"
+    } else {
+        " fault"
+    };
+    assert!(counted.contains(word), "{said}");
+    start
+}
+
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -41,7 +41,7 @@ $2"
     before >"$here.before"
     ./program check -c conf -u $user -g $group "$@" 2>out >/dev/null
     found="$?
-$(cat out)"
+$(sed "\$d" out)"
     if [ "$found" = "$expected" ]; then
         ok "$name"
     else

@@ -88,15 +88,17 @@ fn for_a_shell(line: &Line<'_>, from: usize) -> Option<String> {
             "no shell reads this command, so the program is looked for as {program}; {instead}"
         ));
     }
-    let stand = match wrong.len() {
+    let names: Vec<String> = wrong.iter().map(|word| shown(word.text)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stand = match names.len() {
         1 => "an argument, just as it stands",
         _ => "arguments, just as they stand",
     };
-    let names = listed(wrong.iter().map(|word| shown(word.text)), MOST_NAMED);
-    let program = harmless(line.words[from].program());
     Some(format!(
-        "no shell reads this command, so {program} gets {names} as {stand}; {instead}, or put quotes around what is \
-         meant to be an argument"
+        "no shell reads this command, so {} gets {} as {stand}; {instead}, or put quotes around what is meant to be an \
+         argument",
+        harmless(line.words[from].program()),
+        listed(&names, MOST_NAMED)
     ))
 }
 

@@ -42,14 +42,8 @@ fn crontab(words: &[Word<'_>]) -> Wrong {
         }
         _ => return None,
     };
-    let mut times = String::new();
-    for word in &words[..count] {
-        times.push_str(word.text);
-        times.push(' ');
-    }
     let message = format!(
-        "{} is for a crontab; here {} is looked for as a program; leave the times out and set {instead}",
-        shown(times.trim_end()),
+        "the times of a crontab mean nothing here: {} is looked for as a program; leave them out and set {instead}",
         shown(first.text)
     );
     Some((message, count))
@@ -99,7 +93,7 @@ fn assignment(line: &Line<'_>) -> Wrong {
     let message = format!(
         "no shell reads this command, so {} is looked for as a program; write: env {}",
         shown(first.text),
-        line.whole().unwrap_or("NAME=value ...".into())
+        line.whole().as_deref().unwrap_or("NAME=value ...")
     );
     Some((message, count))
 }

@@ -8,8 +8,6 @@ mod look_alike;
 mod sections;
 mod words;
 
-use std::collections::HashMap;
-
 use super::command::{Error, split};
 use super::dialect::Entry;
 use crate::text::shown;
@@ -23,8 +21,8 @@ pub use sections::{indented, nearly_ours, unclosed};
 
 /// Lines of one value that are told of.
 const MOST_CONTINUED: usize = 20;
-/// More entries than this in one section are compared by way of a table.
-const FEW: usize = 16;
+/// Each entry is compared with so many before it, which is more than there are keys.
+const MOST_COMPARED: usize = 64;
 
 /// What is wrong with the value of a key that is no command.
 pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
@@ -35,6 +33,11 @@ pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
     }
     if key == "logfile" {
         if let Some(found) = stream_as_file(value) {
+            return Some(found);
+        }
+    }
+    if key == "mailproblemsto" && value.contains('<') {
+        if let Some(found) = name_as_address(value) {
             return Some(found);
         }
     }
@@ -66,20 +69,30 @@ fn comment_behind_path(value: &str) -> Option<String> {
     ))
 }
 
+/// `Ops Team <ops@example.com>`
+fn name_as_address(value: &str) -> Option<String> {
+    let mut words = value.split_ascii_whitespace();
+    let is_name = |word: &&str| !word.contains(['@', ',', '<']) && *word != "-";
+    let name = words.by_ref().find(is_name)?;
+    words.any(|word| word.starts_with('<')).then(|| {
+        format!(
+            "{} is an address of its own, which is mailed as well; write the bare addresses alone",
+            shown(name)
+        )
+    })
+}
+
 /// A name that other programs give a meaning to.
 fn stream_as_file(value: &str) -> Option<String> {
-    let names = ["stdout", "stderr", "syslog"];
-    let place = names
-        .iter()
-        .position(|name| name.eq_ignore_ascii_case(value))?;
-    let instead = [
-        "",
-        "; there is no log on standard error",
-        "; systemd takes it to its journal",
-    ][place];
+    let further = match &*value.to_ascii_lowercase() {
+        "stdout" => "",
+        "stderr" => "; there is no log on standard error",
+        "syslog" => "; systemd takes it to its journal",
+        _ => return None,
+    };
+    let name = shown(value);
     Some(format!(
-        "this is a file called {} in the run directory; write '-' for standard output{instead}",
-        shown(value)
+        "this is a file called {name} in the run directory; write '-' for standard output{further}"
     ))
 }
 
@@ -142,21 +155,15 @@ fn line_of_its_own(line: &str, is_command: bool, keys: &[&str]) -> Option<String
 /// Entries whose key has been set by an entry before, with the line of that one.
 pub fn repeated(entries: &[Entry]) -> Vec<(&Entry, usize)> {
     let mut found = Vec::new();
-    let mut lines: HashMap<&str, usize> = HashMap::new();
     for (place, entry) in entries.iter().enumerate() {
-        let before = if entries.len() > FEW {
-            lines.insert(&entry.key, entry.line)
-        } else {
-            let before = entries[..place]
-                .iter()
-                .rev()
-                .find(|before| before.key == entry.key);
-            before.map(|before| before.line)
-        };
-        found.extend(before.map(|line| (entry, line)));
+        let before = &entries[place.saturating_sub(MOST_COMPARED)..place];
+        if let Some(before) = before.iter().rev().find(|before| before.key == entry.key) {
+            found.push((entry, before.line));
+        }
     }
     found
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 mod tests;

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+//! Tests of `doubts`.
 
 use super::*;
 use crate::config::chain::{Chain, File};
@@ -235,7 +235,7 @@ fn the_beginning_of_a_crontab_line_is_taken_for_a_program() {
     assert_eq!(
         of("*/5 * * * * cmd"),
         [
-            "'*/5 * * * *' is for a crontab; here '*/5' is looked for as a program; leave the times out and set mindelay, \
+            "the times of a crontab mean nothing here: '*/5' is looked for as a program; leave them out and set mindelay, \
           the time from the end of a run to the next"
         ]
     );
@@ -247,11 +247,11 @@ fn the_beginning_of_a_crontab_line_is_taken_for_a_program() {
         "*/5\t*  * * *  cmd",
         "0-59/10 * * * SUN cmd",
     ] {
-        tells(command, "is for a crontab");
+        tells(command, "the times of a crontab mean nothing here");
     }
     tells(
         "@daily cmd",
-        "'@daily' is for a crontab; here '@daily' is looked for as a program; leave the times out and set mindelay: 1d",
+        "the times of a crontab mean nothing here: '@daily' is looked for as a program; leave them out and set mindelay: 1d",
     );
     tells("@reboot cmd", "set startdelay: 0");
     for (times, delay) in [
@@ -688,6 +688,27 @@ fn what_stands_behind_a_path_is_part_of_it() {
         "logfile:\n  #x",
     ] {
         is_silent(&format!("[buildsequencer]\n{line}\n{JOB}"));
+    }
+}
+
+#[test]
+fn a_name_before_an_address_would_be_mailed_too() {
+    for value in ["Ops <ops@x>", "a@x, Ops Team <ops@x>", "Ops\n  <ops@x>"] {
+        let lines = told(&format!("[buildsequencer]\nmailproblemsto: {value}\n{JOB}"));
+        let expected = "2: mailproblemsto: 'Ops' is an address of its own, which is mailed as well";
+        assert!(
+            lines.len() == 1 && lines[0].starts_with(expected),
+            "{value} {lines:#?}"
+        );
+    }
+    for value in [
+        "a@x <b@x>",
+        "root, <b@x>",
+        "- <b@x>",
+        "<a@x> root",
+        "root a@x",
+    ] {
+        is_silent(&format!("[buildsequencer]\nmailproblemsto: {value}\n{JOB}"));
     }
 }
 

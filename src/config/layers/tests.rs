@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may")]
+//! Tests of `layers`.
 
 use super::*;
 use crate::config::ControlSocket;
@@ -268,12 +268,12 @@ fn every_fault_of_every_file_is_told_in_order() {
     let top = "[buildsequencer_job.a]\n[buildsequencer_job.b]\ncommand: 'x\nmindelay: 5 s\nwhat\n[buildsequencer_job.c/d]\n\
                    command: x\n[buildsequencer_job.template]\ntimeout: 4000d\n[buildsequencer_job.e]\ncommand: none\nlogsize: 5";
     let expected = [
-        "0:1: this line comes before any [section]",
+        "0:1: this line comes before any [section]; what is below [buildsequencer] is for the daemon, what is below [buildsequencer_job.NAME] for a job",
         "0:3: spew: 'maybe' is not a boolean: true/false, yes/no, on/off or 1/0",
         "0:4: logsize: '1T' is not a size: bytes as in 65536, or with K, M or G as in 64K",
         "0:5: logkeep: '-1' is not a whole number",
-        "0:6: fromaddress: bad address 'a b': it has white space in it",
-        "0:7: mailproblemsto: bad address '-oops': it begins with '-', which sendmail would take for an option",
+        "0:6: fromaddress: bad address 'a b': it has white space in it; give the bare address, as in ops@example.com",
+        "0:7: mailproblemsto: bad address '-oops': it begins with '-', which sendmail would take for an option; give the bare address, as in ops@example.com",
         "0:8: unknown key 'mailintervall'; did you mean 'mailinterval'?",
         "0:9: sendmail: a value is missing; 'none' stands for the default",
         "0:10: unknown key 'mindelay'; it belongs to a job",

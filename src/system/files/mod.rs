@@ -7,14 +7,16 @@ mod pace;
 pub use kept::{Kept, NotWritten, Unfit, fit};
 pub use pace::Upcoming;
 
-use std::fs::{self, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::config::chain::Source;
+use crate::config::chain::{self, Found, Source};
 use crate::system::errors::error_text;
 
 /// The largest file that is read, in bytes.
@@ -39,9 +41,45 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_regular(path, MAX_SIZE).map(|source| source.text)
 }
 
-/// Reads a configuration file. The error is in the system's own words.
-pub fn source(path: &Path) -> Result<Source, String> {
-    read_regular(path, MAX_SIZE).map_err(|error| error_text(&error))
+/// Reads configuration files, and directories of them; errors are in the system's own words.
+#[derive(Debug, Clone, Copy)]
+pub struct Files {
+    /// Whether one may also come through standard input or another descriptor, as a shell's `<(...)` names them: it can
+    /// be read only once.
+    pub streams: bool,
+}
+
+impl chain::Read for Files {
+    fn read(&self, path: &Path) -> Result<Found, String> {
+        let found = match fs::metadata(path) {
+            Ok(there) if there.is_dir() => names(path).map(Found::Directory),
+            Ok(there) if self.streams && is_stream(path) => {
+                let file = File::open(path);
+                file.and_then(|file| read_whole(file, &there, MAX_SIZE))
+                    .map(Found::File)
+            }
+            _ => read_regular(path, MAX_SIZE).map(Found::File),
+        };
+        found.map_err(|error| error_text(&error))
+    }
+}
+
+/// Whether a path names a descriptor of this process that is no regular file.
+pub fn is_stream(path: &Path) -> bool {
+    let name = path.as_os_str().as_bytes();
+    let is_descriptor = name == b"/dev/stdin"
+        || name.starts_with(b"/dev/fd/")
+        || name.starts_with(b"/proc/self/fd/");
+    is_descriptor && fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+/// The names in a directory.
+pub fn names(directory: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(entry?.file_name());
+    }
+    Ok(names)
 }
 
 fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
@@ -57,13 +95,17 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
     if !metadata.is_file() {
         return refused("it is not a regular file");
     }
+    read_whole(file, &metadata, most)
+}
+
+fn read_whole(file: File, metadata: &Metadata, most: u64) -> io::Result<Source> {
     let mut text = Vec::new();
     // Files in /proc show no size before they are read, and other files may grow meanwhile.
     if metadata.len() <= most {
         file.take(most + 1).read_to_end(&mut text)?;
     }
     if metadata.len().max(text.len() as u64) > most {
-        return refused("it is larger than 1 GiB");
+        return Err(io::Error::other("it is larger than 1 GiB"));
     }
     let identity = (metadata.dev(), metadata.ino());
     Ok(Source { identity, text })
@@ -72,7 +114,6 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
-    use std::fs::File;
     use std::path::PathBuf;
 
     use super::*;
@@ -104,7 +145,9 @@ mod tests {
             .unwrap();
         let error = read(&path).unwrap_err();
         assert_eq!(error.to_string(), "it is larger than 1 GiB");
-        assert_eq!(source(&path).unwrap_err(), "it is larger than 1 GiB");
+        let files = Files { streams: true };
+        let error = chain::Read::read(&files, &path).unwrap_err();
+        assert_eq!(error, "it is larger than 1 GiB");
     }
 
     /// The file's size is said to be zero.
