@@ -333,7 +333,6 @@ impl Daemon {
     fn handle_signal(&mut self, signal: Signal) {
         let now = system::now();
         match signal {
-            Signal::Hangup | Signal::Quit | Signal::User2 if self.phase.is_closing() => {}
             Signal::Hangup => self.hangup(now),
             Signal::Terminate => self.stop("SIGTERM", now),
             Signal::Interrupt => self.stop("SIGINT", now),

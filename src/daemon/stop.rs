@@ -73,11 +73,6 @@ impl Phase {
         !matches!(self, Phase::Killing | Phase::Closing { .. } | Phase::Over)
     }
 
-    /// Whether only the log is still to be written.
-    pub(super) fn is_closing(self) -> bool {
-        matches!(self, Phase::Closing { .. } | Phase::Over)
-    }
-
     /// Whether jobs may be started.
     pub fn starts_jobs(self) -> bool {
         self == Phase::Working

@@ -16,7 +16,6 @@ use crate::common::{
 };
 use crate::log::has_stamp;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::kill;
 use nix::sys::stat::Mode;
 
 /// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
@@ -507,31 +506,4 @@ fn a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end() {
         "{:?}",
         log.lines().last()
     );
-}
-
-/// What comes when all is done asks for nothing that can still be had. The daemon waits for a second to be read; a
-/// machine that is too busy for that is given other tries.
-#[test]
-fn no_signal_has_the_log_say_more_after_its_last_line() {
-    let one_of_five = (0..5).any(|_| {
-        let (theirs, ours) = crate::common::pipe();
-        let place = Place::new();
-        let config = chatty_jobs(&place).replace("controlsocket: none", "controlsocket: socket");
-        let daemon = place.daemon_with(&config, |command| {
-            command.stdout(ours);
-        });
-        wait_for_chatty_jobs(&place, &daemon);
-        daemon.signal(Signal::SIGTERM);
-        wait_for("the end of all but the log", || {
-            (!place.path("socket").exists()).then_some(())
-        });
-        for signal in [Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR2] {
-            kill(daemon.pid(), signal).unwrap();
-        }
-        let reader = Late::reads(theirs);
-        assert_eq!(daemon.wait().code(), Some(0));
-        drop(daemon);
-        reader.whole().ends_with(" [-] Main loop terminated.\n")
-    });
-    assert!(one_of_five);
 }
