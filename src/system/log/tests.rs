@@ -462,6 +462,11 @@ fn what_is_held_is_bounded_as_all_that_waits() {
     }
     assert!(!log.takes_more());
     assert!(log.takes_more_first());
+    // Told once, when it is the turn of what was held.
+    for _ in 0..3 {
+        log.flush(Instant::now(), wall());
+        log.add(wall(), Level::Info, b"dropped as well");
+    }
     log.say_first(wall(), Level::Info, "first");
     log.release();
     let mut read = String::new();
@@ -473,9 +478,10 @@ fn what_is_held_is_bounded_as_all_that_waits() {
     let lines: Vec<&str> = read.lines().collect();
     assert!(there > 1000 && there < 1100, "{there}");
     assert_eq!(lines[0], format!("{STAMP}first"));
-    let notice = format!("] {} log lines were dropped here", 3000 - there);
+    assert_eq!(read.matches("were dropped here").count(), 1);
+    let notice = format!("] {} log lines were dropped here", 3003 - there);
     assert!(lines[there + 1].contains(&notice), "{}", lines[there + 1]);
-    assert_eq!(log.lines_dropped(), 3000 - there as u64);
+    assert_eq!(log.lines_dropped(), 3003 - there as u64);
 }
 
 #[test]
@@ -497,4 +503,34 @@ fn a_log_that_moves_takes_what_waits_along_whole() {
     let error = log.move_to(Some(Path::new("/no/such/log"))).unwrap_err();
     assert!(error.ends_with("No such file or directory; the log stays where it is"));
     assert_eq!(log.path(), Some(&*path));
+}
+
+#[test]
+fn lines_that_move_out_of_the_journal_lose_their_priorities() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let (mut log, _pipe) = on_a_pipe();
+    log.journal = true;
+    log.add(wall(), Level::Error, b"one\ntwo");
+    log.hold();
+    log.add(wall(), Level::Warning, b"held");
+    log.move_to(Some(&path)).unwrap();
+    log.release();
+    write(&mut log, "three");
+    let expected = format!("{STAMP}one\n\ttwo\n{STAMP}held\n{STAMP}three\n");
+    assert_eq!(text(&path), expected);
+}
+
+#[test]
+fn a_line_that_a_file_has_taken_in_part_goes_on_there_before_it_is_rotated() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut log = log_in(directory.path(), 10, 0);
+    write(&mut log, "one");
+    log.waiting.end().extend_from_slice(b"(two)\n");
+    log.waiting.wrote(1);
+    log.flush(Instant::now(), wall());
+    assert_eq!(text(&path), format!("{STAMP}one\ntwo)\n"));
+    write(&mut log, "three");
+    assert_eq!(text(&path), format!("{STAMP}three\n"));
 }
