@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::spawn::PosixSpawnFileActions;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{SockaddrStorage, getsockname};
 use nix::unistd;
 
@@ -19,19 +19,19 @@ const FIRST: RawFd = 3;
 const END_OF_SEARCH: RawFd = 1024;
 
 /// The descriptors that a started process has to close: those that are open now and not close-on-exec.
-pub fn to_close() -> Result<Vec<RawFd>, Errno> {
-    let mut actions = PosixSpawnFileActions::init()?;
+pub fn to_close() -> Vec<RawFd> {
     let mut numbers = listed().unwrap_or_else(open_numbers);
+    // The C library refuses numbers from RLIMIT_NOFILE on, and nix does not say so; the limit has been lowered since
+    // they were opened. No job may have these either, so the daemon closes them itself.
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     numbers.retain(|&fd| {
-        let accepted = actions.add_close(fd).is_ok();
-        // The C library refuses numbers from RLIMIT_NOFILE on; the limit has been lowered since they were opened. No
-        // job may have these either, so the daemon closes them itself.
-        if !accepted {
+        let is_within = u64::try_from(fd).is_ok_and(|fd| fd < limit);
+        if !is_within {
             let _ = unistd::close(fd);
         }
-        accepted
+        is_within
     });
-    Ok(numbers)
+    numbers
 }
 
 /// The descriptors that `/proc` lists (proc_pid_fd(5), proc_pid_fdinfo(5)).
@@ -83,7 +83,7 @@ mod tests {
     fn what_is_close_on_exec_needs_no_closing_and_what_is_not_does() {
         let ours = File::open("/dev/null").unwrap();
         let (inherited, _) = unistd::pipe().unwrap();
-        let numbers = to_close().unwrap();
+        let numbers = to_close();
         assert!(!numbers.contains(&ours.as_raw_fd()));
         assert!(numbers.contains(&inherited.as_raw_fd()));
     }

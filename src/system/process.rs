@@ -143,7 +143,7 @@ impl Spawner {
             null: null_input()?,
             environment: environment_for_jobs(),
             attributes,
-            inherited: inherited::to_close()?,
+            inherited: inherited::to_close(),
             actions: None,
         })
     }

@@ -10,6 +10,7 @@ use crate::common::{
     ALONE, Daemon, Pid, Place, Signal, is_running, job, place_of, ran, scheduled, wait_for,
     wait_for_own_group,
 };
+use nix::fcntl::FcntlArg;
 use nix::sys::signal::{SigSet, kill};
 
 /// A job that runs once, at once, and whose output is logged.
@@ -162,6 +163,19 @@ fn neither_a_job_nor_sendmail_gets_a_descriptor_that_the_daemon_opened_or_inheri
     for inherited in [4, 7, 9] {
         assert!(numbers.contains(&inherited), "{inherited} of {numbers:?}");
     }
+}
+
+/// Descriptors with such numbers are what a limit leaves that was lowered after they had been opened.
+#[test]
+fn what_is_inherited_beyond_the_limit_of_descriptors_reaches_no_job_either() {
+    let place = Place::new();
+    let file = place.append_to("forgotten");
+    let forgotten = nix::fcntl::fcntl(&file, FcntlArg::F_DUPFD(300)).unwrap();
+    let config = format!("{ALONE}{}", once("a", "ls /proc/self/fd"));
+    let daemon = place.daemon_after("ulimit -n 64", &config, |_| {});
+    nix::unistd::close(forgotten).unwrap();
+    assert_eq!(output_of(&daemon), ["0", "1", "2", "3"]);
+    daemon.stop();
 }
 
 /// The lines of `/proc/self/status` on signals, as numbers. glibc keeps 32 and 33 to itself.
