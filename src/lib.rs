@@ -24,7 +24,7 @@
 //! ## How a byte of output travels
 //!
 //! `system::process` starts the job with a pipe for each of its outputs. The loop (`daemon`) waits for them, among
-//! all else, and hands what is ready to `daemon::runs`, which reads within bounds, so that a chatty job starves
+//! all else, and hands what is ready to `daemon::stream`, which reads within bounds, so that a chatty job starves
 //! nobody. The bytes go into `job::output`, which keeps the first and the last of them, and with `livelog` line by line
 //! to `system::log`. When `job::lifecycle` says that the run has ended, its `job::outcome` is logged and remembered in
 //! `job::jobs`. If it failed, `daemon::reports` makes a `mail::report` of it, unless `job::throttle` holds it back;

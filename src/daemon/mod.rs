@@ -12,6 +12,7 @@ mod reports;
 mod runs;
 mod showing;
 mod stop;
+mod stream;
 mod waiters;
 
 use std::collections::HashSet;

@@ -1,17 +1,14 @@
 //! The run under way, of which there is at most one: starts it, reads its output, stops it, and makes log lines and a
 //! record of its end. `job::lifecycle` decides when to signal it and when it has ended.
 
-use std::io::{ErrorKind, Read};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mio::unix::pipe::Receiver;
-use mio::{Interest, Registry};
 use nix::unistd::Pid;
 
 use super::ready::Ready;
-use super::{Daemon, Os, READS_PER_TURN};
+use super::stream::Stream;
+use super::{Daemon, Os};
 use crate::clock::{Moment, Stamp};
 use crate::config::Job;
 use crate::exit::Exit;
@@ -19,7 +16,7 @@ use crate::job::history;
 use crate::job::jobs::{End, Index};
 use crate::job::lifecycle::{Action, Group, Lifecycle, Why};
 use crate::job::outcome::{Brief, Cause, Outcome, Verdict};
-use crate::job::output::{Capture, LineSplitter};
+use crate::job::output::Capture;
 use crate::job::stuck;
 use crate::system::log::{Level, Log};
 use crate::system::process::{self, Signalled, SpawnError};
@@ -47,20 +44,6 @@ pub struct Run {
     stderr: Stream,
     /// Whether it has been reported as stuck, which happens once.
     pub(super) stuck_reported: bool,
-}
-
-/// One of a run's two outputs, on its way to log and mail.
-#[derive(Debug)]
-struct Stream {
-    pipe: Option<Receiver>,
-    capture: Capture,
-    lines: Option<LineSplitter>,
-    /// This turn left the pipe before it was empty, so that others get their turn. No event will report the rest.
-    more: bool,
-    /// As far as is known, no process is left that could write to the pipe. No event will report its end either.
-    hung_up: bool,
-    /// The pipe was full once and was given a larger buffer.
-    widened: bool,
 }
 
 /// A signal's result as the run's lifecycle understands it.
@@ -201,7 +184,7 @@ impl Run {
                 Action::End { pipes_kept } => return Some(pipes_kept),
                 Action::LeaveBehind => {
                     self.tell_left_behind(log);
-                    return Some(self.stdout.pipe.is_some() || self.stderr.pipe.is_some());
+                    return Some(self.stdout.is_open() || self.stderr.is_open());
                 }
             }
         }
@@ -274,73 +257,6 @@ impl Run {
             stderr: self.stderr.capture,
         }
     }
-}
-
-impl Stream {
-    fn open(fd: OwnedFd, output: Ready, job: &Job, registry: &Registry) -> std::io::Result<Stream> {
-        let mut pipe = Receiver::from(fd);
-        registry.register(&mut pipe, output.token(), Interest::READABLE)?;
-        Ok(Stream {
-            pipe: Some(pipe),
-            capture: Capture::new(job.settings.maxoutput),
-            lines: job.settings.livelog.then(LineSplitter::new),
-            more: false,
-            hung_up: false,
-            widened: false,
-        })
-    }
-
-    /// Reads within bounds. True at the end of the pipe.
-    fn read(&mut self, job: &str, buffer: &mut [u8], log: &mut Log) -> bool {
-        let Some(pipe) = &mut self.pipe else {
-            return false;
-        };
-        self.more = false;
-        let mut closed = false;
-        for turn in 0.. {
-            if turn == READS_PER_TURN {
-                self.more = true;
-                break;
-            }
-            match pipe.read(buffer) {
-                Ok(0) => closed = true,
-                Ok(n) => {
-                    self.capture.push(&buffer[..n]);
-                    if let Some(lines) = &mut self.lines {
-                        // Lines are logged as they are cut, because one turn's lines are too many to keep.
-                        lines.push(&buffer[..n], |line| say_live(log, job, line));
-                    }
-                    if n == buffer.len() && !self.widened {
-                        self.widened = true;
-                        process::widen(&*pipe);
-                    }
-                    // A read that returned less than was asked for has emptied the pipe; an event reports what comes
-                    // next (epoll(7)).
-                    if n == buffer.len() || self.hung_up {
-                        continue;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
-            }
-            break;
-        }
-        if closed {
-            self.finish_lines(job, log);
-            self.pipe = None;
-        }
-        closed
-    }
-
-    fn finish_lines(&mut self, job: &str, log: &mut Log) {
-        if let Some(lines) = &mut self.lines {
-            lines.finish(|line| say_live(log, job, line));
-        }
-    }
-}
-
-fn say_live(log: &mut Log, job: &str, line: &[u8]) {
-    log.say_parts(Level::Info, &[job.as_bytes(), b": ", line]);
 }
 
 impl Daemon {

@@ -1,0 +1,106 @@
+//! One of a run's two outputs: reads its pipe within bounds, keeps what `job::output` keeps of it, and logs it line by
+//! line where the job wants that. When the run ends is not for it to say.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+
+use mio::unix::pipe::Receiver;
+use mio::{Interest, Registry};
+
+use super::READS_PER_TURN;
+use super::ready::Ready;
+use crate::config::Job;
+use crate::job::output::{Capture, LineSplitter};
+use crate::system::log::{Level, Log};
+use crate::system::process;
+
+/// One of a run's two outputs, on its way to log and mail.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pipe: Option<Receiver>,
+    pub(super) capture: Capture,
+    lines: Option<LineSplitter>,
+    /// This turn left the pipe before it was empty, so that others get their turn. No event will report the rest.
+    pub(super) more: bool,
+    /// As far as is known, no process is left that could write to the pipe. No event will report its end either.
+    pub(super) hung_up: bool,
+    /// The pipe was full once and was given a larger buffer.
+    widened: bool,
+}
+
+impl Stream {
+    pub(super) fn open(
+        fd: OwnedFd,
+        output: Ready,
+        job: &Job,
+        registry: &Registry,
+    ) -> std::io::Result<Stream> {
+        let mut pipe = Receiver::from(fd);
+        registry.register(&mut pipe, output.token(), Interest::READABLE)?;
+        Ok(Stream {
+            pipe: Some(pipe),
+            capture: Capture::new(job.settings.maxoutput),
+            lines: job.settings.livelog.then(LineSplitter::new),
+            more: false,
+            hung_up: false,
+            widened: false,
+        })
+    }
+
+    /// Reads within bounds. True at the end of the pipe.
+    pub(super) fn read(&mut self, job: &str, buffer: &mut [u8], log: &mut Log) -> bool {
+        let Some(pipe) = &mut self.pipe else {
+            return false;
+        };
+        self.more = false;
+        let mut closed = false;
+        for turn in 0.. {
+            if turn == READS_PER_TURN {
+                self.more = true;
+                break;
+            }
+            match pipe.read(buffer) {
+                Ok(0) => closed = true,
+                Ok(n) => {
+                    self.capture.push(&buffer[..n]);
+                    if let Some(lines) = &mut self.lines {
+                        // Lines are logged as they are cut, because one turn's lines are too many to keep.
+                        lines.push(&buffer[..n], |line| say_live(log, job, line));
+                    }
+                    if n == buffer.len() && !self.widened {
+                        self.widened = true;
+                        process::widen(&*pipe);
+                    }
+                    // A read that returned less than was asked for has emptied the pipe; an event reports what comes
+                    // next (epoll(7)).
+                    if n == buffer.len() || self.hung_up {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => closed = error.kind() != ErrorKind::WouldBlock,
+            }
+            break;
+        }
+        if closed {
+            self.finish_lines(job, log);
+            self.pipe = None;
+        }
+        closed
+    }
+
+    /// Whether its end has not been read yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    pub(super) fn finish_lines(&mut self, job: &str, log: &mut Log) {
+        if let Some(lines) = &mut self.lines {
+            lines.finish(|line| say_live(log, job, line));
+        }
+    }
+}
+
+fn say_live(log: &mut Log, job: &str, line: &[u8]) {
+    log.say_parts(Level::Info, &[job.as_bytes(), b": ", line]);
+}
