@@ -21,7 +21,8 @@ Usage: buildd-sequencer [OPTIONS]            run the daemon in the foreground
 
 Commands:
   check [-q]               print the configuration and what is wrong with it
-  status [--json]          what runs, who waits, and how each job is doing
+  status [--failed] [--json]
+                           what runs, who waits, and how each job is doing
   history [JOB] [-n N] [--failed] [--json | --svg]
                            the last 20 runs, or N; --svg: as a picture
   run [--wait] JOB         make a job due now, ahead of all others
@@ -86,6 +87,8 @@ pub enum Request {
     Status {
         /// JSON instead of a table.
         json: bool,
+        /// Only of jobs that fail.
+        failed: bool,
     },
     /// The runs of the past.
     History(History),
@@ -162,8 +165,11 @@ impl fmt::Display for Request {
             None => word.to_string(),
         };
         let line = match self {
-            Request::Status { json: false } => "status".to_string(),
-            Request::Status { json: true } => "status --json".to_string(),
+            Request::Status { json, failed } => {
+                let json = if *json { " --json" } else { "" };
+                let failed = if *failed { " --failed" } else { "" };
+                format!("status{json}{failed}")
+            }
             Request::History(history) => {
                 let most = history.most.map(|most| format!(" -n {most}"));
                 let word = format!(
@@ -450,7 +456,7 @@ impl Parsed {
         let owners: [(bool, &str, &[&str]); 6] = [
             (self.json, "json", &["status", "history"]),
             (self.svg, "svg", &["history"]),
-            (self.failed, "failed", &["history"]),
+            (self.failed, "failed", &["status", "history"]),
             (self.wait, "wait", &["run"]),
             (self.alive, "alive", &["healthcheck"]),
             (self.quiet, "quiet", &["check"]),
@@ -476,7 +482,10 @@ impl Parsed {
         let request = match command {
             None => return Ok(Action::Daemon),
             Some("check") => return Ok(Action::Check { quiet: self.quiet }),
-            Some("status") => Request::Status { json: self.json },
+            Some("status") => Request::Status {
+                json: self.json,
+                failed: self.failed,
+            },
             Some("history") => Request::History(History {
                 job,
                 most: self.most,
@@ -650,7 +659,10 @@ mod tests {
     fn commands_take_their_own_arguments() {
         assert_eq!(
             ok("status --json -s /x").0,
-            Action::Ask(Request::Status { json: true })
+            Action::Ask(Request::Status {
+                json: true,
+                failed: false
+            })
         );
         assert_eq!(
             ok("run --wait a").0,
@@ -696,7 +708,14 @@ mod tests {
                 wait: true,
             },
             Request::Pause(None),
-            Request::Status { json: true },
+            Request::Status {
+                json: true,
+                failed: true,
+            },
+            Request::Status {
+                json: false,
+                failed: true,
+            },
             Request::History(History::default()),
             Request::History(History {
                 job: Some("-n".into()),

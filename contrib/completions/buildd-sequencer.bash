@@ -65,7 +65,7 @@ _buildd_sequencer() {
         case $command in
         '') words+=" $daemon" ;;
         check) words+=" $daemon -q --quiet" ;;
-        status) words+=" --json" ;;
+        status) words+=" --failed --json" ;;
         history) words+=" -n --failed --json --svg" ;;
         run) words+=" --wait" ;;
         healthcheck) words+=" --alive" ;;

@@ -117,8 +117,12 @@ impl Daemon {
             return self.reply(asked.client, refusal, now);
         }
         let reply = match line.request {
-            Request::Status { json } => {
-                let form = if json { Form::Json } else { Form::Table };
+            Request::Status { json, failed } => {
+                let form = if json {
+                    Form::Json { failed }
+                } else {
+                    Form::Table { failed }
+                };
                 return self.showing.add(asked.client, form, now);
             }
             Request::History(history) => match self.knows_past_of(history.job.as_deref()) {

@@ -340,7 +340,7 @@ impl Daemon {
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
             Signal::User2 => {
-                let table = table::table(&self.view(now));
+                let table = table::table(&self.view(now), false);
                 self.log.say(
                     Level::Info,
                     &format!("Received SIGUSR2, status:\n{}", table.trim_end()),

@@ -13,6 +13,9 @@ use crate::system::files::Files;
 use crate::system::lock::NoPatience;
 use crate::system::log::{Level, Rotation};
 
+/// Faults of a refused reload that are kept, to be shown.
+const FAULTS_KEPT: usize = 1_000;
+
 /// What became of a reload. Each line of it that is news has been logged.
 #[derive(Debug)]
 pub(super) enum Reload {
@@ -51,10 +54,16 @@ impl Daemon {
             )
             .map_err(refusal)
         } else {
-            Err(vec![
-                "Configuration not reloaded: the daemon stops.".to_string(),
-            ])
+            let why = "Configuration not reloaded: the daemon stops.";
+            Err(vec![why.to_string()])
         };
+        // The last line is about the faults, where there are any.
+        let faults = loaded.as_ref().err().map(|lines| match lines.as_slice() {
+            [faults @ .., _] if !faults.is_empty() => faults,
+            lines => lines,
+        });
+        let faults = faults.unwrap_or_default().iter();
+        self.counters.faults = faults.take(FAULTS_KEPT).cloned().collect();
         self.counters.last_reload = Some((loaded.is_ok(), now.wall));
         let reload = match loaded {
             Ok(loaded) => {

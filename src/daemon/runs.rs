@@ -352,7 +352,7 @@ impl Daemon {
             };
             self.jobs.end(index, end, now);
         }
-        self.jobs.remember(&ended.job, ended.kept());
+        self.jobs.remember(&ended.job, ended.kept(), now.instant);
         self.tell_waiters(&ended, &line, now);
         self.changed();
         match verdict {

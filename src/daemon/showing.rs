@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What is shown, and in which form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    Table,
-    Json,
+    Table { failed: bool },
+    Json { failed: bool },
     History(History),
 }
 
@@ -97,8 +97,8 @@ impl Showing {
 impl Form {
     pub(super) fn make(&self, view: &View<'_>) -> String {
         match self {
-            Form::Table => table::table(view),
-            Form::Json => json::json(view),
+            Form::Table { failed } => table::table(view, *failed),
+            Form::Json { failed } => json::json(view, *failed),
             Form::History(asked) => history::history(view, asked),
         }
     }
@@ -119,9 +119,9 @@ mod tests {
             instant: at,
             wall: std::time::UNIX_EPOCH,
         };
-        showing.add(1, Form::Table, at);
-        showing.add(2, Form::Json, at);
-        showing.add(3, Form::Table, at);
+        showing.add(1, Form::Table { failed: false }, at);
+        showing.add(2, Form::Json { failed: false }, at);
+        showing.add(3, Form::Table { failed: false }, at);
         showing
     }
 
@@ -132,9 +132,9 @@ mod tests {
         assert_eq!(showing.deadline(None, t0), Some(t0));
         let there = |_| true;
         let taken = showing.take(None, there, t0);
-        assert_eq!(taken, Some((vec![1, 3], Form::Table)));
+        assert_eq!(taken, Some((vec![1, 3], Form::Table { failed: false })));
         let taken = showing.take(None, there, t0);
-        assert_eq!(taken, Some((vec![2], Form::Json)));
+        assert_eq!(taken, Some((vec![2], Form::Json { failed: false })));
         assert_eq!(showing.take(None, there, t0), None);
         assert_eq!(showing.deadline(None, t0), None);
     }
@@ -144,7 +144,7 @@ mod tests {
         let t0 = Instant::now();
         let mut showing = three(t0);
         let taken = showing.take(None, |client| client == 2, t0);
-        assert_eq!(taken, Some((vec![2], Form::Json)));
+        assert_eq!(taken, Some((vec![2], Form::Json { failed: false })));
         assert_eq!(showing.deadline(None, t0), None);
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Moment;
 use crate::config::Job;
+use crate::job::busy::{Busy, Shares};
 use crate::job::history::{History, Run};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::record::Record;
@@ -52,12 +53,13 @@ pub struct End<'a> {
 }
 
 /// All jobs, in the order of the configuration.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Jobs {
     defined: Vec<Rc<Job>>,
     schedule: Schedule,
     records: Vec<Record>,
     history: History,
+    busy: Busy,
 }
 
 impl Jobs {
@@ -75,6 +77,7 @@ impl Jobs {
         }
         Jobs {
             history: History::new(defined.len()),
+            busy: Busy::new(now.instant),
             schedule,
             defined,
             records,
@@ -153,8 +156,15 @@ impl Jobs {
         &self.history
     }
 
-    /// Remembers a run that has ended, of a job that may be in the configuration no more.
-    pub fn remember(&mut self, job: &Job, run: Run) {
+    /// How full the lane has been; `running` is the job under way and since when.
+    pub fn busy(&self, now: Instant, running: Option<(&str, Instant)>) -> Shares {
+        self.busy.shares(now, running)
+    }
+
+    /// Remembers a run that ends now, of a job that may be in the configuration no more.
+    pub fn remember(&mut self, job: &Job, run: Run, now: Instant) {
+        let began = now.checked_sub(run.took).unwrap_or(now);
+        self.busy.ran(&job.name, began, now);
         self.history.add(&job.name, run);
     }
 

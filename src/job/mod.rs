@@ -1,6 +1,7 @@
 //! Jobs: when each is due, how a run of it goes and ends, what is kept of its output, and what is remembered of it.
 //! Pure: time is an argument, and nothing here opens, starts or waits for anything.
 
+pub mod busy;
 pub mod history;
 pub mod jobs;
 pub mod lifecycle;

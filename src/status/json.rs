@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::{Row, View};
 use crate::text::{Utc, seconds};
 
-/// The whole object, and a line feed.
-pub fn json(view: &View<'_>) -> String {
+/// The whole object and a line feed; of the jobs only those that fail if that is asked.
+pub fn json(view: &View<'_>, failed: bool) -> String {
     let mut text = String::new();
     let mut object = Object::begin(&mut text);
     object.text("version", env!("CARGO_PKG_VERSION"));
@@ -23,7 +23,9 @@ pub fn json(view: &View<'_>) -> String {
     mail(view, object.name("mail"));
     reload(view, object.name("reload"));
     object.number("log_lines_dropped", view.lines_dropped);
-    jobs(view, object.name("jobs"));
+    busy(view, object.name("busy"));
+    summary(view, object.name("summary"));
+    jobs(view, failed, object.name("jobs"));
     object.end();
     text.push('\n');
     text
@@ -59,12 +61,48 @@ fn reload(view: &View<'_>, text: &mut String) {
     let mut object = Object::begin(text);
     object.boolean("ok", ok);
     object.time("at", Some(at));
+    let text = object.name("faults");
+    text.push('[');
+    for (n, fault) in view.counters.faults.iter().enumerate() {
+        text.push_str(if n == 0 { "" } else { ", " });
+        quote(text, fault);
+    }
+    text.push(']');
     object.end();
 }
 
-fn jobs(view: &View<'_>, text: &mut String) {
+fn busy(view: &View<'_>, text: &mut String) {
+    let busy = view.busy();
+    let mut object = Object::begin(text);
+    object.number("window", busy.window.as_secs());
+    object.display("share", Some(format_args!("{:.4}", busy.share)));
+    let text = object.name("jobs");
     text.push('[');
-    for (n, row) in view.rows().enumerate() {
+    for (n, (name, share)) in busy.jobs.iter().enumerate() {
+        text.push_str(if n == 0 { "" } else { ", " });
+        let mut job = Object::begin(text);
+        job.text("name", name);
+        job.display("share", Some(format_args!("{share:.4}")));
+        job.end();
+    }
+    text.push(']');
+    object.end();
+}
+
+fn summary(view: &View<'_>, text: &mut String) {
+    let summary = view.summary();
+    let mut object = Object::begin(text);
+    object.number("jobs", summary.jobs as u64);
+    object.number("failing", summary.failing as u64);
+    object.number("paused", summary.paused as u64);
+    object.number("late", summary.late as u64);
+    object.end();
+}
+
+fn jobs(view: &View<'_>, failed: bool, text: &mut String) {
+    text.push('[');
+    let wanted = |row: &Row<'_>| !failed || row.is_failing();
+    for (n, row) in view.rows().filter(wanted).enumerate() {
         text.push_str(if n == 0 { "\n  " } else { ",\n  " });
         job(view, &row, text);
     }
@@ -200,7 +238,7 @@ mod tests {
     use serde_json::{Value, json as value};
 
     fn parsed(made: &Made, at: Duration) -> Value {
-        let text = json(&made.view(at));
+        let text = json(&made.view(at), false);
         assert!(text.ends_with("}\n"));
         serde_json::from_str(&text).unwrap()
     }
@@ -215,7 +253,8 @@ mod tests {
                 "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
                 "mail": {"queued": 0, "last_error": null, "failing_since": null},
-                "reload": null, "log_lines_dropped": 0,
+                "reload": null, "log_lines_dropped": 0, "busy": {"window": 1, "share": 0.0, "jobs": []},
+                "summary": {"jobs": 1, "failing": 0, "paused": 0, "late": 0},
                 "jobs": [{
                     "name": "a", "state": "waiting", "behind": null, "due": "2026-11-23T23:36:42Z",
                     "started": null, "ended": null, "succeeded": null, "took": null,
@@ -238,6 +277,7 @@ mod tests {
             Some(Failure::Exited(75, "a \"b\" \\ c\u{7f}".to_string())),
         );
         made.counters.last_reload = Some((false, made.wall(s(50))));
+        made.counters.faults = vec!["/etc/a.conf:3: \"x\"".into(), "b:1: y".into()];
         made.lines_dropped = 7;
         made.begins(1, s(900));
         made.phase = "draining";
@@ -257,8 +297,26 @@ mod tests {
         );
         assert_eq!(
             all["reload"],
-            value!({"ok": false, "at": "2026-11-23T23:37:27Z"})
+            value!({"ok": false, "at": "2026-11-23T23:37:27Z",
+                    "faults": ["/etc/a.conf:3: \"x\"", "b:1: y"]})
         );
+        assert_eq!(
+            all["summary"],
+            value!({"jobs": 3, "failing": 1, "paused": 1, "late": 1})
+        );
+        assert_eq!(
+            all["busy"],
+            value!({"window": 1000, "share": 0.1022, "jobs": [
+                {"name": "queue_builder", "share": 0.1}, {"name": "slave_scanner", "share": 0.0022}]})
+        );
+        let failing: Value = serde_json::from_str(&json(&made.view(s(1000)), true)).unwrap();
+        let names: Vec<_> = failing["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|job| &job["name"])
+            .collect();
+        assert_eq!(names, ["slave_scanner"]);
         let jobs = all["jobs"].as_array().unwrap();
         let names: Vec<_> = jobs
             .iter()

@@ -426,6 +426,7 @@ mod tests {
             reloads_done: 4,
             reloads_refused: 5,
             last_reload: Some((false, made.wall(s(7)))),
+            faults: Vec::new(),
         };
         for (name, expected) in [
             ("mails_sent_total", "1"),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::Moment;
 use crate::config::{Job, Sequencer};
+use crate::job::busy::Shares;
 use crate::job::jobs::{Index, Jobs};
 use crate::job::record::{Last, Record};
 use crate::job::schedule::Timing;
@@ -26,6 +27,8 @@ use crate::text::{brief, seconds};
 /// How long mail has to fail before the daemon counts as unhealthy, and how long it counts so after a report was given
 /// up.
 const MAIL_TIME: Duration = Duration::from_secs(3600);
+/// Of so many jobs it is said how much of the time they took.
+const BUSIEST: usize = 5;
 
 /// What the daemon counts beside its jobs.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +39,8 @@ pub struct Counters {
     pub reloads_refused: u64,
     /// Whether the last reload was adopted, and when it was.
     pub last_reload: Option<(bool, SystemTime)>,
+    /// Why it was refused, the first of many reasons.
+    pub faults: Vec<String>,
 }
 
 /// The run under way.
@@ -84,6 +89,19 @@ pub struct View<'a> {
     pub counters: &'a Counters,
     /// Log lines that could not be written.
     pub lines_dropped: u64,
+}
+
+/// How many jobs are in which trouble.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All jobs.
+    pub jobs: usize,
+    /// Those whose last run failed.
+    pub failing: usize,
+    /// Those that an operator holds and that do not run all the same.
+    pub paused: usize,
+    /// Those that wait for another job's end.
+    pub late: usize,
 }
 
 /// What a job is doing.
@@ -150,6 +168,11 @@ impl Row<'_> {
         }
     }
 
+    /// Whether it fails: its last run that was not interrupted did.
+    pub fn is_failing(&self) -> bool {
+        self.timing.failures > 0
+    }
+
     /// How its last run ended.
     pub fn last(&self) -> Option<&Last> {
         self.record.last()
@@ -214,6 +237,27 @@ impl<'a> View<'a> {
             let at = stuck::stuck_at(&run.job.settings, run.began.instant);
             run.refusal.is_some() || at.is_some_and(|at| at <= self.now.instant)
         })
+    }
+
+    /// How many jobs are in which trouble.
+    pub fn summary(&self) -> Summary {
+        let mut sum = Summary::default();
+        for row in self.rows() {
+            sum.jobs += 1;
+            sum.failing += usize::from(row.is_failing());
+            sum.late += usize::from(row.state == State::Late);
+            sum.paused += usize::from(row.state == State::Paused);
+        }
+        sum
+    }
+
+    /// How full the lane has been.
+    pub fn busy(&self) -> Shares {
+        let running = self.running.as_ref();
+        let running = running.map(|run| (&*run.job.name, run.began.instant));
+        let mut shares = self.jobs.busy(self.now.instant, running);
+        shares.jobs.truncate(BUSIEST);
+        shares
     }
 
     /// How long the daemon has been up.
@@ -553,7 +597,7 @@ mod tests {
                  and 1 job waits, queue_builder longest (1m05s)"
                 .to_string())
         );
-        let table = table::table(&made.view(s(8)));
+        let table = table::table(&made.view(s(8)), false);
         let line = "RUNNING slave_scanner, pid 20417, for 3s: STUCK, cannot be signalled: \
                     Operation not permitted\n";
         assert!(table.contains(line), "{table}");
@@ -697,8 +741,8 @@ mod tests {
         );
         view.now.wall = std::time::UNIX_EPOCH;
         let _ = (
-            table::table(&view),
-            json::json(&view),
+            table::table(&view, false),
+            json::json(&view, false),
             metrics::metrics(&view),
         );
     }

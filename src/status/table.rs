@@ -15,8 +15,8 @@ const TITLES: [&str; COLUMNS] = [
 const LEFT: [usize; 3] = [0, 1, 5];
 const SPACES: &str = "                                                                ";
 
-/// The whole table.
-pub fn table(view: &View<'_>) -> String {
+/// The whole table; of the jobs only those that fail if that is asked.
+pub fn table(view: &View<'_>, failed: bool) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -44,16 +44,77 @@ pub fn table(view: &View<'_>) -> String {
         );
     }
     mail(view, &mut text);
+    summary(view, &mut text);
+    busy(view, &mut text);
+    reload(view, &mut text);
     let mut cells = Cells::default();
     for title in TITLES {
         cells.push(|text| text.push_str(title));
     }
-    for row in view.rows() {
+    for row in view.rows().filter(|row| !failed || row.is_failing()) {
         fill(&mut cells, view, &row);
     }
     text.push('\n');
-    cells.print(&mut text);
+    if failed && cells.ends.len() == COLUMNS {
+        text.push_str("no job is failing\n");
+    } else {
+        cells.print(&mut text);
+    }
     text
+}
+
+/// `JOBS 40: 3 failing, 2 paused, 1 late`
+fn summary(view: &View<'_>, text: &mut String) {
+    let sum = view.summary();
+    let parts = [
+        (sum.failing, "failing"),
+        (sum.paused, "paused"),
+        (sum.late, "late"),
+    ];
+    let mut before = format!("JOBS {}: ", sum.jobs);
+    for (n, word) in parts.into_iter().filter(|(n, _)| *n > 0) {
+        let _ = write!(text, "{before}{n} {word}");
+        before = ", ".to_string();
+    }
+    if sum.failing + sum.paused + sum.late > 0 {
+        text.push('\n');
+    }
+}
+
+/// `BUSY 83% of the last hour: slave_scanner 61%, queue_builder 20%`
+fn busy(view: &View<'_>, text: &mut String) {
+    let percent = |share: f64| format!("{:.0}%", share * 100.0);
+    let told = |share: f64| share >= 0.005;
+    let busy = view.busy();
+    if !told(busy.share) {
+        return;
+    }
+    let window = match busy.window.as_secs() {
+        3600 => "hour".to_string(),
+        _ => brief(busy.window),
+    };
+    let _ = write!(text, "BUSY {} of the last {window}", percent(busy.share));
+    let mut before = ": ";
+    for (job, share) in busy.jobs.iter().filter(|(_, share)| told(*share)) {
+        let _ = write!(text, "{before}{job} {}", percent(*share));
+        before = ", ";
+    }
+    text.push('\n');
+}
+
+/// `RELOAD refused 3m12s ago: FILE:LINE: ...`
+fn reload(view: &View<'_>, text: &mut String) {
+    let Some((false, at)) = view.counters.last_reload else {
+        return;
+    };
+    let _ = write!(text, "RELOAD refused {} ago", brief(since(view, at)));
+    if let [first, others @ ..] = view.counters.faults.as_slice() {
+        let _ = write!(text, ": {}", harmless(first));
+        if !others.is_empty() {
+            let _ = write!(text, " (and {} more)", others.len());
+        }
+    }
+    text.push('\n');
 }
 
 fn running(view: &View<'_>, text: &mut String) {

@@ -62,17 +62,18 @@ fn the_table_shows_runs_as_they_went() {
         first.contains(&format!(": pid {}, up ", daemon.pid())),
         "{first}"
     );
-    assert_eq!(table.lines().nth(1), Some(""), "nothing unusual: {table}");
+    assert_eq!(table.lines().nth(1), Some("JOBS 3: 1 failing"), "{table}");
+    let table = table.split_once("\n\n").unwrap().1;
     let titles = [
         "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
     ];
-    assert_eq!(row(&table, "JOB"), titles);
-    let bad = row(&table, "bad");
+    assert_eq!(row(table, "JOB"), titles);
+    let bad = row(table, "bad");
     assert_eq!(bad[1..3], ["waiting", "23h59m"]);
     assert_eq!(bad[5..], ["exit", "3", "x2", "2", "2"]);
-    assert_eq!(row(&table, "good")[5..], ["ok", "1", "0"]);
-    assert_eq!(row(&table, "never")[3..], ["-", "-", "-", "0", "0"]);
-    assert_eq!(table.lines().count(), 6);
+    assert_eq!(row(table, "good")[5..], ["ok", "1", "0"]);
+    assert_eq!(row(table, "never")[3..], ["-", "-", "-", "0", "0"]);
+    assert_eq!(table.lines().count(), 4);
     assert!(!table.contains('\u{1b}'), "plain text");
 }
 
@@ -199,6 +200,8 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         "mail",
         "reload",
         "log_lines_dropped",
+        "busy",
+        "summary",
         "jobs",
     ];
     expected.sort_unstable();
@@ -235,7 +238,7 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         ["failing_since", "last_error", "queued"]
     );
     place.told("reload");
-    assert_eq!(names(&json(&place)["reload"]), ["at", "ok"]);
+    assert_eq!(names(&json(&place)["reload"]), ["at", "faults", "ok"]);
 }
 
 #[test]
@@ -354,5 +357,57 @@ fn in_a_crowd_too_the_status_shows_what_was_changed_before_it_was_asked_for() {
         assert_eq!(row(&table, "job7")[5..], ["ok", "1", "0"]);
         stop.store(true, Ordering::Relaxed);
     });
+    daemon.stop();
+}
+
+#[test]
+fn what_fails_how_busy_the_lane_is_and_a_refused_reload_are_told() {
+    let place = Place::new();
+    let config = format!(
+        "{SOCKET}{}{}",
+        idle_job("good", "sleep 0.3"),
+        idle_job("bad", "sh -c 'exit 3'"),
+    );
+    let daemon = place.listening(&config);
+    let quiet = place.told("status");
+    for word in ["JOBS", "BUSY", "RELOAD"] {
+        assert!(!quiet.contains(&format!("\n{word} ")), "{quiet}");
+    }
+    assert!(
+        place
+            .told("status --failed")
+            .ends_with("\n\nno job is failing\n")
+    );
+    place.ask("run --wait good");
+    place.ask("run --wait bad");
+    let busy = &json(&place)["busy"];
+    assert!(busy["share"].as_f64().unwrap() > 0.0, "{busy}");
+    assert_eq!(busy["jobs"][0]["name"], "good");
+    place.write("conf", &config.replace("mindelay", "mindelai"));
+    assert_eq!(place.ask("reload").status.code(), Some(78));
+    let table = place.told("status");
+    assert!(table.contains("\nJOBS 2: 1 failing\n"), "{table}");
+    assert!(table.contains("\nRELOAD refused "), "{table}");
+    let told = json(&place);
+    assert_eq!(
+        told["summary"],
+        serde_json::json!({"jobs": 2, "failing": 1, "paused": 0, "late": 0})
+    );
+    let faults = told["reload"]["faults"].as_array().unwrap();
+    assert_eq!(
+        faults.len(),
+        2,
+        "one a job, and no line about them: {faults:?}"
+    );
+    assert!(faults[0].as_str().unwrap().contains("mindelai"));
+    let failing = place.told("status --failed");
+    assert!(
+        failing.contains("\nbad ") && !failing.contains("\ngood "),
+        "{failing}"
+    );
+    place.write("conf", &config);
+    place.told("reload");
+    assert!(!place.told("status").contains("RELOAD"));
+    assert_eq!(json(&place)["reload"]["faults"], serde_json::json!([]));
     daemon.stop();
 }

@@ -4,14 +4,17 @@ use super::*;
 use crate::job::outcome::Cause;
 use crate::mail::queue::Failure;
 
-/// The table without its first line, which is checked here.
+/// The table without its first line, which is checked here, and without the lines about all jobs, which have a test of
+/// their own.
 fn rest(made: &Made, at: Duration, first: &str) -> String {
-    let text = table(&made.view(at));
+    let text = table(&made.view(at), false);
     let (line, rest) = text.split_once('\n').unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let start = format!("buildd-sequencer {version} on build1: pid 4711, ");
     assert_eq!(line.strip_prefix(&start), Some(first));
-    rest.to_string()
+    let about_all = |line: &&str| line.starts_with("JOBS ") || line.starts_with("BUSY ");
+    let lines = rest.split_inclusive('\n');
+    lines.filter(|line| !about_all(line)).collect()
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn failures_in_a_row_are_counted() {
     for n in 1..=12 {
         made.runs(0, s(10 * n), s(10 * n + 2), 3);
     }
-    let text = table(&made.view(s(123)));
+    let text = table(&made.view(s(123)), false);
     let line = text.lines().find(|l| l.starts_with("slave")).unwrap();
     assert_eq!(
         line,
@@ -95,7 +98,7 @@ fn a_timeout_is_told_with_the_run_that_has_it() {
     let mut made = Made::three();
     made.set(0, |settings| settings.timeout = s(7200));
     made.begins(0, s(5));
-    let text = table(&made.view(s(3700)));
+    let text = table(&made.view(s(3700)), false);
     assert!(
         text.contains("for 1h01m: STUCK (over 1h00m, timeout 2h00m)\n"),
         "{text}"
@@ -137,7 +140,7 @@ fn a_paused_job_that_runs_all_the_same_is_shown_as_running() {
     let mut made = Made::three();
     made.pauses(0, s(5), 1000);
     made.begins(0, s(10));
-    let text = table(&made.view(s(20)));
+    let text = table(&made.view(s(20)), false);
     let row = text.lines().find(|line| line.starts_with("slave_scanner "));
     let words: Vec<&str> = row.unwrap().split_whitespace().take(2).collect();
     assert_eq!(words, ["slave_scanner", "running"], "{text}");
@@ -159,7 +162,7 @@ fn a_run_of_a_job_that_was_removed_is_still_shown() {
     let mut made = Made::three();
     made.begins(0, s(5));
     made.removes_running();
-    let text = table(&made.view(s(1000)));
+    let text = table(&made.view(s(1000)), false);
     assert!(
         text.contains("\nRUNNING slave_scanner, pid 20417, for 16m35s\n"),
         "{text}"
@@ -178,7 +181,7 @@ fn a_clock_that_was_stepped_back_shows_nothing_absurd() {
     made.pauses(1, s(10), 0);
     let mut view = made.view(s(20));
     view.now.wall -= s(86_400);
-    let text = table(&view);
+    let text = table(&view, false);
     assert!(text.contains("read /etc/a\\n.conf 0s ago"), "{text}");
     assert!(text.contains("paused 0s by uid 0"), "{text}");
     assert!(text.contains("14s  1.0s  ok"), "by the other clock: {text}");
@@ -189,8 +192,8 @@ fn columns_stay_columns_with_names_of_any_length() {
     let long = "x".repeat(200);
     let mut made = Made::new(&[("a", 1), (&long, 2)]);
     made.runs(0, s(1), s(100), 1);
-    let text = table(&made.view(s(101)));
-    let lines: Vec<&str> = text.lines().skip(2).collect();
+    let text = table(&made.view(s(101)), false);
+    let lines: Vec<&str> = text.split_once("\n\n").unwrap().1.lines().collect();
     let ends: Vec<usize> = lines.iter().map(|line| line.len()).collect();
     assert!(ends.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
     assert!(lines.iter().all(|line| !line.ends_with(' ')));
@@ -201,5 +204,60 @@ fn a_run_that_was_killed_names_the_signal() {
     let mut made = Made::three();
     made.begins(0, s(5));
     made.ends(s(6), 137, Cause::Killed(9));
-    assert!(table(&made.view(s(7))).contains("  1.0s  SIGKILL  "));
+    assert!(table(&made.view(s(7)), false).contains("  1.0s  SIGKILL  "));
+}
+
+#[test]
+fn what_is_to_be_said_of_all_jobs_stands_above_the_table() {
+    let mut made = Made::three();
+    let above = |made: &Made, at: Duration| {
+        let text = table(&made.view(at), false);
+        let (above, _) = text.split_once("\n\n").unwrap();
+        let lines = above.lines().skip(1);
+        lines.map(str::to_string).collect::<Vec<_>>()
+    };
+    assert!(above(&made, s(1)).is_empty(), "nothing to say");
+    made.runs(0, s(5), s(35), 3);
+    made.runs(1, s(40), s(50), 0);
+    assert_eq!(
+        above(&made, s(100)),
+        [
+            "JOBS 3: 1 failing",
+            "BUSY 40% of the last 1m40s: slave_scanner 30%, queue_builder 10%"
+        ]
+    );
+    made.pauses(2, s(100), 0);
+    made.begins(1, s(5_000));
+    made.counters.last_reload = Some((false, made.wall(s(6_808))));
+    made.counters.faults = vec!["/a.conf:3: x\n".into(), "/a.conf:4: y".into()];
+    assert_eq!(
+        above(&made, s(7_000))[2..],
+        [
+            "JOBS 3: 1 failing, 1 paused, 1 late",
+            "BUSY 56% of the last hour: queue_builder 56%",
+            "RELOAD refused 3m12s ago: /a.conf:3: x\\n (and 1 more)"
+        ]
+    );
+    made.counters.last_reload = Some((true, made.wall(s(6_900))));
+    assert!(!above(&made, s(7_000)).concat().contains("RELOAD"));
+}
+
+#[test]
+fn only_what_fails_if_that_is_asked() {
+    let mut made = Made::three();
+    let failing = |made: &Made, at: Duration| {
+        let text = table(&made.view(at), true);
+        text.split_once("\n\n").unwrap().1.to_string()
+    };
+    assert_eq!(failing(&made, s(1)), "no job is failing\n");
+    made.runs(0, s(5), s(6), 3);
+    made.runs(1, s(900), s(901), 0);
+    let text = failing(&made, s(1000));
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(names, ["JOB", "slave_scanner"]);
+    made.runs(0, s(1001), s(1002), 0);
+    assert_eq!(failing(&made, s(1003)), "no job is failing\n");
 }
