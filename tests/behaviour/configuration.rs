@@ -353,22 +353,22 @@ fn comments_and_continuation_lines_are_python_s() {
 }
 
 #[test]
-fn a_hundred_thousand_jobs_are_read() {
+fn thirty_thousand_jobs_are_read() {
     let place = Place::new();
     let mut text = String::from("[buildsequencer_job.template]\nmindelay: 5m\n");
-    for n in 0..100_000 {
+    for n in 0..30_000 {
         text += &format!("[buildsequencer_job.j{n}]\ncommand: true {n}\ntimeout: {n}\n");
     }
     place.write("conf", &text);
     let text = effective(&place, "conf");
     let jobs = jobs(&text);
-    assert_eq!(jobs.len(), 100_000);
+    assert_eq!(jobs.len(), 30_000);
     assert!(
         jobs.iter()
             .enumerate()
             .all(|(n, job)| *job == format!("j{n}"))
     );
-    assert_eq!(value(&text, "j99999", "timeout"), "99999");
+    assert_eq!(value(&text, "j29999", "timeout"), "29999");
 }
 
 #[test]

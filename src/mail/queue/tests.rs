@@ -704,7 +704,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(10))]
 
     /// Days of mail to good, dead, hanging and unsteady recipients. Every copy of every report is sent or logged, and
     /// not both. Only after a permanent fault may a copy be logged and sent later.
