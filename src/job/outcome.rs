@@ -64,7 +64,7 @@ impl Outcome {
         Brief::of(self).verdict()
     }
 
-    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `not started`, `killed` (by
+    /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `start 127`, `killed` (by
     /// an operator), `shutdown`. Failures with the same word count as the same failure.
     pub fn word(&self) -> String {
         Brief::of(self).word().into_owned()

@@ -19,9 +19,7 @@ engine() {
 
 # Unmounts what is still mounted before the directory goes.
 clean_up_engine() {
-    for pid in $background; do
-        kill -KILL "$pid" 2>/dev/null
-    done
+    kill_background
     engine umount --all >/dev/null 2>&1
     for directory in /var/lib /etc "$here/own"; do
         umount -l "$directory" 2>/dev/null

@@ -15,10 +15,21 @@ at_exit_kill() {
     background="$background $1"
 }
 
-clean_up() {
+# Kills them, and what they have started: each run of a daemon is a process group of its own, which its end leaves alone.
+kill_background() {
     for pid in $background; do
+        # It starts nothing more.
+        kill -STOP "$pid" 2>/dev/null || continue
+        for child in $(cat "/proc/$pid/task/$pid/children" 2>/dev/null); do
+            kill -KILL -- "-$child" 2>/dev/null
+        done
         kill -KILL "$pid" 2>/dev/null
     done
+    background=
+}
+
+clean_up() {
+    kill_background
     rm -rf "$here"
 }
 trap clean_up EXIT

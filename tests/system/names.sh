@@ -13,6 +13,19 @@ startdelay: 0
 [buildsequencer_job.bad]
 command: false
 startdelay: 0
+[buildsequencer_job.gone]
+command: ./gone
+startdelay: 0
+[buildsequencer_job.slow]
+command: sleep 1000
+timeout: 0.1
+startdelay: 0
+[buildsequencer_job.dies]
+command: sh -c 'kill -9 \$\$'
+startdelay: 0
+[buildsequencer_job.stopped]
+command: sleep 1000
+mindelay: 1h
 CONF
 "$BIN" -c "$here/conf" >"$here/log" 2>&1 &
 daemon=$!
@@ -41,5 +54,24 @@ expect "every metric is in the manual page" names_are_in METRICS "$here/metrics"
 "$BIN" status --json -s "$here/socket" >"$here/json"
 tr ',{' '\n\n' <"$here/json" | sed -n 's/^[[:space:]]*"\([a-z_]*\)"[[:space:]]*:.*/\1/p' | sort -u >"$here/fields"
 expect "every field of the JSON status is in the manual page" names_are_in Status "$here/fields"
+
+# An operator stops a run, too.
+asked() { "$BIN" "$@" -s "$here/socket" >"$here/asked" 2>&1; }
+asked run stopped
+expect "a run can be stopped" wait_for 20 asked kill stopped
+outcomes() {
+    "$BIN" status --json -s "$here/socket" | tr ',{' '\n\n' |
+        sed -n 's/.*"outcome"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' | sort -u
+}
+six_outcomes() { [ "$(outcomes | wc -l)" -ge 6 ]; }
+expect "runs end in six ways" wait_for 20 six_outcomes
+outcomes >"$here/outcomes"
+outcomes_are_in_the_page() {
+    while read -r outcome; do
+        word=$(echo "$outcome" | sed 's/[0-9][0-9]*$/N/')
+        grep -x ".It Cm $word" "$page" || { echo "not in the page: $outcome"; return 1; }
+    done <"$here/outcomes"
+}
+expect "every outcome is in the manual page" outcomes_are_in_the_page
 
 finish

@@ -12,9 +12,7 @@ cgroup=
 
 # All processes end with the first of them, soon; then nothing is mounted any more, and the cgroups can be removed.
 clean_up_live() {
-    for pid in $background; do
-        kill -KILL "$pid" 2>/dev/null
-    done
+    kill_background
     [ -z "$cgroup" ] || wait_for 20 cgroup_is_gone
     clean_up
 }
