@@ -14,7 +14,8 @@ lint() (
 
 # Each of the following prints names, one a line, sorted.
 help_options() { tr -cs 'A-Za-z_-' '\n' <"$here/help" | grep '^--*[A-Za-z]' | sort -u; }
-help_commands() { awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' "$here/help" | sort -u; }
+# A line that begins further in goes on with the one before.
+help_commands() { awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on && /^  [a-z]/ { print $1 }' "$here/help" | sort -u; }
 help_variables() { tr -cs 'A-Z_$' '\n' <"$here/help" | sed -n 's/^\$//p' | sort -u; }
 help_statuses() { sed -n '/^Exit status:/,$p' "$here/help" | tr -cs '0-9' '\n' | grep . | sort -u; }
 
