@@ -21,7 +21,7 @@ kill_background() {
         # It starts nothing more.
         kill -STOP "$pid" 2>/dev/null || continue
         for child in $(cat "/proc/$pid/task/$pid/children" 2>/dev/null); do
-            kill -KILL -- "-$child" 2>/dev/null
+            kill -KILL "-$child" 2>/dev/null
         done
         kill -KILL "$pid" 2>/dev/null
     done
