@@ -90,16 +90,13 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Identity), BindError> {
         match hidden.link() {
             Ok(()) => return Ok((hidden.listener, hidden.identity)),
             Err(Errno::EEXIST) => {}
-            // Errors of file systems without hard links, and of policies that forbid them.
-            Err(
-                Errno::EPERM | Errno::EACCES | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK,
-            ) => {
+            // A file system without hard links, or a policy that forbids them; each has an error of its own.
+            Err(_) => {
                 let _turn = Turn::take(&spot)?;
                 spot.clear()?;
                 hidden.rename()?;
                 return Ok((hidden.listener, hidden.identity));
             }
-            Err(errno) => return Err(errno.into()),
         }
         // A daemon that finds a dead socket and removes it must not remove the one that another daemon has just put
         // there.

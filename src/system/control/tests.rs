@@ -314,8 +314,10 @@ fn one_too_many_takes_the_place_of_the_one_silent_longest() {
     assert_eq!(made.count(), MAX_CLIENTS);
     assert!(made.server.holds(held));
     assert_eq!(made.lines(), ["status"], "its request was here");
-    let gone = |client: &UnixStream| (&*client).read(&mut [0]).is_ok_and(|n| n == 0);
-    silent[1].set_nonblocking(true).unwrap();
+    let gone = |client: &UnixStream| {
+        client.set_nonblocking(true).unwrap();
+        (&*client).read(&mut [0]).is_ok_and(|n| n == 0)
+    };
     assert!(gone(&silent[0]) && !gone(&silent[1]));
 }
 
