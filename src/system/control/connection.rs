@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -91,7 +91,7 @@ impl Connection {
                     return Then::Goes;
                 }
             }
-            Stage::Answering { writable, .. } => *writable = true,
+            Stage::Answering { .. } => self.may_write(),
         }
         Then::Stays
     }
@@ -214,25 +214,16 @@ impl Connection {
         }
     }
 
-    /// Writes the rest of an answer and waits for the client to take it, until `until` at most.
-    pub(super) fn finish_answer(&mut self, until: Instant) {
-        let Stage::Answering { answer, .. } = &mut self.stage else {
-            return;
-        };
-        if self.stream.set_nonblocking(false).is_err() {
-            return;
-        }
-        while answer.left() > 0 {
-            let left = until.saturating_duration_since(Instant::now());
-            // A time-out of zero would mean none.
-            if left < Duration::from_micros(1) || self.stream.set_write_timeout(Some(left)).is_err()
-            {
-                return;
-            }
-            match answer.write_to(&mut self.stream) {
-                Ok(()) | Err(ErrorKind::Interrupted) => {}
-                Err(_) => return,
-            }
+    /// What to wait for before more of its answer can be written, if it has one.
+    pub(super) fn room(&self) -> Option<PollFd<'_>> {
+        let is_answered = matches!(self.stage, Stage::Answering { .. });
+        is_answered.then(|| PollFd::new(self.stream.as_fd(), PollFlags::POLLOUT))
+    }
+
+    /// More of its answer may be written now.
+    pub(super) fn may_write(&mut self) {
+        if let Stage::Answering { writable, .. } = &mut self.stage {
+            *writable = true;
         }
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
@@ -281,11 +282,31 @@ impl Server {
         }
     }
 
-    /// Gives clients this long to take the rest of their answers, before the daemon ends.
+    /// Gives clients this long to take what is left of their answers, before the daemon ends, and lets them go.
     pub fn finish_answers(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
-        for client in self.clients.iter_mut().flatten() {
-            client.finish_answer(until);
+        loop {
+            self.write_answers(Instant::now(), || Instant::now() >= until);
+            let clients = self.clients.iter().flatten();
+            let mut waiting: Vec<PollFd<'_>> = clients.filter_map(Connection::room).collect();
+            let left = until.saturating_duration_since(Instant::now());
+            if waiting.is_empty() || left.is_zero() {
+                break;
+            }
+            // Rounded up, so that the last part of a millisecond is slept away, too.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+            if poll(&mut waiting, timeout.unwrap_or(PollTimeout::MAX)).is_err() {
+                break;
+            }
+            self.clients
+                .iter_mut()
+                .flatten()
+                .for_each(Connection::may_write);
+        }
+        for place in &mut self.clients {
+            if place.as_ref().is_some_and(|client| client.room().is_some()) {
+                *place = None;
+            }
         }
     }
 }

@@ -341,23 +341,28 @@ fn where_all_places_are_kept_a_client_waits_for_one() {
 }
 
 #[test]
-fn answers_under_way_are_finished_before_the_end() {
+fn answers_under_way_are_finished_before_the_end_whoever_else_takes_nothing() {
     let mut made = Made::new();
+    let lazy: Vec<_> = (0..2).map(|_| made.asks("status\n", 0)).collect();
     let (mut client, id) = made.asks("status\n", 0);
-    let (_lazy, lazy) = made.asks("status\n", 0);
-    made.server
-        .answer_all(&[id, lazy], 0, vec![b'x'; LARGE], made.t0);
+    let (_waiting, waiting) = made.asks("run --wait a\n", 0);
+    let clients = [lazy[0].1, id, lazy[1].1];
+    let text = vec![b'x'; LARGE];
+    made.server.answer_all(&clients, 0, text, made.t0);
     let reader = std::thread::spawn(move || {
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();
         text.len()
     });
     let begun = Instant::now();
-    let patience = Duration::from_millis(300);
+    let patience = Duration::from_secs(2);
     made.server.finish_answers(patience);
-    assert!(begun.elapsed() >= patience, "the other one takes nothing");
-    drop(made);
+    assert!(begun.elapsed() >= patience, "the others take nothing");
     assert_eq!(reader.join().unwrap(), 2 + LARGE);
+    // They are not waited for again, but who has no answer yet is still there.
+    assert_eq!(made.count(), 1);
+    assert!(made.server.holds(waiting));
+    made.server.finish_answers(patience * 1000);
 }
 
 #[test]
