@@ -44,3 +44,14 @@ pub fn now() -> Moment {
 /// program. Tests start processes while nobody shares this, and share it as long as they take locks and let them go.
 #[cfg(test)]
 pub(crate) static STARTING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+/// A directory for sockets, whose names may have 107 bytes (unix(7)) while $TMPDIR may be longer.
+#[cfg(test)]
+pub(crate) fn short_directory() -> std::io::Result<tempfile::TempDir> {
+    let usual = std::env::temp_dir();
+    if usual.as_os_str().len() <= 64 {
+        tempfile::tempdir()
+    } else {
+        tempfile::tempdir_in("/tmp")
+    }
+}

@@ -53,7 +53,10 @@ fn accounted(log: &str) -> (usize, usize) {
     let notices: Vec<usize> = messages(log)
         .iter()
         .filter_map(|m| {
-            m.strip_suffix(" log lines were dropped here because the log could not be written")
+            let lines = m.strip_suffix(" dropped here because the log could not be written")?;
+            lines
+                .strip_suffix(" log lines were")
+                .or_else(|| lines.strip_suffix(" log line was"))
         })
         .map(|count| count.parse().unwrap())
         .collect();

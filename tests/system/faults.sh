@@ -108,6 +108,7 @@ starves "memory" "Cannot allocate memory" prlimit --as=unlimited:
 
 # A run's log has the same number of lines each time, so that what is there and what is said to be missing can be
 # added up.
+notice='log lines? (was|were) dropped here'
 if disk log 512K; then
     cat >"$here/lines" <<'END'
 #!/bin/sh
@@ -128,14 +129,14 @@ stuckafter: 0'
     expect "on a full disk for the log it is full" [ "$full" -gt 500000 ]
     mount -o remount,size=200M "$here/log"
     expect "once there is room it says how many lines are missing" \
-        wait_for 20 grep -q 'log lines were dropped here' "$here/log/log"
+        wait_for 20 grep -qE "$notice" "$here/log/log"
     now=$(lines runs)
     wait_for 20 more_than $((now + 3)) runs
     kill -QUIT "$daemon"
     wait "$daemon"
     runs=$(lines runs)
-    dropped=$(sed -n 's/.* \([0-9]*\) log lines were dropped here.*/\1/p' "$here/log/log" | awk '{ n += $1 } END { print n }')
-    there=$(grep -cv 'log lines were dropped here' "$here/log/log")
+    dropped=$(sed -nE "s/.* ([0-9]+) $notice.*/\1/p" "$here/log/log" | awk '{ n += $1 } END { print n }')
+    there=$(grep -cvE "$notice" "$here/log/log")
     # A run has Scheduling, Running and completed; its output a heading, 4000 lines and two empty ones; its errors a
     # heading and two empty lines. The beginning and the end of the log belong to no run.
     # A run may have been under way at the SIGQUIT, and is one like any other.

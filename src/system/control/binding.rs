@@ -358,9 +358,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::system::short_directory;
 
     fn directory() -> (TempDir, PathBuf) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = short_directory().unwrap();
         let path = directory.path().join("socket");
         (directory, path)
     }

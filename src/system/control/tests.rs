@@ -6,6 +6,7 @@ use mio::Poll;
 use tempfile::TempDir;
 
 use super::*;
+use crate::system::short_directory;
 
 const FIRST: Token = Token(32);
 
@@ -19,7 +20,7 @@ struct Made {
 
 impl Made {
     fn new() -> Made {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = short_directory().unwrap();
         let poll = Poll::new().unwrap();
         let mut server = Server::new(FIRST);
         let path = directory.path().join("socket");

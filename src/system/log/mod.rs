@@ -254,10 +254,11 @@ impl Log {
     }
 
     fn add_dropped_notice(&mut self, wall: SystemTime) {
-        let notice = format!(
-            "{} log lines were dropped here because the log could not be written",
-            self.dropped
-        );
+        let lines = match self.dropped {
+            1 => "1 log line was".to_string(),
+            n => format!("{n} log lines were"),
+        };
+        let notice = format!("{lines} dropped here because the log could not be written");
         self.dropped = 0;
         self.append(wall, Level::Error, &[notice.as_bytes()]);
     }

@@ -3,11 +3,10 @@
 use super::*;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
 use std::time::UNIX_EPOCH;
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, mknod};
 use nix::unistd::{mkfifo, pipe2};
 
 const STAMP: &str = "2026-11-23T23:36:37+0000 [-] ";
@@ -204,6 +203,20 @@ fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
     )));
 }
 
+#[test]
+fn one_line_that_was_dropped_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = log_in(directory.path(), 0, 0);
+    for (dropped, said) in [(1, "1 log line was"), (2, "2 log lines were")] {
+        log.dropped = dropped;
+        log.add_dropped_notice(wall());
+        log.flush(Instant::now(), wall());
+        let text = text(directory.path().join("log"));
+        let line = format!("{STAMP}{said} dropped here because the log could not be written\n");
+        assert!(text.ends_with(&line), "{text}");
+    }
+}
+
 fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).unwrap().ino()
 }
@@ -222,7 +235,10 @@ fn things() -> [(&'static str, Make); 4] {
             fs::write(path.join("precious"), "precious").unwrap();
         }),
         ("a named pipe", |path| mkfifo(path, Mode::S_IRWXU).unwrap()),
-        ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+        ("a socket", |path| {
+            // As bind(2) makes one, but for its limit to a name's length.
+            mknod(path, SFlag::S_IFSOCK, Mode::S_IRWXU, 0).unwrap();
+        }),
         ("a symbolic link", |path| symlink("precious", path).unwrap()),
     ]
 }
