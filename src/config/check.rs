@@ -2,9 +2,13 @@
 //! read again it prints as the same. Pure; whether commands and directories exist is for `verify` to see.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
-use super::{About, Config, FROM_ADDRESS, Job, Loaded, dialect, keys};
+use super::{About, Config, FROM_ADDRESS, Job, Loaded, Settings, dialect, keys};
 use crate::text::seconds;
+
+/// Settings that are put into words only once.
+const MOST_KNOWN: usize = 16;
 
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
 pub fn print(config: &Config) -> String {
@@ -12,11 +16,33 @@ pub fn print(config: &Config) -> String {
     for key in &keys::SEQUENCER {
         line(&mut text, key.name, &(key.show)(&config.sequencer));
     }
+    // Most of many jobs share the same few settings.
+    let mut known: Vec<(&Rc<Settings>, String)> = Vec::new();
     for job in &config.jobs {
         let _ = write!(text, "\n[buildsequencer_job.{}]\n", job.name);
-        for key in &keys::JOB {
-            line(&mut text, key.name, &effective(config, job, key));
+        line(&mut text, "command", &job.command);
+        match known
+            .iter()
+            .find(|(settings, _)| Rc::ptr_eq(settings, &job.settings))
+        {
+            Some((_, lines)) => text.push_str(lines),
+            None => {
+                let lines = settings(config, job);
+                text.push_str(&lines);
+                if known.len() < MOST_KNOWN {
+                    known.push((&job.settings, lines));
+                }
+            }
         }
+    }
+    text
+}
+
+/// What a job says beside its command.
+fn settings(config: &Config, job: &Job) -> String {
+    let mut text = String::new();
+    for key in keys::JOB.iter().filter(|key| !key.is_command()) {
+        line(&mut text, key.name, &effective(config, job, key));
     }
     text
 }
@@ -38,8 +64,15 @@ fn line(text: &mut String, key: &str, value: &str) {
     } else {
         "\n    "
     };
-    // Further lines have to be indented to be read as such.
-    let _ = writeln!(text, "{key}:{start}{}", value.replace('\n', "\n    "));
+    text.push_str(key);
+    text.push(':');
+    text.push_str(start);
+    for (place, line) in value.split('\n').enumerate() {
+        // Further lines have to be indented to be read as such.
+        text.push_str(if place > 0 { "\n    " } else { "" });
+        text.push_str(line);
+    }
+    text.push('\n');
 }
 
 /// Everything that is legal but most likely not meant, a line each with its place: at most `most`, and how many more.

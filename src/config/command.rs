@@ -171,8 +171,20 @@ pub fn names_program(command: &str) -> Result<bool, Error> {
 
 /// The first word of a command that has been read, its program.
 pub fn first(command: &str) -> String {
-    let words = split(command).unwrap_or_default();
-    words.into_iter().next().unwrap_or_default()
+    let mut word = String::new();
+    let mut begun = false;
+    for piece in pieces(command) {
+        match piece {
+            Ok(Piece::Text(text, _)) => {
+                begun = true;
+                word.push_str(text);
+            }
+            Ok(Piece::End) if begun => break,
+            Ok(Piece::End) => {}
+            Err(_) => return String::new(),
+        }
+    }
+    word
 }
 
 #[cfg(test)]

@@ -464,9 +464,9 @@ fn without_comment(rest: &[u8]) -> (&[u8], bool) {
 
 /// Whether `value` would be read as it is after `key: `; on an indented line of its own any value is.
 pub fn stands_beside_key(value: &str) -> bool {
-    let first = value.lines().next().unwrap_or_default();
-    let (_, cut) = without_comment(format!(" {first}").as_bytes());
-    !cut && first != "\"\""
+    let first = value.split('\n').next().unwrap_or_default();
+    let (_, cut) = without_comment(first.as_bytes());
+    !cut && !first.starts_with(';') && first != "\"\""
 }
 
 /// `line` as text, if it is UTF-8 and holds no control character but the tab.

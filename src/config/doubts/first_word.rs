@@ -64,7 +64,8 @@ fn is_time(word: Word<'_>, place: usize) -> bool {
             || (b.is_ascii_digit() && run < 3)
             || (place > 2 && b.is_ascii_alphabetic() && run < 4)
     });
-    fits && letters % 3 == 0 && word.is_bare()
+    let begins = |b: &u8| *b == b'*' || b.is_ascii_alphanumeric();
+    word.text.as_bytes().first().is_some_and(begins) && fits && letters % 3 == 0 && word.is_bare()
 }
 
 /// `-/path` or `@/path` (systemd.service(5), `ExecStart=`).

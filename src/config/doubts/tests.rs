@@ -275,6 +275,8 @@ fn the_beginning_of_a_crontab_line_is_taken_for_a_program() {
         "0 3 1 x 1 cmd",
         "@home cmd",
         "5 4 3 sunday 1 c",
+        ", , , , , c",
+        "5 - 3 4 1 c",
         "100 1 1 1 1 x",
     ] {
         assert_eq!(of(command), Vec::<String>::new(), "{command}");
