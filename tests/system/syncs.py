@@ -11,9 +11,9 @@ import sys
 from collections import Counter
 
 LINE = re.compile(r"(\w+)\((.*)\)\s+= (-?\d+)(?: .*)?")
-OPENED = re.compile(r'AT_FDCWD, "([^"]*)", ([A-Z_|]+)(?:, (\d+))?')
-TWO_PATHS = re.compile(r'(?:AT_FDCWD, )?"([^"]*)", (?:AT_FDCWD, )?"([^"]*)"(?:, 0)?')
-ONE_PATH = re.compile(r'(?:AT_FDCWD, )?"([^"]*)"(?:, 0)?')
+OPENED = re.compile(r'(AT_FDCWD|\d+), "([^"]*)", ([A-Z_|]+)(?:, (\d+))?')
+TWO_PATHS = re.compile(r'(?:(AT_FDCWD|\d+), )?"([^"]*)", (?:(AT_FDCWD|\d+), )?"([^"]*)"(?:, 0)?')
+ONE_PATH = re.compile(r'(?:(AT_FDCWD|\d+), )?"([^"]*)"(?:, 0)?')
 NUMBER = re.compile(r"(\d+)(?:, .*)?", re.S)
 TEXT = re.compile(r'\d+, "((?:[^"\\]|\\.)*)"(?:\.\.\.)?, (\d+)(?:, .*)?')
 STRING = re.compile(r'(?:, |iov_base=)"((?:[^"\\]|\\.)*)"')
@@ -41,7 +41,9 @@ class Daemon:
     def __init__(self, state, metrics, directory):
         self.state, self.metrics, self.directory = state, metrics, directory
         self.files = {}
+        # Descriptors of the directory: those that can be synced, and those that names may count from.
         self.directories = set()
+        self.bases = set()
         # Whether the name that was put in place last is on the disk.
         self.name_is_safe = True
         # What a client has asked for, by which descriptor, and how often the state was replaced since.
@@ -50,14 +52,22 @@ class Daemon:
         self.written = 0
         self.done = Counter()
 
+    def named(self, base, name):
+        """The path of a name that counts from this descriptor, if that is the directory's."""
+        is_within = base not in (None, "AT_FDCWD") and int(base) in self.bases
+        return f"{self.directory}/{name}" if is_within else name
+
     def openat(self, arguments, result):
         match = OPENED.fullmatch(arguments)
         if not match or result < 0:
             return
-        path, flags, mode = match.group(1), set(match.group(2).split("|")), match.group(3)
+        path, flags, mode = self.named(*match.group(1, 2)), set(match.group(3).split("|")), match.group(4)
         self.files.pop(result, None)
         self.directories.discard(result)
-        if path == self.directory and "O_RDONLY" in flags:
+        self.bases.discard(result)
+        if path == self.directory and "O_PATH" in flags:
+            self.bases.add(result)
+        elif path == self.directory and "O_RDONLY" in flags:
             self.directories.add(result)
         if path in (self.state, self.metrics) and not flags <= READ_ONLY:
             raise Broken(f"{path} is opened for writing in its place")
@@ -96,7 +106,7 @@ class Daemon:
         match = TWO_PATHS.fullmatch(arguments)
         if not match:
             raise Broken(f"a rename that cannot be read: {arguments}")
-        old, new = match.groups()
+        old, new = self.named(*match.group(1, 2)), self.named(*match.group(3, 4))
         if new not in (self.state, self.metrics):
             return
         files = [file for file in self.files.values() if file.path == old]
@@ -121,9 +131,10 @@ class Daemon:
 
     def unlink(self, arguments, result):
         match = ONE_PATH.match(arguments)
-        if match and match.group(1) == self.state:
+        path = match and self.named(*match.group(1, 2))
+        if path == self.state:
             raise Broken(f"{self.state} is removed")
-        if match and match.group(1) == self.metrics and result == 0:
+        if path == self.metrics and result == 0:
             self.done["removed"] += 1
 
     unlinkat = unlink
@@ -157,6 +168,7 @@ class Daemon:
         number = int(arguments)
         self.files.pop(number, None)
         self.directories.discard(number)
+        self.bases.discard(number)
 
 
 def read(trace, daemon):

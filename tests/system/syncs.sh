@@ -99,7 +99,7 @@ damaged "with a sync that failed" 's/^\(fdatasync.*\)= 0/\1= -1 EIO (Input\/outp
 damaged "without the sync of the directory" '/^fsync/d'
 damaged "with a file that is not new" 's/|O_EXCL//'
 damaged "with a file that follows links" 's/|O_NOFOLLOW//'
-damaged "with the state written in its place" 's/"kept\/\.state\.new"/"kept\/state"/'
+damaged "with the state written in its place" 's/"\.state\.new", O_WRONLY/"state", O_WRONLY/'
 damaged "with the state readable for others" '/state.new/s/0600/0644/'
 damaged "with a pause of what is paused that writes" 's/paused held\\n/held was paused already\\n/'
 damaged "with a pause that writes nothing" 's/held was paused already\\n/paused held\\n/'
@@ -119,7 +119,7 @@ stop
 expect "it is told once in the log" [ "$(grep -c "$why" out)" -eq 1 ]
 expect "what is not synced takes no file's place at the stop" not paused
 expect "where nothing is synced nothing is renamed" \
-    [ "$(grep -c '^rename(.*"kept/state")' refused)" -eq "$(grep -c '^fdatasync.* = 0$' refused)" ]
+    [ "$(grep -c '^renameat(.*"state")' refused)" -eq "$(grep -c '^fdatasync.* = 0$' refused)" ]
 
 # The first time is that of the start; the directory does well from the fourth on.
 start late -e inject=fsync:error=EIO:when=2..3
