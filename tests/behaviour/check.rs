@@ -362,7 +362,7 @@ fn what_ends_the_start_is_a_fault_in_the_same_words() {
             &["--pidfile", "fifo"],
             &format!(
                 "cannot write pid file '{}/fifo': Invalid argument",
-                place.dir()
+                place.working_directory()
             ),
         ),
         (
@@ -370,7 +370,7 @@ fn what_ends_the_start_is_a_fault_in_the_same_words() {
             &["--pidfile", "dir"],
             &format!(
                 "cannot write pid file '{}/dir': Is a directory",
-                place.dir()
+                place.working_directory()
             ),
         ),
         (

@@ -32,7 +32,7 @@ fn the_daemon_of_another_configuration_does_nothing_and_is_named() {
     for command in COMMANDS {
         let words: Vec<&str> = command.split(' ').collect();
         let output = place.run(&[&["-c", "other"], &words[..]].concat());
-        let dir = place.dir();
+        let dir = place.working_directory();
         let said = stdout(&output) + &stderr(&output);
         let expected = format!(
             "this is the daemon of '{dir}/conf', not of '{dir}/other': nothing was done; \
@@ -120,13 +120,13 @@ fn a_path_may_hold_anything_and_may_be_long() {
     let script = format!(
         "set -e; for name in {}; do mkdir \"$name\"; cd -P \"$name\"; done
          ln {}/conf here; cp here other; for file in here other; do echo $file
-         {} -c $file pause 2>&1 || true; done",
+         \"$0\" -c $file pause 2>&1 || true; done",
         [&*name; 15].join(" "),
         place.dir(),
-        crate::common::PROGRAM
     );
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script]).current_dir(place.dir());
+    command.args(["-c", &script, crate::common::PROGRAM]);
+    command.current_dir(place.dir());
     let output = finish(command);
     let said = stdout(&output);
     let (here, other) = said.split_once("other\n").unwrap();
