@@ -278,7 +278,7 @@ cp "$BIN" "$check/buildd-sequencer"
 # Without 8BITMIME, so that whatever is not 7-bit would have to be changed on the way.
 python3 tests/system/smtp-sink.py --port 2525 --no-8bitmime --refuse refused@example.com "$sink" &
 at_exit_kill $!
-expect "the SMTP server is up" wait_for 10 test -e "$sink/port"
+expect "the SMTP server is up" wait_for 60 test -e "$sink/port"
 expect "it starts" start_program
 HOME=/ chroot "$root" /check/buildd-sequencer -c /check/conf -u nobody >"$here/log" 2>&1 &
 daemon=$!
