@@ -14,7 +14,7 @@ pub fn is_plain(command: &str) -> bool {
     let first = &command[..end.unwrap_or(command.len())];
     let begins = |b: &u8| b.is_ascii_alphabetic() || matches!(b, b'/' | b'.');
     first.as_bytes().first().is_some_and(begins)
-        && !first.as_bytes().contains(&b'=')
+        && !first.bytes().any(|b| matches!(b, b'=' | b'\\'))
         && shell_that_knows(first).is_none()
 }
 

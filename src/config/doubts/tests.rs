@@ -200,6 +200,14 @@ fn a_first_word_that_only_a_shell_knows_is_told_with_all_that_follows() {
 }
 
 #[test]
+fn a_line_that_is_joined_to_the_next_is_read_as_one() {
+    let line = |text: &str| format!("[buildsequencer_job.a]\ncommand: {text}\n");
+    assert_eq!(told(&line("A\\\n  =b c")).len(), 1);
+    assert_eq!(told(&line("c\\\n  d /x")).len(), 1);
+    is_silent(&line("a\\\n  b /x"));
+}
+
+#[test]
 fn a_variable_before_a_program_is_taken_for_it() {
     assert_eq!(
         of("FOO=bar cmd"),
