@@ -29,6 +29,10 @@ fuzz_target!(|command: &str| {
     let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
     let quoted: Vec<String> = words.iter().map(quoted).collect();
     for whose in [Whose::Job, Whose::Sendmail] {
-        assert_eq!(commands.look(&quoted.join(" "), whose), [""; 0], "{command}");
+        assert_eq!(
+            commands.look(&quoted.join(" "), whose),
+            [""; 0],
+            "{command}"
+        );
     }
 });

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use buildd_sequencer::job::outcome::{Cause, Outcome};
 use buildd_sequencer::mail::quoted_printable::{encode_chunk, needed};
-use buildd_sequencer::mail::report::{Failed, Message, Origin, Report, Run};
+use buildd_sequencer::mail::report::{Failed, Message, Origin, Report, Run, Waiting};
 use libfuzzer_sys::fuzz_target;
 
 fn decoded(encoded: &[u8]) -> Vec<u8> {
@@ -85,7 +85,12 @@ fuzz_target!(|input: (u16, bool, [String; 5], Vec<u8>, Vec<u8>)| {
         };
         Report::failure(&run, failed, &origin)
     } else {
-        Report::stuck(&run, Duration::from_secs(1), 1, &host, &origin)
+        let waiting = Waiting {
+            all: host.clone(),
+            first: vec![(host.clone(), run.took)],
+            more: usize::from(number),
+        };
+        Report::stuck(&run, Duration::from_secs(1), 1, &waiting, &origin)
     };
     let report = Rc::new(report);
     let (_, body) = report.log_parts(&to, 1);

@@ -42,7 +42,10 @@ fuzz_target!(|text: &[u8]| {
     let mut written = Vec::new();
     for _ in 0..3 {
         let jobs = NAMES.iter().zip(&timings).zip(&records);
-        let text = state::write(jobs.map(|((name, timing), record)| (*name, timing, record)), now);
+        let text = state::write(
+            jobs.map(|((name, timing), record)| (*name, timing, record)),
+            now,
+        );
         let state = state::read(text.as_bytes(), now.wall);
         assert_eq!(state.warning, None, "{text}");
         (timings, records) = restored(&state, now);
