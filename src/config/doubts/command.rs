@@ -15,6 +15,8 @@ use crate::text::{harmless, listed, shown};
 const MOST_NAMED: usize = 3;
 /// Words that are compared with each other, so that none is named twice.
 const MOST_COMPARED: usize = 20;
+/// The longest argument that Linux hands to a program, in bytes (execve(2), `MAX_ARG_STRLEN` without the NUL).
+const LONGEST: usize = 131_071;
 /// Commands whose result is kept for others that are the same.
 const MOST_KEPT: usize = 1000;
 
@@ -51,6 +53,7 @@ impl<'a> Commands<'a> {
         }
         told.extend(for_a_shell(&line, from));
         told.extend(look_alike(&line));
+        told.extend(too_long(&line));
         told
     }
 }
@@ -64,7 +67,9 @@ pub fn is_plain(command: &str) -> bool {
             b'|' | b'&' | b';' | b'#' | b'<' | b'>' | b'$' | b'`' | b'~' | b'*'
         ) || !b.is_ascii()
     };
-    !command.as_bytes().iter().any(special) && first_word::is_plain(command)
+    command.len() <= LONGEST
+        && !command.as_bytes().iter().any(special)
+        && first_word::is_plain(command)
 }
 
 /// What only a shell would understand, in one line for all of it; words before the one at `from` have been
@@ -127,6 +132,16 @@ fn wrong_words<'a>(line: &Line<'a>, from: usize) -> Vec<Word<'a>> {
     wrong
 }
 
+/// An argument that no program can be given.
+fn too_long(line: &Line<'_>) -> Option<String> {
+    let word = line.words.iter().find(|word| word.text.len() > LONGEST)?;
+    let length = word.text.len();
+    Some(format!(
+        "an argument of {length} bytes is too long to be started with, since at most {LONGEST} can be handed over; put it \
+         into a file"
+    ))
+}
+
 /// The first character outside of quotes that looks like another.
 fn look_alike(line: &Line<'_>) -> Option<String> {
     for (place, word) in line.words.iter().enumerate() {
@@ -161,7 +176,12 @@ fn is_redirection(word: Word<'_>) -> bool {
 /// a pattern of file names. In a word without a slash that may be any other pattern.
 fn is_replaced(word: Word<'_>, finds: bool) -> bool {
     let text = word.text.as_bytes();
-    let is_path = !finds && text.contains(&b'/') && text[0] != b'-';
+    // What stands on another host is for that.
+    let slash = text
+        .iter()
+        .position(|b| *b == b'/')
+        .filter(|at| !text[..*at].contains(&b':'));
+    let is_path = !finds && slash.is_some() && text[0] != b'-';
     text.iter()
         .zip(word.quoting)
         .enumerate()

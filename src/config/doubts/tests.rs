@@ -307,8 +307,26 @@ fn systemds_prefixes_are_taken_for_a_part_of_the_path() {
     }
 }
 
+#[test]
+fn an_argument_that_is_too_long_for_the_system_is_told() {
+    for (length, quote) in [(131_072, ""), (140_000, "'"), (140_000, "\"")] {
+        let argument = "x".repeat(length);
+        let told = of(&format!("sh -c {quote}{argument}{quote}"));
+        assert!(
+            told.len() == 1
+                && told[0].starts_with(&format!("an argument of {length} bytes is too long")),
+            "{told:#?}"
+        );
+    }
+    assert_eq!(
+        of(&format!("x {}", "x".repeat(131_071))),
+        Vec::<String>::new()
+    );
+    assert_eq!(of(&"x ".repeat(100_000)), Vec::<String>::new());
+}
+
 /// Lines that do what they say.
-const RIGHT: [&str; 77] = [
+const RIGHT: [&str; 79] = [
     "find /tmp -name \"*.x\" -exec rm {} \\;",
     "find . ( -name a -o -name b )",
     "curl http://h/?a=1&b=2",
@@ -375,6 +393,8 @@ const RIGHT: [&str; 77] = [
     ".'' x",
     "cd\"\" x",
     "a |'' b",
+    "scp host:/var/log/*.log a@b:x/*.y /dst",
+    "curl -O http://h/x/*.gz",
     "if",
     "a.sh if then cd exec",
     "ifconfig eth0",
@@ -516,8 +536,10 @@ fn a_line_below_a_value_that_reads_like_a_key_is_told_with_its_own_number() {
 #[test]
 fn what_reads_like_many_keys_is_told_of_in_part_and_in_time() {
     let script = "  timeout=5\n".repeat(20_000);
+    // Half of it and the other are two arguments; one alone would be too long for the system.
     is_silent(&format!(
-        "[buildsequencer_job.a]\ncommand: sh -c '\n{script}  '\n"
+        "[buildsequencer_job.a]\ncommand: sh -c '\n{script}  ' '\n{script}  '\n",
+        script = "  timeout=5\n".repeat(10_000)
     ));
     let lines = told(&format!("[buildsequencer_job.a]\ncommand: x\n{script}"));
     assert_eq!(lines.len(), MOST_CONTINUED);
