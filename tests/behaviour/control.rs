@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
 
+use crate::at_once;
 use crate::common::socket::{SOCKET, answer, half_close, idle_job, read_some};
 use crate::common::{
-    Daemon, PROGRAM, Pid, Place, Signal, each_at_once, job, not_tested, spawn, stderr, stdout,
-    wait_for,
+    Daemon, PROGRAM, Pid, Place, Signal, job, not_tested, spawn, stderr, stdout, wait_for,
 };
 
 /// The daemon's own time for a client that is silent.
@@ -153,8 +153,7 @@ fn a_client_that_has_closed_its_side_still_gets_its_answer() {
 
 #[test]
 fn clients_have_five_seconds_to_speak_and_to_listen_and_not_more() {
-    let tests = [a_silent_and_a_slow_client, a_client_that_takes_nothing];
-    each_at_once(tests, |test| test());
+    at_once!(a_silent_and_a_slow_client, a_client_that_takes_nothing);
 }
 
 fn a_silent_and_a_slow_client() {

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use crate::at_once;
 use crate::common::{ALONE, Daemon, Place, Signal, job, ran, wait_for};
 
 /// How often the daemon has gone to sleep: each time it was woken before (proc_pid_status(5)).
@@ -45,7 +46,6 @@ fn with_everything<'a>(place: &'a Place, jobs: &str) -> (Daemon<'a>, UnixDatagra
     (daemon, supervisor)
 }
 
-#[test]
 fn an_idle_daemon_never_wakes_up() {
     let place = Place::new();
     let (daemon, _supervisor) = with_everything(&place, &job("a", "command: false"));
@@ -63,7 +63,6 @@ fn an_idle_daemon_never_wakes_up() {
     daemon.stop();
 }
 
-#[test]
 fn a_silent_job_wakes_the_daemon_when_it_ends_and_not_before() {
     let place = Place::new();
     let silent = "mindelay: 3600\nstartdelay: 0\ntimeout: 50\nstuckafter: 50";
@@ -76,7 +75,6 @@ fn a_silent_job_wakes_the_daemon_when_it_ends_and_not_before() {
 }
 
 /// What ends while nobody looks has not timed out, and what was due then runs once.
-#[test]
 fn a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was() {
     let place = Place::new();
     place.script(
@@ -109,7 +107,6 @@ fn a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was() {
 
 /// As a disk that is unmounted or a cleaning script does it; the file that is still open takes the lines, then the
 /// new one does.
-#[test]
 fn a_log_whose_file_or_directory_vanished_is_there_again_at_its_next_turn() {
     let place = Place::new();
     place.write("logs/log", "");
@@ -134,7 +131,6 @@ fn a_log_whose_file_or_directory_vanished_is_there_again_at_its_next_turn() {
     daemon.stop();
 }
 
-#[test]
 fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
     let place = Place::new();
     place.write("kept/x", "");
@@ -154,6 +150,18 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
     crate::common::wait_for_file(&place.path("kept/state"));
     crate::common::wait_for_file(&place.path("kept/m.prom"));
     daemon.stop();
+}
+
+#[test]
+fn nothing_happens_for_a_while() {
+    at_once!(
+        an_idle_daemon_never_wakes_up,
+        a_silent_job_wakes_the_daemon_when_it_ends_and_not_before,
+        a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it,
+        a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was,
+        a_log_whose_file_or_directory_vanished_is_there_again_at_its_next_turn,
+        a_program_that_is_being_written_fails_and_runs_later
+    );
 }
 
 /// Recipients that mean something to a shell or to sendmail are addresses and nothing else.
@@ -266,7 +274,6 @@ fn a_huge_environment_reaches_the_job_whole() {
 }
 
 /// A program that cannot be replaced (ETXTBSY) or read as one fails like any other, and is tried again.
-#[test]
 fn a_program_that_is_being_written_fails_and_runs_later() {
     let place = Place::new();
     fs::copy("/bin/true", place.path("program")).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::at_once;
 use crate::common::{
     ALONE, Daemon, Mail, Place, Signal, Within, is_running, job, once, place_of, tick, wait_for,
     wait_for_file,
@@ -52,6 +53,17 @@ fn decoded(mail: &Mail) -> Vec<u8> {
         }
     }
     bytes
+}
+
+#[test]
+fn mail_that_takes_its_time() {
+    at_once!(
+        a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds,
+        at_the_end_all_reports_reach_a_log_that_is_read,
+        within_mailinterval_an_outcome_is_mailed_once_another_at_once_and_then_the_recovery,
+        mail_that_is_queued_when_the_stop_comes_still_leaves,
+        after_mailinterval_a_repeat_is_mailed_and_says_how_many_were_not
+    );
 }
 
 #[test]
@@ -498,7 +510,6 @@ fn a_sendmail_that_never_stops_talking_delays_no_job_and_no_stop() {
     in_time.is_kept();
 }
 
-#[test]
 fn a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds() {
     let place = Place::new();
     // It reads nothing, and what it has started holds its pipes.
@@ -555,7 +566,6 @@ fn what_sendmail_leaves_in_the_background_holds_nothing_up() {
     }
 }
 
-#[test]
 fn mail_that_is_queued_when_the_stop_comes_still_leaves() {
     let place = Place::new();
     let sendmail = place.sendmail("sleep 0.2");
@@ -630,7 +640,6 @@ fn without_mailinterval_every_failure_is_mailed_and_no_recovery() {
     }
 }
 
-#[test]
 fn within_mailinterval_an_outcome_is_mailed_once_another_at_once_and_then_the_recovery() {
     let place = Place::new();
     let sendmail = place.sendmail("");
@@ -669,7 +678,6 @@ fn within_mailinterval_an_outcome_is_mailed_once_another_at_once_and_then_the_re
     );
 }
 
-#[test]
 fn after_mailinterval_a_repeat_is_mailed_and_says_how_many_were_not() {
     let place = Place::new();
     let sendmail = place.sendmail("");
@@ -758,7 +766,6 @@ fn sendmail_may_be_any_command_with_arguments() {
 }
 
 /// A log that is read is waited for at the end, however much there is to say.
-#[test]
 fn at_the_end_all_reports_reach_a_log_that_is_read() {
     const JOBS: usize = 20;
     let place = Place::new();

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::at_once;
 use crate::common::socket::{SOCKET, idle_job};
 use crate::common::{Place, Within, job, wait_for, wait_for_file};
 
@@ -84,7 +85,6 @@ fn wait_for_value(place: &Place, name: &str, value: f64) -> Samples {
     })
 }
 
-#[test]
 fn the_file_is_well_formed_and_true_whatever_jobs_do() {
     let place = Place::new();
     let daemon = place.listening(&format!(
@@ -175,7 +175,6 @@ fn versions(
     seen
 }
 
-#[test]
 fn a_reader_sees_only_whole_files_and_a_new_one_at_most_once_a_second() {
     let place = Place::new();
     let jobs: String = (0..50)
@@ -200,7 +199,6 @@ fn a_reader_sees_only_whole_files_and_a_new_one_at_most_once_a_second() {
     daemon.stop();
 }
 
-#[test]
 fn the_last_state_follows_within_about_a_second() {
     let place = Place::new();
     let _daemon = place.listening(&format!("{CONFIG}{}", idle_job("a", "true")));
@@ -218,7 +216,6 @@ fn the_last_state_follows_within_about_a_second() {
     assert_eq!(seen.first().unwrap().0, before);
 }
 
-#[test]
 fn a_job_that_hangs_from_its_start_shows_as_running_then_as_stuck() {
     let place = Place::new();
     let hangs = "command: sleep 1000\nstartdelay: 0\nstuckafter: 1.5";
@@ -232,7 +229,6 @@ fn a_job_that_hangs_from_its_start_shows_as_running_then_as_stuck() {
     assert_eq!(found["job_runs_total{job=\"a\"}"], 0.0);
 }
 
-#[test]
 fn pauses_and_reloads_show_without_a_run() {
     let place = Place::new();
     let jobs = idle_job("a", "true") + &idle_job("b", "true");
@@ -251,6 +247,22 @@ fn pauses_and_reloads_show_without_a_run() {
     let found = wait_for_value(&place, "reloads_total{result=\"refused\"}", 1.0);
     assert_eq!(found["last_reload_successful"], 0.0);
     assert_eq!(found["reloads_total{result=\"success\"}"], 1.0);
+}
+
+#[test]
+fn the_file_follows_in_its_time() {
+    at_once!(
+        the_last_state_follows_within_about_a_second,
+        pauses_and_reloads_show_without_a_run,
+        a_reader_sees_only_whole_files_and_a_new_one_at_most_once_a_second,
+        a_file_that_cannot_be_written_is_told_once_and_tried_again,
+        a_job_that_hangs_from_its_start_shows_as_running_then_as_stuck,
+        mail_is_counted_message_by_message_and_once,
+        a_file_that_somebody_put_in_the_place_of_ours_outlives_the_stop,
+        the_file_is_well_formed_and_true_whatever_jobs_do,
+        after_a_crash_the_file_stays_and_the_next_daemon_takes_it_over,
+        what_a_full_queue_pushes_out_is_counted_as_given_up
+    );
 }
 
 #[test]
@@ -311,7 +323,6 @@ fn what_somebody_else_put_in_its_place_is_neither_replaced_nor_removed() {
     }
 }
 
-#[test]
 fn a_file_that_somebody_put_in_the_place_of_ours_outlives_the_stop() {
     let place = Place::new();
     let config = format!("{CONFIG}{}", idle_job("a", "true"));
@@ -330,7 +341,6 @@ fn a_file_that_somebody_put_in_the_place_of_ours_outlives_the_stop() {
     assert!(!place.path("m.prom").exists());
 }
 
-#[test]
 fn after_a_crash_the_file_stays_and_the_next_daemon_takes_it_over() {
     let place = Place::new();
     let config = format!("{CONFIG}{}", idle_job("a", "true"));
@@ -347,7 +357,6 @@ fn after_a_crash_the_file_stays_and_the_next_daemon_takes_it_over() {
     daemon.stop();
 }
 
-#[test]
 fn a_file_that_cannot_be_written_is_told_once_and_tried_again() {
     let place = Place::new();
     let daemon = place.listening(&format!(
@@ -362,7 +371,6 @@ fn a_file_that_cannot_be_written_is_told_once_and_tried_again() {
     assert_eq!(daemon.stop().matches(line).count(), 1);
 }
 
-#[test]
 fn mail_is_counted_message_by_message_and_once() {
     let place = Place::new();
     let sendmail = place.sendmail("case $to in fails*) exit 75;; esac");
@@ -378,7 +386,6 @@ fn mail_is_counted_message_by_message_and_once() {
     daemon.stop();
 }
 
-#[test]
 fn what_a_full_queue_pushes_out_is_counted_as_given_up() {
     let place = Place::new();
     let sendmail = place.sendmail("sleep 1000");

@@ -7,6 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::at_once;
 use crate::common::{LIMIT, PROGRAM, Place, Signal, Within, wait_for};
 use nix::time::{ClockId, clock_gettime};
 
@@ -99,6 +100,15 @@ fn is_ready_and_stops(supervisor: &Supervisor, place: &Place) {
 }
 
 #[test]
+fn the_supervisor_waits() {
+    at_once!(
+        signs_of_life_come_at_half_of_the_interval_also_during_a_run,
+        a_drain_is_told_once_the_run_has_ended_and_not_before,
+        an_address_of_nobody_is_no_reason_not_to_start
+    );
+}
+
+#[test]
 fn ready_and_stopping_are_told_to_a_socket_with_a_path() {
     let place = Place::new();
     is_ready_and_stops(&Supervisor::at_path(&place), &place);
@@ -122,7 +132,6 @@ fn it_is_not_ready_when_it_cannot_start() {
 const LONG: &str = "command: sh -c 'until test -e go; do sleep 0.02; done'\nstartdelay: 0";
 
 /// systemd ends a service that has said STOPPING and takes longer than TimeoutStopSec.
-#[test]
 fn a_drain_is_told_once_the_run_has_ended_and_not_before() {
     let place = Place::new();
     let supervisor = Supervisor::at_path(&place);
@@ -233,7 +242,6 @@ fn a_reload_is_told_with_its_time_and_its_end_also_when_it_is_refused() {
     assert_eq!(supervisor.hears(), "STOPPING=1");
 }
 
-#[test]
 fn signs_of_life_come_at_half_of_the_interval_also_during_a_run() {
     let place = Place::new();
     let supervisor = Supervisor::at_path(&place);
@@ -373,7 +381,6 @@ fn a_socket_that_vanishes_never_holds_up_the_jobs() {
     daemon.stop();
 }
 
-#[test]
 fn an_address_of_nobody_is_no_reason_not_to_start() {
     let place = Place::new();
     for address in ["", "nonsense", "@", "/", "/nonexistent/socket", "vsock:2:1"] {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 
+use crate::at_once;
 use crate::common::{ALONE, Daemon, Place, Signal, exists, job, spawn, stderr, wait_for};
 
 fn config() -> String {
@@ -42,6 +43,15 @@ fn assert_refused(place: &Place, holder: &str) {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("another instance holds pid file"), "{said}");
     assert!(said.contains("/pid'") && said.contains(holder), "{said}");
+}
+
+#[test]
+fn starts_that_wait() {
+    at_once!(
+        a_running_twistd_holds_the_file_without_a_lock,
+        another_programs_write_lock_holds_the_file,
+        a_number_of_somebody_else_or_of_nobody_is_stale
+    );
 }
 
 #[test]
@@ -91,7 +101,6 @@ fn what_a_killed_daemon_left_is_stale() {
     assert!(!place.path("pid").exists());
 }
 
-#[test]
 fn a_number_of_somebody_else_or_of_nobody_is_stale() {
     let own = std::process::id().to_string();
     for stale in [
@@ -112,7 +121,6 @@ fn a_number_of_somebody_else_or_of_nobody_is_stale() {
     }
 }
 
-#[test]
 fn a_running_twistd_holds_the_file_without_a_lock() {
     let place = Place::new();
     place.script("twistd", "read line");
@@ -381,7 +389,6 @@ fn the_locks_of_somebody_who_may_read_the_file_are_no_hindrance() {
     }
 }
 
-#[test]
 fn another_programs_write_lock_holds_the_file() {
     let place = Place::new();
     place.write("pid", "77\n");

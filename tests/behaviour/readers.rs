@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::at_once;
 use crate::common::{
     ALONE, Daemon, Place, Signal, Within, job, messages, once, place_of, ran, wait_for,
 };
@@ -136,6 +137,18 @@ fn check_a_log_nobody_reads(
 }
 
 #[test]
+fn ends_that_wait_for_a_reader() {
+    at_once!(
+        a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end,
+        all_is_over_nine_seconds_after_the_signal_however_slow_the_log,
+        at_the_end_a_log_that_is_read_slowly_is_given_three_seconds,
+        reports_that_were_not_mailed_are_all_read_at_the_end,
+        at_the_end_a_log_that_nobody_reads_is_given_a_second,
+        a_reader_that_has_gone_stops_neither_jobs_nor_the_end
+    );
+}
+
+#[test]
 fn a_pipe_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
@@ -166,7 +179,6 @@ fn a_pipe_that_cannot_be_opened_anew_holds_up_no_job_either() {
     check_a_log_nobody_reads(&place, command, ours.into(), theirs);
 }
 
-#[test]
 fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
     let (_theirs, ours) = crate::common::pipe();
     let place = Place::new();
@@ -182,7 +194,6 @@ fn at_the_end_a_log_that_nobody_reads_is_given_a_second() {
     assert!(took >= Duration::from_secs(1), "{took:?}");
 }
 
-#[test]
 fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
@@ -231,7 +242,6 @@ fn time_to_stop(daemon: &Daemon<'_>) -> Duration {
     told.elapsed()
 }
 
-#[test]
 fn at_the_end_a_log_that_is_read_slowly_is_given_three_seconds() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
@@ -382,7 +392,6 @@ fn a_start_with_very_many_jobs_loses_no_line_in_a_file_or_to_a_reader() {
 }
 
 /// Far more than waits for a log otherwise; a reader that is there gets all of it, before the last line.
-#[test]
 fn reports_that_were_not_mailed_are_all_read_at_the_end() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
@@ -454,7 +463,6 @@ fn a_reload_that_leaves_a_stuck_log_says_all_in_the_new_one() {
 
 /// A job that only SIGKILL ends and a sendmail that hangs take eight seconds; a log that would be given three gets what
 /// is left of nine. A daemon that gives it more never ends within ten.
-#[test]
 fn all_is_over_nine_seconds_after_the_signal_however_slow_the_log() {
     let one_of_three = (0..3).any(|_| {
         let (theirs, ours) = crate::common::pipe();
@@ -484,7 +492,6 @@ fn all_is_over_nine_seconds_after_the_signal_however_slow_the_log() {
 }
 
 /// The run alone takes longer than all is to take; what it has said is more than a pipe holds.
-#[test]
 fn a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();

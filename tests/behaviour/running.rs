@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
+use crate::at_once;
 use crate::common::{
     ALONE, Daemon, Pid, Place, Signal, is_running, job, place_of, ran, scheduled, wait_for,
     wait_for_own_group,
@@ -43,6 +44,19 @@ fn pids(place: &Place, name: &str, count: usize) -> Vec<i32> {
         .iter()
         .map(|line| line.trim().parse().unwrap())
         .collect()
+}
+
+#[test]
+fn runs_that_take_their_time() {
+    at_once!(
+        a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only,
+        a_background_process_that_keeps_the_output_open_holds_the_sequence_for_two_seconds,
+        what_is_printed_last_is_logged_live_also_where_a_background_process_keeps_the_output_open,
+        what_a_stopped_leader_leaves_in_its_group_gets_the_rest_of_killdelay_then_sigkill,
+        a_job_that_closes_its_output_and_runs_on_costs_no_processor_time,
+        a_stuckafter_set_by_hand_applies_when_nobody_waits_and_0_turns_it_off,
+        a_stopped_run_ends_as_soon_as_its_group_is_gone
+    );
 }
 
 #[test]
@@ -289,7 +303,8 @@ fn exit_codes_are_what_a_shell_would_show() {
         // A directory of the search path that may not be searched would be what the system tells.
         command.env("PATH", "/usr/bin:/bin");
     });
-    daemon.wait_for_log_times("completed", cases.len());
+    // By then the last report is there as well.
+    daemon.wait_for_log("Scheduling c0 for 3.6e+03 ");
     let messages = daemon.messages();
     for (name, _, code) in cases {
         let line = format!("Job {name} completed with exit code {code}");
@@ -349,7 +364,8 @@ fn every_fatal_signal_is_named_in_log_and_report() {
         })
         .collect();
     let daemon = place.daemon_after("ulimit -c 0", &format!("{ALONE}{jobs}"), |_| {});
-    daemon.wait_for_log_times("completed", named.len());
+    // By then the last report is there as well.
+    daemon.wait_for_log("Scheduling s1 for 3.6e+03 ");
     let messages = daemon.messages();
     for (number, name) in named {
         let what = format!("{} (killed by {name})", 128 + number);
@@ -376,7 +392,6 @@ fn a_job_that_kills_its_own_group_kills_nobody_else() {
     daemon.stop();
 }
 
-#[test]
 fn a_background_process_that_keeps_the_output_open_holds_the_sequence_for_two_seconds() {
     let place = Place::new();
     place.script(
@@ -412,7 +427,6 @@ fn a_background_process_that_keeps_the_output_open_holds_the_sequence_for_two_se
     kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
 }
 
-#[test]
 fn a_job_that_closes_its_output_and_runs_on_costs_no_processor_time() {
     let place = Place::new();
     let daemon = place.daemon(&format!(
@@ -481,7 +495,6 @@ fn a_stopped_process_is_no_match_for_a_timeout() {
     daemon.wait_for_log("Job a completed with exit code 137 (timed out after 0.2 seconds)\n");
 }
 
-#[test]
 fn what_a_stopped_leader_leaves_in_its_group_gets_the_rest_of_killdelay_then_sigkill() {
     let place = Place::new();
     // No pipe is open: it is the group alone that is waited for.
@@ -504,7 +517,6 @@ fn what_a_stopped_leader_leaves_in_its_group_gets_the_rest_of_killdelay_then_sig
     daemon.wait_for_log("Job next completed");
 }
 
-#[test]
 fn a_stopped_run_ends_as_soon_as_its_group_is_gone() {
     let place = Place::new();
     place.script(
@@ -562,7 +574,6 @@ fn a_run_that_takes_too_long_is_reported_once_with_who_waits_and_is_not_stopped(
     assert_eq!(waiters, ["\t", "\tfirst", "\tsecond"]);
 }
 
-#[test]
 fn a_stuckafter_set_by_hand_applies_when_nobody_waits_and_0_turns_it_off() {
     let place = Place::new();
     place.gated("gated", "");
@@ -828,7 +839,6 @@ fn output_that_comes_with_the_end_is_not_lost() {
 }
 
 /// A process that has left the group cannot be stopped with it; it must not stop the daemon either.
-#[test]
 fn a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only() {
     let place = Place::new();
     // timeout(1) gives itself a group of its own.
@@ -896,7 +906,6 @@ fn orphans_are_reaped_and_nobody_takes_their_exit_code_for_a_jobs() {
     daemon.stop();
 }
 
-#[test]
 fn what_is_printed_last_is_logged_live_also_where_a_background_process_keeps_the_output_open() {
     let place = Place::new();
     let daemon = place.daemon(&format!(

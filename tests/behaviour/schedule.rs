@@ -1,11 +1,22 @@
 //! Which job runs when. Delays are short. A test judges only a delay's lower bound, or what the log says of it.
 
+use crate::at_once;
 use crate::common::socket::SOCKET;
 use crate::common::{ALONE, Place, Signal, job, ran, scheduled, wait_for};
 
 /// A delay that the log tells: what is left of `whole` when the line is written, a moment after it began.
 fn is_about(delay: f64, whole: f64) -> bool {
     delay <= whole && delay > whole - 0.2
+}
+
+#[test]
+fn delays_are_kept() {
+    at_once!(
+        the_delay_counts_from_the_end_of_a_run,
+        a_command_that_cannot_be_started_does_not_spin_even_with_mindelay_0,
+        the_first_run_waits_for_startdelay_and_otherwise_for_mindelay,
+        jobs_that_became_due_while_another_ran_run_in_due_order_and_once
+    );
 }
 
 #[test]
@@ -31,7 +42,6 @@ fn jobs_due_at_once_run_in_the_order_of_the_file() {
     assert_eq!(ran(&daemon.messages()), names);
 }
 
-#[test]
 fn jobs_that_became_due_while_another_ran_run_in_due_order_and_once() {
     let place = Place::new();
     let daemon = place.daemon(&format!(
@@ -52,7 +62,6 @@ fn jobs_that_became_due_while_another_ran_run_in_due_order_and_once() {
     assert!(is_about(after_first_later.1, 0.02), "{messages:#?}");
 }
 
-#[test]
 fn the_delay_counts_from_the_end_of_a_run() {
     let place = Place::new();
     place.script(
@@ -78,7 +87,6 @@ fn the_delay_counts_from_the_end_of_a_run() {
     assert!(is_about(delay, 0.25), "{messages:#?}");
 }
 
-#[test]
 fn the_first_run_waits_for_startdelay_and_otherwise_for_mindelay() {
     let place = Place::new();
     let daemon = place.daemon(&format!(
@@ -182,7 +190,6 @@ fn with_mindelay_0_jobs_take_turns() {
 }
 
 /// A failing start is over at once, so nothing else would hold the loop back.
-#[test]
 fn a_command_that_cannot_be_started_does_not_spin_even_with_mindelay_0() {
     let place = Place::new();
     let daemon = place.daemon(&format!(

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::at_once;
 use crate::common::{
     ALONE, Daemon, Place, Signal, Within, is_running, job, messages, once, place_of, ran,
     scheduled, tick, wait_for, wait_for_own_group,
@@ -46,6 +47,18 @@ fn end_gently(place: &Place, daemon: &Daemon<'_>, signal: Signal) -> String {
 fn closing(log: &str, count: usize) -> Vec<String> {
     let mut messages = messages(log);
     messages.split_off(messages.len() - count)
+}
+
+#[test]
+fn stops_that_take_their_time() {
+    at_once!(
+        all_is_over_in_nine_seconds_with_the_defaults,
+        term_after_quit_gives_hanging_mail_three_seconds,
+        a_changed_mindelay_counts_from_the_last_end,
+        at_the_end_a_process_that_left_the_group_holds_up_for_half_a_second_only,
+        after_stopdelay_the_job_is_stopped,
+        an_unchanged_job_keeps_its_due_time_however_often_the_file_is_read
+    );
 }
 
 #[test]
@@ -279,7 +292,6 @@ fn a_job_may_have_its_own_configuration_read_again() {
     daemon.stop();
 }
 
-#[test]
 fn a_changed_mindelay_counts_from_the_last_end() {
     let place = Place::new();
     let a = |mindelay: &str| {
@@ -309,7 +321,6 @@ fn a_changed_mindelay_counts_from_the_last_end() {
     assert_eq!(log.matches("Running a\n").count(), runs, "{log}");
 }
 
-#[test]
 fn an_unchanged_job_keeps_its_due_time_however_often_the_file_is_read() {
     let place = Place::new();
     let a = job("a", "command: true\nmindelay: 3600\nstartdelay: 0.5");
@@ -522,7 +533,6 @@ fn within_stopdelay_the_running_job_may_end_by_itself() {
     );
 }
 
-#[test]
 fn after_stopdelay_the_job_is_stopped() {
     let place = Place::new();
     place.script(
@@ -561,7 +571,6 @@ fn a_job_that_fails_by_itself_within_stopdelay_is_a_failure() {
     );
 }
 
-#[test]
 fn at_the_end_a_process_that_left_the_group_holds_up_for_half_a_second_only() {
     let place = Place::new();
     // timeout(1) gives itself a group of its own.
@@ -586,7 +595,6 @@ fn at_the_end_a_process_that_left_the_group_holds_up_for_half_a_second_only() {
 
 /// The worst case that the default settings allow: a job that does not listen, a process that has left its group
 /// with its pipes, a sendmail that hangs, and a log that nobody reads.
-#[test]
 fn all_is_over_in_nine_seconds_with_the_defaults() {
     let place = Place::new();
     place.script("hanging", "exec sleep 60");
@@ -681,7 +689,6 @@ fn term_after_quit_stops_the_job() {
 }
 
 /// The drain has no limit for mail; a stop has.
-#[test]
 fn term_after_quit_gives_hanging_mail_three_seconds() {
     let place = Place::new();
     place.script("hanging", "echo begun >{dir}/begun; exec sleep 60");

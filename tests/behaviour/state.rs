@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::at_once;
 use crate::common::socket::{SOCKET, answer, idle_job};
 use crate::common::{Place, Signal, job, not_tested, stderr, wait_for, wait_for_file};
 
@@ -14,7 +15,6 @@ const CONFIG: &str = "[buildsequencer]\ncontrolsocket: socket\nstatefile: state\
 const MAIL: &str =
     "mailproblemsto: ops@example.com\nfromaddress: a@example.com\nmailinterval: 1h\n";
 
-#[test]
 fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time() {
     let place = Place::new();
     let config = format!(
@@ -41,6 +41,15 @@ fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time
     assert!(lives > 2, "{lives} lives");
     let gap = runs[1] - runs[0];
     assert!(gap >= 1.5, "{runs:?} in {lives} lives");
+}
+
+#[test]
+fn the_file_follows_in_its_time() {
+    at_once!(
+        a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time,
+        the_file_is_written_at_most_once_a_second_however_fast_jobs_run,
+        a_job_whose_delay_was_shortened_while_the_daemon_was_down_is_due_by_the_new_one
+    );
 }
 
 #[test]
@@ -171,7 +180,6 @@ fn the_file_is_there_when_loading_ends_and_for_the_daemons_user_alone() {
     assert!(!place.path(".state.new").exists());
 }
 
-#[test]
 fn the_file_is_written_at_most_once_a_second_however_fast_jobs_run() {
     let place = Place::new();
     let quick = job("a", "command: true\nmindelay: 0\nstuckafter: 0");
@@ -470,7 +478,6 @@ fn what_only_root_may_read_is_a_warning_to_others() {
     );
 }
 
-#[test]
 fn a_job_whose_delay_was_shortened_while_the_daemon_was_down_is_due_by_the_new_one() {
     let place = Place::new();
     let daemon = place.listening(&format!("{CONFIG}{}", idle_job("a", "true")));

@@ -78,6 +78,25 @@ pub fn each_at_once<T: Send>(cases: impl IntoIterator<Item = T>, body: impl Fn(T
     });
 }
 
+/// Runs tests at the same time. They mostly wait, so many take no longer than one. Each thread has its test's name, which
+/// is told if the test fails.
+pub fn run_at_once(tests: &[(&str, fn())]) {
+    std::thread::scope(|scope| {
+        for (name, test) in tests {
+            let thread = std::thread::Builder::new().name((*name).to_string());
+            thread.spawn_scoped(scope, test).unwrap();
+        }
+    });
+}
+
+/// `run_at_once` by the names of the functions.
+#[macro_export]
+macro_rules! at_once {
+    ($($test:ident),+ $(,)?) => {
+        $crate::common::run_at_once(&[$((stringify!($test), $test as fn())),+])
+    };
+}
+
 /// A time limit, measured by a process that sleeps as long. On a machine that is busy or stops for a moment, that
 /// process is as late as what it measures.
 pub struct Within {
