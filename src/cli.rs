@@ -525,14 +525,10 @@ const COMMANDS: [&str; 9] = [
 
 fn unknown_command(word: &str) -> String {
     let instead = match word {
-        "start" | "daemon" => "; without a command it is the daemon that starts".to_string(),
-        "stop" | "restart" | "quit" => {
+        "start" => "; without a command it is the daemon that starts".to_string(),
+        "stop" | "restart" => {
             "; SIGTERM stops the daemon, SIGQUIT lets the running job end first".to_string()
         }
-        "help" | "version" => format!("; did you mean '--{word}'?"),
-        "list" | "show" | "ps" => "; did you mean 'status'?".to_string(),
-        "trigger" | "exec" | "force" => "; did you mean 'run'?".to_string(),
-        "test" | "configtest" | "validate" | "lint" => "; did you mean 'check'?".to_string(),
         _ => near::instead(word, &COMMANDS, "the commands are"),
     };
     format!("unknown command '{word}'{instead}")

@@ -46,7 +46,7 @@ pub fn commands(config: &Config) -> Commands {
     // Many jobs may run the same few programs.
     let mut seen = HashMap::new();
     for (place, job) in config.jobs.iter().enumerate() {
-        let program = command::first(&job.command);
+        let program = command::first(&job.command).unwrap_or_default();
         let found = seen
             .entry(program)
             .or_insert_with_key(|program| startable(program));
@@ -55,7 +55,7 @@ pub fn commands(config: &Config) -> Commands {
         }
     }
     if config.mails() {
-        let found = startable(&command::first(&config.sequencer.sendmail));
+        let found = startable(&command::first(&config.sequencer.sendmail).unwrap_or_default());
         commands.take(About::Key("sendmail"), "sendmail", &found);
     }
     commands

@@ -7,33 +7,21 @@ use std::rc::Rc;
 use super::{About, Config, FROM_ADDRESS, Job, Loaded, Settings, dialect, keys};
 use crate::text::seconds;
 
-/// Settings that are put into words only once.
-const MOST_KNOWN: usize = 16;
-
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
 pub fn print(config: &Config) -> String {
     let mut text = String::from("[buildsequencer]\n");
     for key in &keys::SEQUENCER {
         line(&mut text, key.name, &(key.show)(&config.sequencer));
     }
-    // Most of many jobs share the same few settings.
-    let mut known: Vec<(&Rc<Settings>, String)> = Vec::new();
+    // Most jobs have the settings of the one before them.
+    let mut known: Option<(&Rc<Settings>, String)> = None;
     for job in &config.jobs {
         let _ = write!(text, "\n[buildsequencer_job.{}]\n", job.name);
         line(&mut text, "command", &job.command);
-        match known
-            .iter()
-            .find(|(settings, _)| Rc::ptr_eq(settings, &job.settings))
-        {
-            Some((_, lines)) => text.push_str(lines),
-            None => {
-                let lines = settings(config, job);
-                text.push_str(&lines);
-                if known.len() < MOST_KNOWN {
-                    known.push((&job.settings, lines));
-                }
-            }
-        }
+        let same = known.take_if(|(settings, _)| Rc::ptr_eq(settings, &job.settings));
+        let (_, lines) =
+            known.insert(same.unwrap_or_else(|| (&job.settings, settings(config, job))));
+        text.push_str(lines);
     }
     text
 }

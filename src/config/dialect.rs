@@ -75,10 +75,8 @@ pub struct Between {
 pub enum Stray<'a> {
     /// The name of a section that is none of ours.
     Section(&'a [u8]),
-    /// What follows a bracket that is never closed, or closed at once.
-    Unclosed(&'a [u8]),
-    /// What follows a bracket in a line that is indented, so that it begins no section.
-    Indented(&'a [u8]),
+    /// What follows a bracket that begins no section, since it is indented or never closed.
+    Bracket(&'a [u8]),
 }
 
 /// Looks at what belongs to no section of ours, and hands out what may have been meant as one, with its line.
@@ -102,15 +100,9 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
                 }
             }
         } else if in_section {
-            match text {
-                // In our sections these are read, and told where they are wrong.
-                [b'[', rest @ ..] if !ours => stray(line, Stray::Unclosed(rest)),
-                [b' ' | b'\t', ..] if !ours => {
-                    let rest = trim(text).strip_prefix(b"[");
-                    rest.into_iter()
-                        .for_each(|rest| stray(line, Stray::Indented(rest)));
-                }
-                _ => {}
+            // In our sections these lines are read, and told where they are wrong.
+            if let (Some(rest), false) = (trim(text).strip_prefix(b"["), ours) {
+                stray(line, Stray::Bracket(rest));
             }
             continue;
         } else if is_comment_or_blank(text) {

@@ -166,9 +166,9 @@ pub fn addresses(value: &str) -> Result<Box<[Box<str>]>, String> {
 
 /// A command that can be split into words, the first of which is not empty.
 pub fn command(value: &str) -> Result<Box<str>, String> {
-    match super::command::names_program(value) {
-        Ok(true) => Ok(value.into()),
-        Ok(false) => Err("the command names no program".to_string()),
+    match super::command::first(value) {
+        Ok(program) if !program.is_empty() => Ok(value.into()),
+        Ok(_) => Err("the command names no program".to_string()),
         Err(error) => Err(format!("cannot split the command into words: {error}")),
     }
 }

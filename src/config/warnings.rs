@@ -34,8 +34,7 @@ impl Warnings {
     pub fn stray(&mut self, file: usize, line: usize, stray: Stray<'_>) {
         let found = match stray {
             Stray::Section(header) => doubts::nearly_ours(header),
-            Stray::Unclosed(rest) => doubts::unclosed(rest),
-            Stray::Indented(rest) => doubts::indented(rest),
+            Stray::Bracket(rest) => doubts::no_header(rest),
         };
         if let Some(message) = found {
             self.of_sections
@@ -48,22 +47,24 @@ impl Warnings {
         let Some(value) = &entry.value else { return };
         // Only the value that counts in the end gets a warning.
         self.values.retain(|(known, _)| *known != key);
-        let line = entry.line;
-        let mut add = |message| {
-            self.values
-                .push((key, (file, dialect::Fault { line, message })))
+        let mut found: Vec<String> = match key {
+            "sendmail" => Commands::default().look(value, Whose::Sendmail),
+            "smtphost" => Vec::new(),
+            _ => Vec::from_iter(doubts::of_value(key, is_path, value)),
         };
-        match key {
-            "sendmail" => {
-                for found in Commands::default().look(value, Whose::Sendmail) {
-                    add(format!("{key}: {found}"));
-                }
-                cut(entry).map(&mut add);
-            }
-            "smtphost" => drop(smtphost(value).map(&mut add)),
-            _ => drop(
-                doubts::of_value(key, is_path, value).map(|found| add(format!("{key}: {found}"))),
-            ),
+        for message in &mut found {
+            message.insert_str(0, ": ");
+            message.insert_str(0, key);
+        }
+        found.extend(match key {
+            "sendmail" => cut(entry),
+            "smtphost" => smtphost(value),
+            _ => None,
+        });
+        let line = entry.line;
+        for message in found {
+            self.values
+                .push((key, (file, dialect::Fault { line, message })));
         }
         self.continuation(file, entry, &keys::SEQUENCER);
     }
@@ -170,7 +171,7 @@ impl Loaded {
             count += found.len();
             if told.len() < wanted {
                 let (file, line) = self.origins.place(About::Command(index as usize));
-                for message in found.iter() {
+                for message in found {
                     let message = format!("job {}: {message}", job.name);
                     let line = line as usize;
                     told.push((file as usize, dialect::Fault { line, message }));

@@ -2,7 +2,6 @@
 //! others. A word that is quoted is taken for meant.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use super::first_word;
 use super::line::{Line, Whose};
@@ -24,22 +23,29 @@ const MOST_KEPT: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Commands<'a> {
     words: Marked,
+    /// Places in the list below.
     known: HashMap<&'a str, usize>,
-    found: Vec<Rc<[String]>>,
+    found: Vec<Vec<String>>,
 }
 
 impl<'a> Commands<'a> {
     /// What is surely not meant in a job's `command`, a line each.
-    pub fn of_job(&mut self, command: &'a str) -> Rc<[String]> {
-        if let Some(known) = self.known.get(command) {
-            return Rc::clone(&self.found[*known]);
-        }
-        let found: Rc<[String]> = self.look(command, Whose::Job).into();
-        if self.found.len() < MOST_KEPT {
-            self.known.insert(command, self.found.len());
-            self.found.push(Rc::clone(&found));
-        }
-        found
+    pub fn of_job(&mut self, command: &'a str) -> &[String] {
+        let place = match self.known.get(command) {
+            Some(place) => *place,
+            None => {
+                let found = self.look(command, Whose::Job);
+                // Behind those that are kept there is one more.
+                self.found.truncate(MOST_KEPT);
+                self.found.push(found);
+                let place = self.found.len() - 1;
+                if place < MOST_KEPT {
+                    self.known.insert(command, place);
+                }
+                place
+            }
+        };
+        &self.found[place]
     }
 
     /// The same of any command.

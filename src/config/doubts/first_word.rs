@@ -30,20 +30,15 @@ pub fn look(line: &Line<'_>) -> Wrong {
 /// `*/5 * * * *` or `@daily` (crontab(5)).
 fn crontab(words: &[Word<'_>]) -> Wrong {
     let first = words.first().filter(|word| word.is_bare())?;
-    let (count, instead) = match first.text {
-        "@hourly" => (1, "mindelay: 1h"),
-        "@daily" | "@midnight" => (1, "mindelay: 1d"),
-        "@weekly" => (1, "mindelay: 7d"),
-        "@monthly" => (1, "mindelay: 30d"),
-        "@yearly" | "@annually" => (1, "mindelay: 365d"),
-        "@reboot" => (1, "startdelay: 0"),
-        _ if words.len() > 5 && (0..5).all(|place| is_time(words[place], place)) => {
-            (5, "mindelay, the time from the end of a run to the next")
-        }
+    let count = match first.text {
+        "@hourly" | "@daily" | "@midnight" | "@weekly" | "@monthly" | "@yearly" | "@annually"
+        | "@reboot" => 1,
+        _ if words.len() > 5 && (0..5).all(|place| is_time(words[place], place)) => 5,
         _ => return None,
     };
     let message = format!(
-        "the times of a crontab mean nothing here: {} is looked for as a program; leave them out and set {instead}",
+        "the times of a crontab mean nothing here: {} is looked for as a program; leave them out and set mindelay, the \
+         time from the end of a run to the next",
         shown(first.text)
     );
     Some((message, count))

@@ -17,7 +17,7 @@ pub use first_word::shell_that_knows;
 pub use line::Whose;
 use look_alike::LookAlike;
 use sections::meant;
-pub use sections::{indented, nearly_ours, unclosed};
+pub use sections::{nearly_ours, no_header};
 
 /// Lines of one value that are told of.
 const MOST_CONTINUED: usize = 20;

@@ -20,21 +20,13 @@ pub fn nearly_ours(header: &[u8]) -> Option<String> {
     ))
 }
 
-/// What is wrong with a line outside of our sections that opens a bracket and does not close it.
-pub fn unclosed(rest: &[u8]) -> Option<String> {
-    let meant = meant(rest).filter(|name| name != "meta")?;
-    Some(format!(
-        "the bracket is not closed, so this begins no section, and it is ignored with what follows; write [{meant}]"
-    ))
-}
-
-/// The same of one that is indented.
-pub fn indented(rest: &[u8]) -> Option<String> {
+/// What is wrong with a line outside of our sections that has a bracket before this but is no header.
+pub fn no_header(rest: &[u8]) -> Option<String> {
     let name = rest.split(|&b| b == b']').next()?;
     let meant = meant(name).filter(|name| name != "meta")?;
     Some(format!(
-        "this line is indented, so it begins no section, and it is ignored with what follows; write [{meant}] in the \
-         first column"
+        "this line begins no section, since it is indented or its bracket not closed, and is ignored with what follows; \
+         write [{meant}] in the first column"
     ))
 }
 

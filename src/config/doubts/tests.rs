@@ -257,19 +257,20 @@ fn the_beginning_of_a_crontab_line_is_taken_for_a_program() {
     ] {
         tells(command, "the times of a crontab mean nothing here");
     }
-    tells(
-        "@daily cmd",
-        "the times of a crontab mean nothing here: '@daily' is looked for as a program; leave them out and set mindelay: 1d",
-    );
-    tells("@reboot cmd", "set startdelay: 0");
-    for (times, delay) in [
-        ("@hourly", "1h"),
-        ("@weekly", "7d"),
-        ("@midnight", "1d"),
-        ("@monthly", "30d"),
-        ("@yearly", "365d"),
+    for times in [
+        "@hourly",
+        "@daily",
+        "@midnight",
+        "@weekly",
+        "@monthly",
+        "@yearly",
+        "@annually",
+        "@reboot",
     ] {
-        tells(&format!("{times} cmd"), &format!("set mindelay: {delay}"));
+        let expected = format!(
+            "mean nothing here: '{times}' is looked for as a program; leave them out and set mindelay"
+        );
+        tells(&format!("{times} cmd"), &expected);
     }
     let both = of("0 3 * * * cmd > log");
     assert!(
@@ -612,12 +613,18 @@ fn a_bracket_that_begins_no_section_is_told_where_its_lines_are_ignored() {
     let lines = told(&format!(
         "{JOB}[x]\n[buildsequencer_job.b\ny: z\n  [buildsequencer_job.c]\n [buildsequenser\n[]\n[y\n  [z]\n  [meta]\n"
     ));
+    let expected = |line: usize, meant: &str| {
+        format!(
+            "{line}: this line begins no section, since it is indented or its bracket not closed, and is ignored with \
+                 what follows; write [{meant}] in the first column"
+        )
+    };
     assert_eq!(
         lines,
         [
-            "4: the bracket is not closed, so this begins no section, and it is ignored with what follows; write [buildsequencer_job.b]",
-            "6: this line is indented, so it begins no section, and it is ignored with what follows; write [buildsequencer_job.c] in the first column",
-            "7: this line is indented, so it begins no section, and it is ignored with what follows; write [buildsequencer] in the first column",
+            expected(4, "buildsequencer_job.b"),
+            expected(6, "buildsequencer_job.c"),
+            expected(7, "buildsequencer"),
         ]
     );
 }

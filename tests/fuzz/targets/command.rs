@@ -7,8 +7,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|command: &str| {
     let first = first(command);
-    let Ok(words) = split(command) else { return };
-    assert_eq!(first, words.first().cloned().unwrap_or_default());
+    let Ok(words) = split(command) else {
+        assert!(first.is_err());
+        return;
+    };
+    assert_eq!(first.unwrap_or_default(), words.first().cloned().unwrap_or_default());
     let single: Vec<String> = words
         .iter()
         .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
