@@ -59,7 +59,7 @@ Accepted as twistd's, without effect: -o/--no_save, -y/--python FILE,
 --savestats, --profiler NAME, -p/--profile FILE.
 
 Exit status: 0 clean stop or done, 1 failure or refused, 2 wrong usage,
-3 no daemon answers, 78 wrong configuration.
+3 no daemon answers, 75 the lease has run out, 78 wrong configuration.
 ";
 
 /// What one invocation is to do.

@@ -9,6 +9,8 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// No daemon answers.
 pub const NO_DAEMON: u8 = 3;
+/// The lease has run out (EX_TEMPFAIL, sysexits.h).
+pub const NO_LEASE: u8 = 75;
 /// The configuration is wrong (EX_CONFIG, sysexits.h).
 pub const CONFIG: u8 = 78;
 

@@ -18,7 +18,8 @@
 //!
 //! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks for),
 //! `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `exit` (how
-//! processes end), `clock` (a moment by both clocks), `text` (times, durations and foreign words as text), `near` (the
+//! processes end), `clock` (a moment by both clocks), `lease` (until when
+//! this host may run anything), `text` (times, durations and foreign words as text), `near` (the
 //! known word nearest to an unknown one).
 //!
 //! ## How a byte of output travels
@@ -56,6 +57,7 @@ pub mod config;
 pub mod daemon;
 pub mod exit;
 pub mod job;
+pub mod lease;
 pub mod mail;
 pub mod near;
 pub mod start;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
@@ -21,8 +21,9 @@ use crate::system::claim::{self, Claim};
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Files};
+use crate::system::lease;
 use crate::system::lock::Patience;
-use crate::system::log::{Log, Rotation};
+use crate::system::log::{Level, Log, Rotation};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
@@ -50,6 +51,14 @@ pub struct Failed {
 }
 
 impl Failed {
+    /// With this status, and nothing to say that has not been said.
+    fn silently(status: u8) -> Failed {
+        Failed {
+            status,
+            lines: Vec::new(),
+        }
+    }
+
     fn at_run_time(line: impl fmt::Display) -> Failed {
         Failed {
             status: exit::FAILURE,
@@ -173,6 +182,12 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     // Become the reaper of what a job leaves behind. Another reaper may be slow, and until then a process group that
     // has ended looks alive. If the kernel refuses, the slow reaper remains.
     let _ = nix::sys::prctl::set_child_subreaper(true);
+    if let Some(path) = &config.sequencer.leasefile {
+        // The state may be another host's. Nothing of it is touched.
+        if lease::left(path) == 0 {
+            return Err(without_lease(path, log, detaching.is_some()));
+        }
+    }
     let state = match &config.sequencer.statefile {
         Some(path) => Some(Claim::lay(path, taker.pid, &mut waiting).map_err(not_claimed)?),
         None => None,
@@ -185,7 +200,24 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         detaching.finish().map_err(Failed::at_run_time)?;
     }
     daemon.run();
+    if daemon.has_lost_lease() {
+        return Err(Failed::silently(exit::NO_LEASE));
+    }
     Ok(())
+}
+
+/// The end of a start without a lease. The log tells of it, and standard error too, where that is another place.
+fn without_lease(path: &Path, mut log: Log, detached: bool) -> Failed {
+    let line = lease::run_out(path);
+    log.say(Level::Error, &line);
+    log.flush(Instant::now(), SystemTime::now());
+    if log.path().is_none() && !detached {
+        return Failed::silently(exit::NO_LEASE);
+    }
+    Failed {
+        status: exit::NO_LEASE,
+        ..Failed::at_run_time(line)
+    }
 }
 
 /// Gives up the inheritable capabilities, which would outlive root, if root is going to be given up. That starts the

@@ -109,11 +109,13 @@ pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
     };
     let state = config.statefile.as_deref();
     let metrics = config.metricsfile.as_deref();
-    let looks: [(_, _, Look); 4] = [
+    let lease = config.leasefile.as_deref();
+    let looks: [(_, _, Look); 5] = [
         ("logfile", rotated, rotatable),
         ("controlsocket", socket, bindable),
         ("statefile", state, kept),
         ("metricsfile", metrics, replaceable),
+        ("leasefile", lease, access::directory_exists_for),
     ];
     let found = looks
         .into_iter()

@@ -118,6 +118,17 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
             ),
         ));
     }
+    let lease = config.sequencer.leasefile.as_ref();
+    if let Some(path) = lease.filter(|path| !path.starts_with("/run")) {
+        let path = path.display();
+        warnings.push((
+            About::Key("leasefile"),
+            format!(
+                "leasefile '{path}' is not below /run; on a disk a lease outlives the machine's start, and the clock \
+                 that it counts by does not"
+            ),
+        ));
+    }
     warnings
 }
 

@@ -266,7 +266,7 @@ const FOREIGN: [(&str, &str); 14] = [
 ];
 
 /// `[buildsequencer]`
-pub const SEQUENCER: [Key<Sequencer>; 14] = [
+pub const SEQUENCER: [Key<Sequencer>; 15] = [
     sequencer!(logfile, LOG),
     sequencer!(launch, BOOLEAN),
     sequencer!(mailproblemsto, TARGETS),
@@ -281,6 +281,7 @@ pub const SEQUENCER: [Key<Sequencer>; 14] = [
     sequencer!(stopdelay, DURATION),
     sequencer!(controlsocket, SOCKET),
     sequencer!(metricsfile, PATH),
+    sequencer!(leasefile, PATH),
 ];
 
 fn of(job: &mut Job) -> &mut Settings {

@@ -203,6 +203,8 @@ pub struct Sequencer {
     pub controlsocket: ControlSocket,
     /// Where metrics are written.
     pub metricsfile: Option<PathBuf>,
+    /// Where it says until when this host may run anything.
+    pub leasefile: Option<PathBuf>,
 }
 
 /// One job. Its settings are shared with every job that has the same.
@@ -262,6 +264,7 @@ impl Default for Sequencer {
             stopdelay: Duration::ZERO,
             controlsocket: ControlSocket::Default,
             metricsfile: None,
+            leasefile: None,
         }
     }
 }

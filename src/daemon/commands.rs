@@ -1,7 +1,7 @@
 //! Requests from the control socket. Each is executed and answered at once; one that changes anything is logged with
 //! the user who sent it. How requests and answers travel belongs to `system::control`.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::reload::Reload;
 use super::runs::Haste;
@@ -83,7 +83,7 @@ impl Daemon {
 
     fn show(&mut self, clients: &[u64], form: &Form) {
         let (now, before) = (system::now(), system::processor_time());
-        let text = form.make(&self.view(now));
+        let text = form.make(&self.view_with_lease(now));
         let cost = system::processor_time().saturating_sub(before);
         let ended = Instant::now();
         self.showing.made(cost, ended);
@@ -238,6 +238,7 @@ impl Daemon {
 
     fn request_run(&mut self, name: &str, peer: Peer, now: Moment) -> Result<Index, Reply> {
         let index = self.find_job(name)?;
+        self.may_change(now)?;
         if self.phase != Phase::Working {
             let line = "the daemon stops; no job is started any more";
             return Err((exit::FAILURE, line.to_string()));
@@ -307,11 +308,14 @@ impl Daemon {
             Some(Ok(job)) => vec![job],
             None => self.jobs.all().collect(),
         };
-        let wall = SystemTime::now();
+        let now = system::now();
+        if let Err(refusal) = self.may_change(now) {
+            return refusal;
+        }
         let mut changed = 0_usize;
         for job in jobs {
             let is_news = if hold {
-                self.jobs.pause(job, wall, peer.uid)
+                self.jobs.pause(job, now.wall, peer.uid)
             } else {
                 self.jobs.resume(job)
             };
@@ -344,6 +348,12 @@ impl Daemon {
             (None, n) => format!("{done} {n} jobs"),
         };
         (exit::OK, answer)
+    }
+
+    /// Refuses whatever another host should be asked for by now.
+    fn may_change(&mut self, now: Moment) -> Result<(), Reply> {
+        self.may_write(now)
+            .map_err(|why| (exit::FAILURE, format!("{why}; this daemon ends")))
     }
 
     fn reload_for(&mut self, peer: Peer, now: Moment) -> Reply {

@@ -171,10 +171,14 @@ impl Daemon {
     }
 
     fn write_state(&mut self, write: Write) -> Result<(), String> {
+        if self.files.state.is_none() {
+            return Ok(());
+        }
+        let now = system::now();
+        self.may_write(now)?;
         let Some(mut kept) = self.files.state.take() else {
             return Ok(());
         };
-        let now = system::now();
         let text = state::write(self.jobs.kept(), now);
         let result = write(&mut kept, text.as_bytes(), now.instant);
         let why = self.tell_failure("state file", &kept, result);
@@ -187,7 +191,7 @@ impl Daemon {
             return;
         };
         let now = system::now();
-        let text = metrics::metrics(&self.view(now));
+        let text = metrics::metrics(&self.view_with_lease(now));
         let result = kept.write(text.as_bytes(), now.instant);
         let _ = self.tell_failure("metrics file", &kept, result);
         self.files.metrics = Some(kept);
@@ -209,6 +213,11 @@ impl Daemon {
                 .say(Level::Error, &format!("{why}; trying again every second."));
         }
         Err(why)
+    }
+
+    /// Writes the state no more: it is another host's by now.
+    pub(super) fn forget_state_file(&mut self) {
+        self.files.state = None;
     }
 
     /// Writes the state as it is at the end, and removes the metrics file, which nobody would keep up to date.

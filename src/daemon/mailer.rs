@@ -95,6 +95,11 @@ impl Mailer {
         lost
     }
 
+    /// Whether a delivery is due and none is under way.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.delivering.is_none() && self.queue.next_due().is_some_and(|at| at <= now)
+    }
+
     /// Starts the next delivery that is due. `Some` means that it is over already.
     pub(super) fn start(
         &mut self,

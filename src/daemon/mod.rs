@@ -5,6 +5,7 @@
 mod announcement;
 mod commands;
 mod kept;
+mod lease;
 mod mailer;
 mod ready;
 mod reload;
@@ -46,6 +47,7 @@ use crate::wire::ConfigFile;
 
 use announcement::Announcement;
 use kept::Files;
+use lease::Held;
 use mailer::{Lost, Mailer};
 use ready::Ready;
 use runs::Run;
@@ -182,6 +184,8 @@ pub struct Daemon {
     configured: SystemTime,
     counters: Counters,
     files: Files,
+    /// Without one, nothing limits the time.
+    lease: Option<Held>,
     control: Server,
     waiters: Waiters,
     showing: Showing,
@@ -212,9 +216,11 @@ impl Daemon {
             .register(poll.registry(), Ready::Signal(0).token())
             .map_err(|e| refused("watch signals", e))?;
         let spawner = Spawner::new().map_err(|e| refused("prepare for starting jobs", e.into()))?;
+        let Config { sequencer, jobs } = config;
+        let lease = Held::watch(&sequencer, poll.registry())
+            .map_err(|e| refused("make a timer for the lease", e))?;
         let now = system::now();
         let file = source.file().path;
-        let Config { sequencer, jobs } = config;
         let state = kept::read_state(&sequencer, now.wall);
         let unlocked = holds.take_warnings();
         let mut daemon = Daemon {
@@ -236,6 +242,7 @@ impl Daemon {
             configured: now.wall,
             counters: Counters::default(),
             files: Files::default(),
+            lease,
             control: Server::new(Ready::Client(0).token()),
             waiters: Waiters::default(),
             showing: Showing::default(),
@@ -262,7 +269,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Runs until a signal ends it.
+    /// Runs until a signal ends it, or the end of its lease.
     pub fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut ready = Vec::with_capacity(EVENTS);
@@ -283,6 +290,7 @@ impl Daemon {
             let timeout = self
                 .deadline(now)
                 .map(|at| at.saturating_duration_since(Instant::now()));
+            self.set_lease_timer(timeout);
             match self.os.poll.poll(&mut events, timeout) {
                 Ok(()) => self.dispatch(&events, &mut ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -304,6 +312,7 @@ impl Daemon {
         ready.sort_unstable();
         for &(ready, closed) in &*ready {
             match ready {
+                Ready::Lease => self.lease_rang(),
                 Ready::Stdout | Ready::Stderr => {
                     if let Some(run) = &mut self.run {
                         run.event(ready, closed, &mut self.os, &mut self.log);
@@ -323,7 +332,8 @@ impl Daemon {
                 }
             }
         }
-        let ends_run = |&(ready, closed): &(Ready, bool)| closed && ready <= Ready::Stderr;
+        let outputs = [Ready::Stdout, Ready::Stderr];
+        let ends_run = |(ready, closed): &(Ready, bool)| *closed && outputs.contains(ready);
         if !ready.is_empty() && ready.iter().all(ends_run) {
             // The end of a process makes three events within microseconds: two closed pipes and SIGCHLD. Yielding the
             // processor once lets one wake-up take all three.
@@ -340,7 +350,7 @@ impl Daemon {
             Signal::Quit => self.drain(now),
             Signal::User1 => self.rotate_log(),
             Signal::User2 => {
-                let table = table::table(&self.view(now), false);
+                let table = table::table(&self.view_with_lease(now), false);
                 self.log.say(
                     Level::Info,
                     &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
@@ -376,7 +386,7 @@ impl Daemon {
 
     /// Starts the job and the delivery that are due. Nothing else starts any.
     fn start_what_is_due(&mut self, now: Moment) {
-        if self.phase.starts_mail() {
+        if self.phase.starts_mail() && self.mailer.is_due(now.instant) && self.may_go_on(now) {
             let (config, os, log) = (&self.config, &mut self.os, &mut self.log);
             let over = self.mailer.start(config, os, log, now.instant);
             if let Some(lost) = over {
@@ -392,8 +402,9 @@ impl Daemon {
             .next()
             .filter(|next| next.start(now.instant) <= now.instant)
         {
-            self.announced = None;
-            self.start_run(next.job, now);
+            if !self.start_run(next.job, now) {
+                return;
+            }
             // A run that could not be started is over already, and no event would bring the next turn.
             if self.run.is_none() {
                 self.announce(now);
@@ -439,6 +450,7 @@ impl Daemon {
             self.log.deadline(),
             self.announces_more().then_some(now.instant),
             self.phase.deadline(),
+            self.has_killed().then_some(now.instant),
             self.closing_deadline(),
             self.has_mailed().then_some(now.instant),
             self.supervisor.deadline(),
@@ -493,6 +505,7 @@ impl Daemon {
             queue: &self.mailer.queue,
             counters: &self.counters,
             lines_dropped: self.log.lines_dropped(),
+            lease: None,
         }
     }
 

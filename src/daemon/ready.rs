@@ -1,6 +1,6 @@
 //! What the loop waits for, in the order in which it is served. Output comes first, so that a run's last words are
 //! there when it ends. Connected clients come before new ones, so that a flood of new ones crowds nobody out. Reaping
-//! comes last.
+//! comes last. The lease comes before all: what runs without one has to be killed.
 
 use mio::Token;
 
@@ -10,6 +10,8 @@ use crate::system::signals::Signals;
 /// One source of events. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ready {
+    /// The lease may have run out.
+    Lease,
     /// The run's standard output.
     Stdout,
     /// The run's standard error.
@@ -28,7 +30,7 @@ pub(super) enum Ready {
     Signal(usize),
 }
 
-const LOG: usize = 4;
+const LOG: usize = 5;
 const CLIENTS: usize = LOG + 1;
 const LISTENER: usize = CLIENTS + MAX_CLIENTS;
 const SIGNALS: usize = CLIENTS + Server::TOKENS;
@@ -38,10 +40,11 @@ impl Ready {
     /// The token under which it is registered; tokens are in the same order.
     pub(super) fn token(self) -> Token {
         Token(match self {
-            Ready::Stdout => 0,
-            Ready::Stderr => 1,
-            Ready::MailInput => 2,
-            Ready::MailOutput => 3,
+            Ready::Lease => 0,
+            Ready::Stdout => 1,
+            Ready::Stderr => 2,
+            Ready::MailInput => 3,
+            Ready::MailOutput => 4,
             Ready::Log => LOG,
             Ready::Client(slot) => CLIENTS + slot,
             Ready::Listener => LISTENER,
@@ -52,10 +55,11 @@ impl Ready {
     /// What a token stands for.
     pub(super) fn of(token: Token) -> Option<Ready> {
         Some(match token.0 {
-            0 => Ready::Stdout,
-            1 => Ready::Stderr,
-            2 => Ready::MailInput,
-            3 => Ready::MailOutput,
+            0 => Ready::Lease,
+            1 => Ready::Stdout,
+            2 => Ready::Stderr,
+            3 => Ready::MailInput,
+            4 => Ready::MailOutput,
             LOG => Ready::Log,
             slot @ CLIENTS..LISTENER => Ready::Client(slot - CLIENTS),
             LISTENER => Ready::Listener,

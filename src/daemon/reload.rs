@@ -92,7 +92,11 @@ impl Daemon {
         self.source.overrule(&mut loaded.config.sequencer);
         let warnings = check::all_warnings(&loaded, FEW);
         let of_text = loaded.few_warnings();
-        let Config { sequencer, jobs } = loaded.config;
+        let Config {
+            mut sequencer,
+            jobs,
+        } = loaded.config;
+        let lease_stays = self.keep_lease(&mut sequencer);
         let before = (&self.config, self.jobs.definitions());
         let mut changes = config::diff::difference(before, (&sequencer, &jobs)).lines;
         let old = std::mem::replace(&mut self.config, sequencer);
@@ -103,6 +107,9 @@ impl Daemon {
         if let Some(why) = why {
             followed = self.follow_log();
             self.log.say(Level::Info, why);
+        }
+        if let Some(line) = &lease_stays {
+            self.log.say(Level::Error, line);
         }
         if changes.is_empty() {
             changes.push("Configuration reloaded: nothing has changed.".to_string());
@@ -123,6 +130,7 @@ impl Daemon {
             followed.err(),
             self.move_control(&old.controlsocket),
             self.follow_state(&old),
+            lease_stays,
         ];
         self.open_files();
         self.dismiss_waiters(now);

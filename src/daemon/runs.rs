@@ -260,12 +260,20 @@ impl Run {
 }
 
 impl Daemon {
-    pub(super) fn start_run(&mut self, index: Index, now: Moment) {
+    /// Starts a run, unless the lease has run out, and says whether it did.
+    pub(super) fn start_run(&mut self, index: Index, now: Moment) -> bool {
         let job = Rc::clone(self.jobs.job(index));
+        let argv = job.argv();
+        // Nothing that can take time comes between this look at the clock and the start.
+        if !self.may_go_on(now) {
+            return false;
+        }
+        let spawned = self.spawn_run(&job, &argv);
+        self.announced = None;
         let late = self.jobs.begin(index, now);
         self.waiters.run_begins(&job.name);
         self.log.say(Level::Info, &format!("Running {}", job.name));
-        match self.spawn_run(&job) {
+        match spawned {
             Ok((pid, stdout, stderr)) => {
                 let settings = &job.settings;
                 let life = Lifecycle::new(now.instant, settings.timeout, settings.killdelay);
@@ -286,10 +294,15 @@ impl Daemon {
             }
             Err(error) => self.run_over(Ended::not_started(index, job, &error, late, now), now),
         }
+        true
     }
 
-    fn spawn_run(&mut self, job: &Job) -> Result<(Pid, Stream, Stream), SpawnError> {
-        let started = self.os.spawner.job(&job.argv())?;
+    fn spawn_run(
+        &mut self,
+        job: &Job,
+        argv: &[String],
+    ) -> Result<(Pid, Stream, Stream), SpawnError> {
+        let started = self.os.spawner.job(argv)?;
         let registry = self.os.poll.registry();
         let stdout = Stream::open(started.stdout, Ready::Stdout, job, registry);
         let stderr = Stream::open(started.stderr, Ready::Stderr, job, registry);

@@ -122,6 +122,20 @@ impl Daemon {
         self.changed();
     }
 
+    /// The lease has run out, so another host may be at work already: what runs is killed, and no time is given to it.
+    pub(super) fn stop_without_lease(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Closing { .. } | Phase::Over) {
+            self.phase = Phase::Killing;
+        }
+        self.mailer.abandon(&mut self.log);
+        self.stop_run(Why::Shutdown, Haste::AtOnce, now);
+        self.supervisor.stopping(now.instant);
+        self.holds.begin_to_stop();
+        self.stop_by.get_or_insert(now.instant + STOP_TIME);
+        self.dismiss_waiters(now);
+        self.changed();
+    }
+
     /// SIGQUIT: no more jobs start, and the run under way ends in its own time.
     pub(super) fn drain(&mut self, now: Moment) {
         if self.phase == Phase::Working {
@@ -170,6 +184,11 @@ impl Daemon {
         if self.mailer.is_idle() {
             self.close();
         }
+    }
+
+    /// Whether this phase waits for the end of a killed run and there is none.
+    pub(super) fn has_killed(&self) -> bool {
+        self.run.is_none() && self.phase == Phase::Killing
     }
 
     /// Whether this phase waits for mail and none is left.

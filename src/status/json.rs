@@ -23,6 +23,7 @@ pub fn json(view: &View<'_>, failed: bool) -> String {
     mail(view, object.name("mail"));
     reload(view, object.name("reload"));
     object.number("log_lines_dropped", view.lines_dropped);
+    object.display("lease_seconds_left", view.lease);
     busy(view, object.name("busy"));
     summary(view, object.name("summary"));
     jobs(view, failed, object.name("jobs"));
@@ -253,7 +254,7 @@ mod tests {
                 "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
                 "mail": {"queued": 0, "last_error": null, "failing_since": null},
-                "reload": null, "log_lines_dropped": 0, "busy": {"window": 1, "share": 0.0, "jobs": []},
+                "reload": null, "log_lines_dropped": 0, "lease_seconds_left": null, "busy": {"window": 1, "share": 0.0, "jobs": []},
                 "summary": {"jobs": 1, "failing": 0, "paused": 0, "late": 0},
                 "jobs": [{
                     "name": "a", "state": "waiting", "behind": null, "due": "2026-11-23T23:36:42Z",
@@ -279,6 +280,7 @@ mod tests {
         made.counters.last_reload = Some((false, made.wall(s(50))));
         made.counters.faults = vec!["/etc/a.conf:3: \"x\"".into(), "b:1: y".into()];
         made.lines_dropped = 7;
+        made.lease = Some(12);
         made.begins(1, s(900));
         made.phase = "draining";
         let all = parsed(&made, s(1000));
@@ -290,6 +292,7 @@ mod tests {
         );
         assert_eq!(all["waiting"], 1);
         assert_eq!(all["log_lines_dropped"], 7);
+        assert_eq!(all["lease_seconds_left"], 12);
         assert_eq!(
             all["mail"],
             value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c\\u{7f}",

@@ -30,6 +30,7 @@ pub(super) struct Made {
     pub(super) counters: Counters,
     pub(super) phase: &'static str,
     pub(super) lines_dropped: u64,
+    pub(super) lease: Option<u64>,
     /// Why the run under way cannot be signalled.
     pub(super) refusal: Option<&'static str>,
     running: Option<(Rc<Job>, Option<Index>, Duration)>,
@@ -67,6 +68,7 @@ impl Made {
             counters: Counters::default(),
             phase: "working",
             lines_dropped: 0,
+            lease: None,
             refusal: None,
             running: None,
             late: Duration::ZERO,
@@ -208,6 +210,7 @@ impl Made {
             queue: &self.queue,
             counters: &self.counters,
             lines_dropped: self.lines_dropped,
+            lease: self.lease,
         }
     }
 }

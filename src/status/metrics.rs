@@ -129,6 +129,15 @@ fn daemon(view: &View<'_>, text: &mut String) {
         "Log lines lost because the log could not be written.",
         view.lines_dropped,
     );
+    if let Some(left) = view.lease {
+        single(
+            text,
+            "lease_seconds",
+            "gauge",
+            "Seconds until the lease runs out, if it is not extended.",
+            left,
+        );
+    }
     single(
         text,
         "jobs",
@@ -417,6 +426,8 @@ mod tests {
         let mut made = Made::three();
         made.mails(s(1), Some(Failure::NotStarted("x".to_string())));
         made.lines_dropped = 9;
+        assert_eq!(value(&made, s(9), "lease_seconds"), None);
+        made.lease = Some(12);
         made.queue.counts = crate::mail::queue::Counts {
             sent: 1,
             tries_failed: 2,
@@ -438,6 +449,7 @@ mod tests {
             ("last_reload_timestamp_seconds", "1795477004"),
             ("mail_queue_length", "1"),
             ("log_lines_dropped_total", "9"),
+            ("lease_seconds", "12"),
             ("jobs", "3"),
             ("jobs_paused", "0"),
         ] {

@@ -89,6 +89,8 @@ pub struct View<'a> {
     pub counters: &'a Counters,
     /// Log lines that could not be written.
     pub lines_dropped: u64,
+    /// Seconds that are left of the lease, where there is one and that has been looked for.
+    pub lease: Option<u64>,
 }
 
 /// How many jobs are in which trouble.

@@ -33,6 +33,7 @@ pub fn table(view: &View<'_>, failed: bool) -> String {
             format!(", {}", view.phase)
         },
     );
+    lease(view, &mut text);
     running(view, &mut text);
     if let Some((n, job, time)) = view.waiting() {
         let jobs = if n == 1 { "job" } else { "jobs" };
@@ -115,6 +116,17 @@ fn reload(view: &View<'_>, text: &mut String) {
         }
     }
     text.push('\n');
+}
+
+/// `LEASE 12s left`
+fn lease(view: &View<'_>, text: &mut String) {
+    match view.lease {
+        None => {}
+        Some(0) => text.push_str("LEASE has run out\n"),
+        Some(left) => {
+            let _ = writeln!(text, "LEASE {} left", brief(Duration::from_secs(left)));
+        }
+    }
 }
 
 fn running(view: &View<'_>, text: &mut String) {

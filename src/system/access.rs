@@ -107,6 +107,20 @@ pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
         .map_err(|errno| Flaw::said(&format!("directory '{shown}' cannot be written"), errno))
 }
 
+/// Whether the directory is there in which `path` is to be.
+pub fn directory_exists_for(path: &Path) -> Result<(), Flaw> {
+    let directory = directory_of(path);
+    let shown = directory.display();
+    match fs::metadata(directory) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(Flaw::of_all(format!("'{shown}' is not a directory"))),
+        Err(error) => {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+            Err(Flaw::said(&format!("directory '{shown}'"), errno))
+        }
+    }
+}
+
 /// Whether a file can be made at `path`, where there is none yet.
 pub fn directory_of_new(path: &Path) -> Result<(), Flaw> {
     match fs::symlink_metadata(path) {

@@ -8,6 +8,7 @@ pub mod detach;
 pub mod errors;
 pub mod files;
 pub mod inherited;
+pub mod lease;
 pub mod lock;
 pub mod log;
 pub mod mounts;

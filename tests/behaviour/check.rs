@@ -50,6 +50,7 @@ fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
          stopdelay: 0\n\
          controlsocket: /run/buildd-sequencer/control.sock\n\
          metricsfile: none\n\
+         leasefile: none\n\
          \n\
          [buildsequencer_job.b]\n\
          command: true  'x  y'\n\
@@ -95,7 +96,7 @@ fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
     // The default socket, which may be missing, has become one set by hand, whose directory may not.
     let said = findings(&second);
     let socket = |line: &str| line.starts_with("conf:14: controlsocket: ");
-    let warned = |line: &str| line.starts_with("warning: conf:18: job a: no shell reads this");
+    let warned = |line: &str| line.starts_with("warning: conf:19: job a: no shell reads this");
     assert!(
         said.lines().all(|line| socket(line) || warned(line)),
         "{said}"

@@ -22,6 +22,7 @@ mod detach;
 mod doubts;
 mod faults;
 mod history;
+mod lease;
 mod log;
 mod mail;
 mod metrics;

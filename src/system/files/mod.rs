@@ -21,6 +21,8 @@ use crate::system::errors::error_text;
 
 /// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 1 << 30;
+/// The largest of those that hold a line, in bytes.
+const SMALL_SIZE: u64 = 1 << 10;
 
 /// The device and inode of the file that a path leads to.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
@@ -39,6 +41,11 @@ pub fn can_open(path: &Path) -> io::Result<()> {
 /// Reads a regular file whole; a FIFO or device is refused, because opening or reading it could block.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_regular(path, MAX_SIZE).map(|source| source.text)
+}
+
+/// Reads a regular file that holds no more than a line.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    read_regular(path, SMALL_SIZE).map(|source| source.text)
 }
 
 /// Reads configuration files, and directories of them; errors are in the system's own words.
