@@ -23,6 +23,7 @@ Commands:
   check [-q]               print the configuration and what is wrong with it
   status [--failed] [--json]
                            what runs, who waits, and how each job is doing
+  status JOB [--json]      all about one job, with what it printed as it failed
   history [JOB] [-n N] [--failed] [--json | --svg]
                            the last 20 runs, or N; --svg: as a picture
   run [--wait] JOB         make a job due now, ahead of all others
@@ -31,6 +32,7 @@ Commands:
   resume [JOB]             let it go on
   reload                   read the configuration again and say what changed
   healthcheck [--alive]    exit 0 if all is well (--alive: if it answers)
+  metrics                  the numbers for Prometheus
 
 Options:
   -c, --config FILE        configuration, a file or a directory of *.conf
@@ -83,9 +85,11 @@ pub enum Action {
 /// What a running daemon can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// The status table, or the same as JSON.
+    /// The status table, or all about one job.
     Status {
-        /// JSON instead of a table.
+        /// The job; all of them if none is named.
+        job: Option<String>,
+        /// JSON instead of text.
         json: bool,
         /// Only of jobs that fail.
         failed: bool,
@@ -112,6 +116,8 @@ pub enum Request {
         /// Only whether the loop answers.
         alive: bool,
     },
+    /// The numbers for Prometheus.
+    Metrics,
 }
 
 /// Which runs of the past are asked for, and in which form.
@@ -165,10 +171,10 @@ impl fmt::Display for Request {
             None => word.to_string(),
         };
         let line = match self {
-            Request::Status { json, failed } => {
+            Request::Status { job, json, failed } => {
                 let json = if *json { " --json" } else { "" };
                 let failed = if *failed { " --failed" } else { "" };
-                format!("status{json}{failed}")
+                of(&format!("status{json}{failed}"), job)
             }
             Request::History(history) => {
                 let most = history.most.map(|most| format!(" -n {most}"));
@@ -188,6 +194,7 @@ impl fmt::Display for Request {
             Request::Reload => "reload".to_string(),
             Request::Healthcheck { alive: false } => "healthcheck".to_string(),
             Request::Healthcheck { alive: true } => "healthcheck --alive".to_string(),
+            Request::Metrics => "metrics".to_string(),
         };
         f.write_str(&line)
     }
@@ -448,7 +455,7 @@ impl Parsed {
     fn action(&self, command: Option<&str>, job: Option<String>) -> Result<Action, UsageError> {
         let takes_job = matches!(
             command,
-            Some("history" | "run" | "kill" | "pause" | "resume")
+            Some("status" | "history" | "run" | "kill" | "pause" | "resume")
         );
         if let (Some(extra), false) = (&job, takes_job) {
             return Err(UsageError(format!("unexpected argument '{extra}'")));
@@ -482,7 +489,14 @@ impl Parsed {
         let request = match command {
             None => return Ok(Action::Daemon),
             Some("check") => return Ok(Action::Check { quiet: self.quiet }),
+            Some("status") if self.failed && job.is_some() => {
+                return Err(UsageError(
+                    "'status --failed' is of all jobs; 'history --failed' takes the name of one"
+                        .into(),
+                ));
+            }
             Some("status") => Request::Status {
+                job,
                 json: self.json,
                 failed: self.failed,
             },
@@ -504,6 +518,7 @@ impl Parsed {
             Some("resume") => Request::Resume(job),
             Some("reload") => Request::Reload,
             Some("healthcheck") => Request::Healthcheck { alive: self.alive },
+            Some("metrics") => Request::Metrics,
             Some(other) => return Err(UsageError(unknown_command(other))),
         };
         Ok(Action::Ask(request))
@@ -511,7 +526,7 @@ impl Parsed {
 }
 
 /// What can be asked for.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "check",
     "status",
     "history",
@@ -521,6 +536,7 @@ const COMMANDS: [&str; 9] = [
     "resume",
     "reload",
     "healthcheck",
+    "metrics",
 ];
 
 fn unknown_command(word: &str) -> String {
@@ -656,6 +672,7 @@ mod tests {
         assert_eq!(
             ok("status --json -s /x").0,
             Action::Ask(Request::Status {
+                job: None,
                 json: true,
                 failed: false
             })
@@ -705,13 +722,21 @@ mod tests {
             },
             Request::Pause(None),
             Request::Status {
+                job: None,
                 json: true,
                 failed: true,
             },
             Request::Status {
+                job: None,
                 json: false,
                 failed: true,
             },
+            Request::Status {
+                job: Some("--json".into()),
+                json: true,
+                failed: false,
+            },
+            Request::Metrics,
             Request::History(History::default()),
             Request::History(History {
                 job: Some("-n".into()),
@@ -727,7 +752,7 @@ mod tests {
 
     #[test]
     fn an_empty_name_does_not_mean_all_jobs() {
-        for command in ["history", "run", "kill", "pause", "resume"] {
+        for command in ["status", "history", "run", "kill", "pause", "resume"] {
             let error = parse([command.into(), OsString::new()]).unwrap_err();
             let expected = "the name of a job cannot be empty";
             assert!(error.to_string().starts_with(expected), "{error}");
@@ -752,11 +777,16 @@ mod tests {
             ("--p x", "option '--p' could be '--pidfile' or '--python'"),
             (
                 "launch",
-                "unknown command 'launch'; the commands are: check, status, history, run, kill, pause, resume, reload and healthcheck; see",
+                "unknown command 'launch'; the commands are: check, status, history, run, kill, pause, resume, reload, healthcheck and metrics; see",
             ),
             ("run", "'run' needs the name of a job"),
             ("run a b", "unexpected argument 'b'"),
-            ("status a", "unexpected argument 'a'"),
+            ("reload a", "unexpected argument 'a'"),
+            ("metrics a", "unexpected argument 'a'"),
+            (
+                "status --failed a",
+                "'status --failed' is of all jobs; 'history --failed' takes",
+            ),
             ("--wait", "option '--wait' goes with 'run' only"),
             (
                 "run --json a",
@@ -771,7 +801,7 @@ mod tests {
             ("history -n +1", "'-n' takes a number of runs, not '+1'"),
             ("history -n", "missing argument"),
             ("history a b", "unexpected argument 'b'"),
-            ("status -n 5", "unexpected argument '5'"),
+            ("status -n 5", "option '--nodaemon' is for the daemon"),
             ("status -l x", "option '--logfile' is for the daemon"),
             (
                 "--umask 9",

@@ -110,7 +110,14 @@ pub fn ask(options: &Options, request: &Request) -> Result<Answer, Unanswered> {
             _ => return Ok(first),
         }
     }
-    let answer = exchange(&found.socket, &line, until)?;
+    let mut answer = exchange(&found.socket, &line, until)?;
+    if answer.status == exit::USAGE && !waits {
+        // The line is sound, so the daemon is one that does not know the command yet. What waits may have a run's code.
+        let line = format!(
+            "the daemon does not know '{request}': it is of another version than this program; restart it\n"
+        );
+        answer.text = line.into_bytes();
+    }
     let has_outcome = waits && line.asker != Asker::Anybody;
     Ok(if has_outcome {
         with_outcome(answer)

@@ -1,14 +1,14 @@
 # bash completion for buildd-sequencer. Install as /usr/share/bash-completion/completions/buildd-sequencer, or source
 # it. Needs nothing of the bash-completion package.
 
-# The jobs of the daemon that the words typed so far would ask: -c and -s of the line are passed on.
+# The jobs of the daemon that the words typed so far would ask: -c and -s of the line are passed on. Each job is a line
+# of its own in the answer, and nothing else that has a name begins one.
 _buildd_sequencer_jobs() {
-    "$@" status --json 2>/dev/null | tr '{,' '[\n*]' |
-        sed -n 's/^[[:space:]]*"name":[[:space:]]*"\([-_A-Za-z0-9]*\)".*/\1/p' | sort -u
+    "$@" status --json 2>/dev/null | sed -n 's/^ *{"name": "\([-_A-Za-z0-9]*\)".*/\1/p' | sort
 }
 
 _buildd_sequencer() {
-    local commands="check status history run kill pause resume reload healthcheck"
+    local commands="check status history run kill pause resume reload healthcheck metrics"
     local everywhere="-c --config -s --socket -h --help -V --version"
     local daemon="-l --logfile --pidfile -d --rundir --umask -u --uid -g --gid --daemon -n --nodaemon --spew --if-launch"
     local current=${COMP_WORDS[COMP_CWORD]} command='' job='' option='' word i
@@ -72,7 +72,7 @@ _buildd_sequencer() {
         esac
     elif [[ -z $command ]]; then
         words=$commands
-    elif [[ -z $job && $command =~ ^(history|run|kill|pause|resume)$ ]]; then
+    elif [[ -z $job && $command =~ ^(status|history|run|kill|pause|resume)$ ]]; then
         words=$(_buildd_sequencer_jobs "${asks[@]}")
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use super::{About, Config, FROM_ADDRESS, Job, Loaded, Settings, dialect, keys};
+use super::{About, Config, FROM_ADDRESS, Job, Loaded, Sequencer, Settings, dialect, keys};
 use crate::text::seconds;
 
 /// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
@@ -16,34 +16,49 @@ pub fn print(config: &Config) -> String {
     // Most jobs have the settings of the one before them.
     let mut known: Option<(&Rc<Settings>, String)> = None;
     for job in &config.jobs {
-        let _ = write!(text, "\n[buildsequencer_job.{}]\n", job.name);
-        line(&mut text, "command", &job.command);
+        text.push('\n');
+        head(&mut text, job);
         let same = known.take_if(|(settings, _)| Rc::ptr_eq(settings, &job.settings));
         let (_, lines) =
-            known.insert(same.unwrap_or_else(|| (&job.settings, settings(config, job))));
+            known.insert(same.unwrap_or_else(|| (&job.settings, settings(&config.sequencer, job))));
         text.push_str(lines);
     }
     text
 }
 
-/// What a job says beside its command.
-fn settings(config: &Config, job: &Job) -> String {
+/// One job's section.
+pub fn print_job(sequencer: &Sequencer, job: &Job) -> String {
     let mut text = String::new();
-    for key in keys::JOB.iter().filter(|key| !key.is_command()) {
-        line(&mut text, key.name, &effective(config, job, key));
+    head(&mut text, job);
+    text + &settings(sequencer, job)
+}
+
+fn head(text: &mut String, job: &Job) {
+    let _ = writeln!(text, "[buildsequencer_job.{}]", job.name);
+    line(text, "command", &job.command);
+}
+
+/// What a job says beside its command.
+fn settings(sequencer: &Sequencer, job: &Job) -> String {
+    let mut text = String::new();
+    for (key, value) in values(sequencer, job).skip(1) {
+        line(&mut text, key, &value);
     }
     text
 }
 
-/// The value of a job's key, with what it takes over from elsewhere filled in.
-fn effective(config: &Config, job: &Job, key: &keys::Key<Job>) -> String {
-    match key.name {
-        "startdelay" => seconds(job.start_delay()),
-        "mailproblemsto" => keys::show_targets(config.sequencer.recipients(job)),
-        "mailinterval" => seconds(config.sequencer.mail_interval(job)),
-        "stuckafter" => seconds(job.settings.stuckafter),
-        _ => (key.show)(job),
-    }
+/// A job's keys, its command first, and their values, with what it takes over from elsewhere filled in.
+pub fn values(sequencer: &Sequencer, job: &Job) -> impl Iterator<Item = (&'static str, String)> {
+    keys::JOB.iter().map(|key| {
+        let value = match key.name {
+            "startdelay" => seconds(job.start_delay()),
+            "mailproblemsto" => keys::show_targets(sequencer.recipients(job)),
+            "mailinterval" => seconds(sequencer.mail_interval(job)),
+            "stuckafter" => seconds(job.settings.stuckafter),
+            _ => (key.show)(job),
+        };
+        (key.name, value)
+    })
 }
 
 fn line(text: &mut String, key: &str, value: &str) {

@@ -15,6 +15,7 @@ use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
 use crate::near;
+use crate::status::job;
 use crate::system;
 use crate::system::control::{Asked, Peer};
 use crate::system::log::Level;
@@ -83,12 +84,17 @@ impl Daemon {
 
     fn show(&mut self, clients: &[u64], form: &Form) {
         let (now, before) = (system::now(), system::processor_time());
-        let text = form.make(&self.view_with_lease(now));
+        let view = self.view_with_lease(now);
+        // A job may have been removed since it was asked for.
+        let (status, text) = match form {
+            Form::Job { name, .. } if job::find(&view, name).is_none() => self.unknown_job(name),
+            form => (exit::OK, form.make(&view)),
+        };
         let cost = system::processor_time().saturating_sub(before);
         let ended = Instant::now();
         self.showing.made(cost, ended);
         self.control
-            .answer_all(clients, exit::OK, text.into_bytes(), ended);
+            .answer_all(clients, status, text.into_bytes(), ended);
     }
 
     /// Sends the status to all clients that wait for it, before the daemon ends.
@@ -117,14 +123,15 @@ impl Daemon {
             return self.reply(asked.client, refusal, now);
         }
         let reply = match line.request {
-            Request::Status { json, failed } => {
-                let form = if json {
-                    Form::Json { failed }
-                } else {
-                    Form::Table { failed }
+            Request::Status { job, json, failed } => {
+                let form = match job {
+                    Some(name) => Form::Job { name, json },
+                    None if json => Form::Json { failed },
+                    None => Form::Table { failed },
                 };
                 return self.showing.add(asked.client, form, now);
             }
+            Request::Metrics => return self.showing.add(asked.client, Form::Metrics, now),
             Request::History(history) => match self.knows_past_of(history.job.as_deref()) {
                 Ok(()) => return self.showing.add(asked.client, Form::History(history), now),
                 Err(refusal) => refusal,
@@ -187,10 +194,16 @@ impl Daemon {
         if let Some(job) = self.jobs.find(name) {
             return Ok(job);
         }
+        Err(self.unknown_job(name))
+    }
+
+    fn unknown_job(&self, name: &str) -> Reply {
         let known: Vec<&str> = self.jobs.names().collect();
         let instead = near::instead(name, &known, "there are");
-        let line = format!("unknown job {}{instead}", shown(name));
-        Err((exit::FAILURE, line))
+        (
+            exit::FAILURE,
+            format!("unknown job {}{instead}\n", shown(name)),
+        )
     }
 
     /// Refuses a job that is neither in the configuration nor, since it once was, in the history.

@@ -364,6 +364,10 @@ impl Daemon {
                 left_out: stdout.saturating_add(stderr),
             };
             self.jobs.end(index, end, now);
+            if verdict == Verdict::Failure {
+                let (stdout, stderr) = (&ended.stdout, &ended.stderr);
+                self.jobs.keep_tail(index, ended.kept(), stdout, stderr);
+            }
         }
         self.jobs.remember(&ended.job, ended.kept(), now.instant);
         self.tell_waiters(&ended, &line, now);

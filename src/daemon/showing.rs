@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::History;
 use crate::clock::Moment;
-use crate::status::{View, history, json, table};
+use crate::status::{View, history, job, json, metrics, table};
 
 /// At most one part in this many of the time is spent on making the status.
 const SHARE: u32 = 10;
@@ -20,6 +20,8 @@ pub(super) enum Form {
     Table { failed: bool },
     Json { failed: bool },
     History(History),
+    Job { name: String, json: bool },
+    Metrics,
 }
 
 /// A client that has asked for the status.
@@ -100,6 +102,8 @@ impl Form {
             Form::Table { failed } => table::table(view, *failed),
             Form::Json { failed } => json::json(view, *failed),
             Form::History(asked) => history::history(view, asked),
+            Form::Job { name, json } => job::job(view, name, *json),
+            Form::Metrics => metrics::metrics(view),
         }
     }
 }

@@ -10,9 +10,11 @@ use crate::config::Job;
 use crate::job::busy::{Busy, Shares};
 use crate::job::history::{History, Run};
 use crate::job::outcome::{Cause, Outcome, Verdict};
+use crate::job::output::Capture;
 use crate::job::record::Record;
 use crate::job::schedule::{Delays, Schedule, Timing};
 use crate::job::state::State;
+use crate::job::tails::Tails;
 use crate::job::throttle::Throttle;
 
 /// After a command that could not be started, the next try comes no sooner than this, however small `mindelay` is.
@@ -60,6 +62,7 @@ pub struct Jobs {
     records: Vec<Record>,
     history: History,
     busy: Busy,
+    tails: Tails,
 }
 
 impl Jobs {
@@ -78,6 +81,7 @@ impl Jobs {
         Jobs {
             history: History::new(defined.len()),
             busy: Busy::new(now.instant),
+            tails: Tails::default(),
             schedule,
             defined,
             records,
@@ -166,6 +170,17 @@ impl Jobs {
         let began = now.checked_sub(run.took).unwrap_or(now);
         self.busy.ran(&job.name, began, now);
         self.history.add(&job.name, run);
+    }
+
+    /// The ends of what failed runs printed.
+    pub fn tails(&self) -> &Tails {
+        &self.tails
+    }
+
+    /// Keeps the end of what a failed run of the job printed.
+    pub fn keep_tail(&mut self, index: Index, run: Run, stdout: &Capture, stderr: &Capture) {
+        let job = &self.defined[index.0].name;
+        self.tails.add(job, run, stdout, stderr);
     }
 
     /// Takes the job out of the order, because its run begins.
@@ -293,6 +308,7 @@ impl Jobs {
             .collect();
         self.defined = defined;
         let names = self.defined.iter().map(|job| &*job.name);
+        self.tails.retain(names.clone());
         self.history.retain(names);
         Moves { from }
     }

@@ -12,4 +12,5 @@ pub mod requests;
 pub mod schedule;
 pub mod state;
 pub mod stuck;
+pub mod tails;
 pub mod throttle;

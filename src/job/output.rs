@@ -84,6 +84,19 @@ impl Capture {
         }
     }
 
+    /// Appends the last bytes of what `append_to` writes, at most `most`.
+    pub fn append_end_to(&self, most: usize, out: &mut Vec<u8>) {
+        let gap = self.gap();
+        let parts = self.parts(&gap);
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        let mut skip = all.saturating_sub(most);
+        for part in parts {
+            let from = skip.min(part.len());
+            out.extend_from_slice(&part[from..]);
+            skip -= from;
+        }
+    }
+
     /// The kept bytes, as `append_to` writes them. A short stream without a gap is not copied.
     pub fn into_bytes(mut self) -> Vec<u8> {
         let gap = self.gap();

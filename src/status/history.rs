@@ -18,8 +18,17 @@ const WINDOW: Duration = Duration::from_secs(3600);
 /// What was asked for, in the form that was asked for.
 pub fn history(view: &View<'_>, asked: &History) -> String {
     match asked.form {
-        Form::Table => table(&entries(view, asked), asked.failed),
-        Form::Json => json(&entries(view, asked)),
+        Form::Table => {
+            let mut text = String::new();
+            table(&mut text, &entries(view, asked), asked.failed, true);
+            text
+        }
+        Form::Json => {
+            let mut text = String::from("{\"runs\": ");
+            runs(&mut text, &entries(view, asked));
+            text.push_str("}\n");
+            text
+        }
         Form::Svg => svg(view, asked),
     }
 }
@@ -31,23 +40,25 @@ fn entries<'a>(view: &View<'a>, asked: &History) -> Vec<Entry<'a>> {
     history.last(asked.job.as_deref(), asked.failed, most)
 }
 
-fn began(run: &Run) -> SystemTime {
+pub(super) fn began(run: &Run) -> SystemTime {
     run.began.time().unwrap_or(UNIX_EPOCH)
 }
 
-fn table(entries: &[Entry<'_>], failed: bool) -> String {
+/// The runs as lines, with the names of their jobs where that is asked.
+pub(super) fn table(text: &mut String, entries: &[Entry<'_>], failed: bool, jobs: bool) {
     if entries.is_empty() {
         let kind = if failed { "failed run" } else { "run" };
-        return format!("no {kind} is known\n");
+        let _ = writeln!(text, "no {kind} is known");
+        return;
     }
     let names = entries.iter().map(|(job, _)| job.len());
     let width = names.chain(["JOB".len()]).max().unwrap_or(0);
-    let mut text = String::new();
     let mut line = |began: &str, job: &str, took: &str, late: &str, outcome: &str| {
-        let _ = writeln!(
-            text,
-            "{began:19}  {job:width$}  {took:>6}  {late:>7}  {outcome}"
-        );
+        let _ = write!(text, "{began:19}  ");
+        if jobs {
+            let _ = write!(text, "{job:width$}  ");
+        }
+        let _ = writeln!(text, "{took:>6}  {late:>7}  {outcome}");
     };
     line("BEGAN (UTC)", "JOB", "TOOK", "LATE BY", "OUTCOME");
     for (job, run) in entries {
@@ -55,24 +66,28 @@ fn table(entries: &[Entry<'_>], failed: bool) -> String {
         let (took, late) = (precise(run.took), precise(run.late()));
         line(&began, job, &took, &late, &run.outcome.word());
     }
-    text
 }
 
-fn json(entries: &[Entry<'_>]) -> String {
-    let mut text = String::from("{\"runs\": [");
-    for (n, (job, run)) in entries.iter().enumerate() {
+/// The runs as a JSON array.
+pub(super) fn runs(text: &mut String, entries: &[Entry<'_>]) {
+    text.push('[');
+    for (n, (job, of)) in entries.iter().enumerate() {
         text.push_str(if n == 0 { "\n  " } else { ",\n  " });
-        let mut object = Object::begin(&mut text);
-        object.text("job", job);
-        object.time("started", run.began.time());
-        object.duration("took", Some(run.took));
-        object.duration("late", Some(run.late()));
-        object.text("outcome", &run.outcome.word());
-        object.display("code", Some(run.outcome.code));
+        let mut object = Object::begin(text);
+        run(&mut object, job, of);
         object.end();
     }
-    text.push_str(if entries.is_empty() { "]}\n" } else { "\n]}\n" });
-    text
+    text.push_str(if entries.is_empty() { "]" } else { "\n]" });
+}
+
+/// The fields of a run.
+pub(super) fn run(object: &mut Object<'_>, job: &str, run: &Run) {
+    object.text("job", job);
+    object.time("started", run.began.time());
+    object.duration("took", Some(run.took));
+    object.duration("late", Some(run.late()));
+    object.text("outcome", &run.outcome.word());
+    object.display("code", Some(run.outcome.code));
 }
 
 fn svg(view: &View<'_>, asked: &History) -> String {

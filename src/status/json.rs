@@ -32,7 +32,7 @@ pub fn json(view: &View<'_>, failed: bool) -> String {
     text
 }
 
-fn running(view: &View<'_>, text: &mut String) {
+pub(super) fn running(view: &View<'_>, text: &mut String) {
     let Some(run) = view.running else {
         return text.push_str("null");
     };
@@ -110,7 +110,7 @@ fn jobs(view: &View<'_>, failed: bool, text: &mut String) {
     text.push_str("\n]");
 }
 
-fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
+pub(super) fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
     let record = row.record;
     let last = row.last();
     let paused_by = record.paused_by();

@@ -10,6 +10,7 @@ use crate::config::{Job, Sequencer, Settings};
 use crate::job::history;
 use crate::job::jobs::{End, Index, Jobs};
 use crate::job::outcome::{Brief, Cause, Outcome};
+use crate::job::output::Capture;
 use crate::job::state::State;
 use crate::mail::queue::{Failure, Queue, Verdict};
 use crate::mail::report::{Failed, Origin, Report, Run};
@@ -126,6 +127,20 @@ impl Made {
             left_out: 0,
         };
         self.jobs.end(index.unwrap(), end, self.at(at));
+    }
+
+    /// A run that takes a second, prints this and exits with 3.
+    pub(super) fn fails(&mut self, job: usize, at: Duration, stdout: &[u8], stderr: &[u8]) {
+        self.runs(job, at, at + s(1), 3);
+        let index = self.job(job);
+        let name = self.jobs.job(index).name.clone();
+        let run = *self.jobs.history().last(Some(&name), true, 1)[0].1;
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| {
+            let mut capture = Capture::new(1 << 20);
+            capture.push(bytes);
+            capture
+        });
+        self.jobs.keep_tail(index, run, &stdout, &stderr);
     }
 
     pub(super) fn requests(&mut self, job: usize, at: Duration) {

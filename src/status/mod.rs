@@ -2,6 +2,7 @@
 //! the health check and the line that a supervisor sees. Pure: a view borrows the daemon's state at a moment.
 
 pub mod history;
+pub mod job;
 pub mod json;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]

@@ -129,7 +129,7 @@ fn lease(view: &View<'_>, text: &mut String) {
     }
 }
 
-fn running(view: &View<'_>, text: &mut String) {
+pub(super) fn running(view: &View<'_>, text: &mut String) {
     let Some(run) = view.running else { return };
     let _ = write!(
         text,
@@ -248,7 +248,7 @@ fn fill(cells: &mut Cells, view: &View<'_>, row: &Row<'_>) {
     });
 }
 
-fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
+pub(super) fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
     text.push_str(row.state.word());
     match (view.behind(row), row.record.paused_by()) {
         (Some(job), _) => text.extend([" behind ", job]),

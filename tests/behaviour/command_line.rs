@@ -323,7 +323,7 @@ fn wrong_usage_is_told_in_one_line_with_status_2() {
         (&["-ny"], "missing argument for option '-y'"),
         (&["frobnicate"], "unknown command 'frobnicate'"),
         (&["check", "extra"], "unexpected argument 'extra'"),
-        (&["status", "a"], "unexpected argument 'a'"),
+        (&["status", "a", "b"], "unexpected argument 'b'"),
         (&["run"], "'run' needs the name of a job"),
         (&["run", "a", "b"], "unexpected argument 'b'"),
         (&["reload", "a"], "unexpected argument 'a'"),

@@ -96,7 +96,7 @@ fn a_line_is_answered_with_status_and_text_and_then_the_connection_ends() {
         &b"\n"[..],
         b"\0\n",
         b"launch\n",
-        b"status a\n",
+        b"status a b\n",
         b"check\n",
         b"--help\n",
         b"--version\n",

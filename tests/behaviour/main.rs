@@ -27,6 +27,7 @@ mod log;
 mod mail;
 mod metrics;
 mod notify;
+mod one_job;
 mod original;
 mod pidfile;
 mod readers;

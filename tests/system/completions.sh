@@ -70,7 +70,7 @@ bash_case() {
 
 completions=$OLDPWD/contrib/completions
 jobs="queue-builder queue_cleaner slave_scanner"
-bash_case "check healthcheck history kill pause reload resume run status" "$program" ""
+bash_case "check healthcheck history kill metrics pause reload resume run status" "$program" ""
 bash_case "reload resume run" "$program" r
 bash_case "run" "$program" -c "some\\ dir/sequencer.conf" ru
 bash_case "$jobs" "$program" -s "$socket" run ""
@@ -79,7 +79,8 @@ bash_case "queue-builder queue_cleaner" "$program" -c "some\\ dir/sequencer.conf
 bash_case "slave_scanner" "$program" resume -c "'some dir/sequencer.conf'" s
 bash_case "" "$program" -s "$here/nobody" run ""
 bash_case "" "$program" -s "$socket" run slave_scanner ""
-bash_case "" "$program" -s "$socket" status ""
+bash_case "$jobs" "$program" -s "$socket" status ""
+bash_case "" "$program" -s "$socket" metrics ""
 bash_case "--wait" "$program" run --w
 bash_case "" "$program" status --w
 bash_case "--json" "$program" history --j
@@ -96,7 +97,7 @@ bash_case "027" "$program" --umask 027
 
 # The options of --help, less twistd's that have no effect.
 "$program" --help | sed '/^Accepted/,$d' | grep -oE '(^|[ [])--?[a-zA-Z][a-z-]*' | tr -d ' [' | sort -u >helped
-for verb in "" check status history run kill pause resume reload healthcheck; do
+for verb in "" check status history run kill pause resume reload healthcheck metrics; do
     # shellcheck disable=SC2086 # No word at all for the daemon.
     bash_offers "$program" $verb - | tr ' ' '\n'
 done | sort -u >offered
@@ -126,6 +127,7 @@ buildd-sequencer --socket=$socket pause queue-|buildd-sequencer --socket=$socket
 buildd-sequencer kill -c some\\ dir/sequencer.conf queue_|buildd-sequencer kill -c some\\ dir/sequencer.conf queue_cleaner
 buildd-sequencer -s $here/nobody run sl|buildd-sequencer -s $here/nobody run sl
 buildd-sequencer run --w|buildd-sequencer run --wait
+buildd-sequencer -s $socket status --json sl|buildd-sequencer -s $socket status --json slave_scanner
 buildd-sequencer kill --w|buildd-sequencer kill --w
 buildd-sequencer status --js|buildd-sequencer status --json
 buildd-sequencer history --sv|buildd-sequencer history --svg
