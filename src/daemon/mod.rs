@@ -332,13 +332,6 @@ impl Daemon {
                 }
             }
         }
-        let outputs = [Ready::Stdout, Ready::Stderr];
-        let ends_run = |(ready, closed): &(Ready, bool)| *closed && outputs.contains(ready);
-        if !ready.is_empty() && ready.iter().all(ends_run) {
-            // The end of a process makes three events within microseconds: two closed pipes and SIGCHLD. Yielding the
-            // processor once lets one wake-up take all three.
-            std::thread::yield_now();
-        }
     }
 
     fn handle_signal(&mut self, signal: Signal) {

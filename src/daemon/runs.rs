@@ -141,7 +141,7 @@ impl Run {
     /// Reads both pipes until they are empty, even if no event said that there is more.
     fn read_to_the_end(&mut self, os: &mut Os, log: &mut Log) {
         for output in [Ready::Stdout, Ready::Stderr] {
-            self.stream(output).hung_up = true;
+            self.stream(output).reaped();
             self.read(output, os, log);
         }
     }

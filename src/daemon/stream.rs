@@ -12,12 +12,15 @@ use super::ready::Ready;
 use crate::config::Job;
 use crate::job::output::{Capture, LineSplitter};
 use crate::system::log::{Level, Log};
-use crate::system::process;
+use crate::system::process::{self, OutputPipe};
 
 /// One of a run's two outputs, on its way to log and mail.
 #[derive(Debug)]
 pub(super) struct Stream {
     pipe: Option<Receiver>,
+    /// The end that the process writes to. It stays open here until the process has been reaped: otherwise each process
+    /// that ends would wake the daemon three times, by each pipe's end and by SIGCHLD.
+    theirs: Option<OwnedFd>,
     pub(super) capture: Capture,
     lines: Option<LineSplitter>,
     /// This turn left the pipe before it was empty, so that others get their turn. No event will report the rest.
@@ -30,15 +33,16 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn open(
-        fd: OwnedFd,
+        pipe: OutputPipe,
         output: Ready,
         job: &Job,
         registry: &Registry,
     ) -> std::io::Result<Stream> {
-        let mut pipe = Receiver::from(fd);
-        registry.register(&mut pipe, output.token(), Interest::READABLE)?;
+        let mut ours = Receiver::from(pipe.ours);
+        registry.register(&mut ours, output.token(), Interest::READABLE)?;
         Ok(Stream {
-            pipe: Some(pipe),
+            pipe: Some(ours),
+            theirs: Some(pipe.theirs),
             capture: Capture::new(job.settings.maxoutput),
             lines: job.settings.livelog.then(LineSplitter::new),
             more: false,
@@ -87,6 +91,12 @@ impl Stream {
             self.pipe = None;
         }
         closed
+    }
+
+    /// Notes that the process has been reaped: the pipe now comes to its end, unless another process holds it.
+    pub(super) fn reaped(&mut self) {
+        self.theirs = None;
+        self.hung_up = true;
     }
 
     /// Whether its end has not been read yet.

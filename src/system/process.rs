@@ -79,15 +79,24 @@ impl From<Errno> for SpawnError {
     }
 }
 
-/// A job's process that has just been started, with our ends of its pipes: close-on-exec and non-blocking.
+/// A job's process that has just been started, with the pipes for its two outputs.
 #[derive(Debug)]
 pub struct StartedJob {
     /// Its id, which is its session's and its process group's as well.
     pub pid: Pid,
     /// Where its standard output arrives.
-    pub stdout: OwnedFd,
+    pub stdout: OutputPipe,
     /// Where its standard error arrives.
-    pub stderr: OwnedFd,
+    pub stderr: OutputPipe,
+}
+
+/// A pipe that a process writes to and we read. Both ends are close-on-exec.
+#[derive(Debug)]
+pub struct OutputPipe {
+    /// Our end, which does not block: each end has a file description of its own.
+    pub ours: OwnedFd,
+    /// The process's end, for as long as we keep it open as well: until then the pipe cannot come to its end.
+    pub theirs: OwnedFd,
 }
 
 /// A process that reads what we write to it, with our ends of its pipes: close-on-exec and non-blocking.
@@ -150,9 +159,8 @@ impl Spawner {
 
     /// Starts a job: null input, a pipe for each of its two outputs.
     pub fn job(&mut self, argv: &[String]) -> Result<StartedJob, SpawnError> {
-        let (stdout, job_stdout) = output_pipe()?;
-        let (stderr, job_stderr) = output_pipe()?;
-        let streams = [&self.null, &job_stdout, &job_stderr].map(AsRawFd::as_raw_fd);
+        let (stdout, stderr) = (OutputPipe::new()?, OutputPipe::new()?);
+        let streams = [&self.null, &stdout.theirs, &stderr.theirs].map(AsRawFd::as_raw_fd);
         let pid = self.spawn(argv, streams)?;
         Ok(StartedJob {
             pid,
@@ -163,11 +171,12 @@ impl Spawner {
 
     /// Starts a program that reads a message: a pipe for its input, another one for both its outputs.
     pub fn filter(&mut self, argv: &[String]) -> Result<StartedFilter, SpawnError> {
-        let (output, theirs) = output_pipe()?;
+        let output = OutputPipe::new()?;
         let (input, stdin) = unistd::pipe2(OFlag::O_CLOEXEC)?;
         set_nonblocking(&stdin)?;
-        let streams = [&input, &theirs, &theirs].map(AsRawFd::as_raw_fd);
+        let streams = [&input, &output.theirs, &output.theirs].map(AsRawFd::as_raw_fd);
         let pid = self.spawn(argv, streams)?;
+        let output = output.ours;
         Ok(StartedFilter { pid, stdin, output })
     }
 
@@ -207,12 +216,12 @@ fn only_standard(streams: [RawFd; 3], inherited: &[RawFd]) -> Result<PosixSpawnF
     Ok(actions)
 }
 
-/// A pipe that a process writes to and we read without blocking. Only our end is non-blocking: each end has a
-/// file description of its own.
-fn output_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (ours, theirs) = unistd::pipe2(OFlag::O_CLOEXEC)?;
-    set_nonblocking(&ours)?;
-    Ok((ours, theirs))
+impl OutputPipe {
+    fn new() -> Result<OutputPipe, Errno> {
+        let (ours, theirs) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+        set_nonblocking(&ours)?;
+        Ok(OutputPipe { ours, theirs })
+    }
 }
 
 /// The size of a pipe whose writer is faster than its reader, in bytes.
