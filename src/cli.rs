@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::config::values::is_stdout;
+use crate::config::values::{self, is_stdout};
 use crate::near;
 use crate::text::{harmless, listed, shown};
 
@@ -43,6 +43,7 @@ Options:
       --pidfile FILE       write the process id to FILE, and hold it
   -d, --rundir DIR         change to DIR first
       --umask MODE         file creation mask, octal
+      --name NAME          what it is called, where a host has several
   -u, --uid USER           run as this user, a name or number
   -g, --gid GROUP          run as this group, a name or number
       --daemon             detach once up, as twistd does
@@ -222,6 +223,8 @@ pub struct Options {
     pub pidfile: Option<PathBuf>,
     /// The directory to run in.
     pub rundir: Option<PathBuf>,
+    /// What the daemon is called, which wins over the configuration.
+    pub name: Option<Box<str>>,
     /// File creation mask.
     pub umask: Option<u32>,
     /// User to become, name or number.
@@ -292,7 +295,7 @@ pub fn parse(
 }
 
 /// Every option: its letter, its name, and whether it belongs to the daemon (and `check`) alone.
-const OPTIONS: [(char, &str, bool); 30] = [
+const OPTIONS: [(char, &str, bool); 31] = [
     ('c', "config", false),
     ('s', "socket", false),
     ('h', "help", false),
@@ -307,6 +310,7 @@ const OPTIONS: [(char, &str, bool); 30] = [
     ('\0', "pidfile", true),
     ('d', "rundir", true),
     ('\0', "umask", true),
+    ('\0', "name", true),
     ('u', "uid", true),
     ('g', "gid", true),
     ('n', "nodaemon", true),
@@ -400,6 +404,7 @@ impl Parsed {
             "logfile" => options.logfile = Some(parser.value()?.into()),
             "pidfile" => options.pidfile = Some(parser.value()?.into()),
             "rundir" => options.rundir = path()?,
+            "name" => options.name = Some(called(&parser.value()?.string()?)?),
             "umask" => options.umask = Some(umask(&parser.value()?.string()?)?),
             "uid" => options.uid = Some(parser.value()?.string()?),
             "gid" => options.gid = Some(parser.value()?.string()?),
@@ -567,6 +572,11 @@ fn number(value: &str) -> Result<usize, UsageError> {
     number.ok_or_else(wrong)
 }
 
+/// What the daemon is called.
+fn called(value: &str) -> Result<Box<str>, UsageError> {
+    values::name(value).map_err(|why| UsageError(format!("'--name': {why}")))
+}
+
 /// A file creation mask, octal as twistd takes it.
 fn umask(value: &str) -> Result<u32, UsageError> {
     let digits = value.strip_prefix("0o").unwrap_or(value);
@@ -662,6 +672,7 @@ mod tests {
         assert_eq!(ok("--no-save --log x --pid y").1.pidfile, Some("y".into()));
         let profiled = "--originalname --savestats --profiler cProfile --profile f -p g -n";
         assert_eq!(ok(profiled), (Action::Daemon, Options::default()));
+        assert_eq!(ok("--name b-1.C_d").1.name.as_deref(), Some("b-1.C_d"));
         let empty = ok("--pidfile= --logfile=").1;
         assert_eq!(empty.pidfile, Some("".into()));
         assert_eq!(empty.logfile, Some("".into()));
@@ -807,6 +818,13 @@ mod tests {
                 "--umask 9",
                 "'--umask' takes an octal number up to 777, not '9'",
             ),
+            (
+                "--name a/b",
+                "'--name': 'a/b' is not a name: it is made of letters, digits",
+            ),
+            ("--name=", "'--name': '' is not a name"),
+            ("--name none", "'--name': 'none' is not a name"),
+            ("status --name a", "option '--name' is for the daemon"),
             ("--umask 1777", "'--umask' takes"),
             ("--daemon -l -", "'--daemon' leaves no standard output"),
             (

@@ -315,6 +315,7 @@ fn source(options: &Options, directories: &Directories, path: PathBuf) -> Source
             .logfile
             .as_deref()
             .map(|path| command_line_log(path, directories)),
+        name: options.name.clone(),
         socket: named(&options.socket),
         detached: options.daemon,
         spew: options.spew,

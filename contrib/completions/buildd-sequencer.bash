@@ -10,7 +10,7 @@ _buildd_sequencer_jobs() {
 _buildd_sequencer() {
     local commands="check status history run kill pause resume reload healthcheck metrics"
     local everywhere="-c --config -s --socket -h --help -V --version"
-    local daemon="-l --logfile --pidfile -d --rundir --umask -u --uid -g --gid --daemon -n --nodaemon --spew --if-launch"
+    local daemon="-l --logfile --pidfile -d --rundir --umask --name -u --uid -g --gid --daemon -n --nodaemon --spew --if-launch"
     local current=${COMP_WORDS[COMP_CWORD]} command='' job='' option='' word i
     local -a asks=("${COMP_WORDS[0]/#\~\//$HOME/}")
     local IFS=$' \t\n'
@@ -35,6 +35,7 @@ _buildd_sequencer() {
         -u | --uid) option=--uid ;;
         -g | --gid) option=--gid ;;
         --umask) option=--umask ;;
+        --name) option=--name ;;
         -n) [[ $command == history ]] && option=-n ;;
         -*) ;;
         *) if [[ -z $command ]]; then command=$word; else job=$word; fi ;;
@@ -55,7 +56,7 @@ _buildd_sequencer() {
         ;;
     --uid) mapfile -t COMPREPLY < <(compgen -u -- "$current") && return ;;
     --gid) mapfile -t COMPREPLY < <(compgen -g -- "$current") && return ;;
-    -n) return ;;
+    -n | --name) return ;;
     --umask) mapfile -t COMPREPLY < <(compgen -W "022 027 077" -- "$current") && return ;;
     esac
 

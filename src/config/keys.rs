@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::values::{address, addresses, boolean, command, count, duration, is_stdout, path, size};
+use super::values::{
+    address, addresses, boolean, command, count, duration, is_stdout, name, path, size,
+};
 use super::{ControlSocket, Job, Sequencer, Settings};
 use crate::near;
 use crate::text::{seconds, shown};
@@ -115,6 +117,10 @@ const OWN_DURATION: Kind<Option<Duration>> = Kind::new(
     |d| or_none(d.as_ref(), |d| seconds(*d)),
 );
 const TEXT: Kind<Box<str>> = Kind::new(|v| Ok(v.into()), |v| v.to_string());
+const NAME: Kind<Option<Box<str>>> = Kind::new(
+    |v| name(v).map(Some),
+    |n| or_none(n.as_ref(), |n| n.to_string()),
+);
 const ADDRESS: Kind<Box<str>> = Kind::new(address, |v| v.to_string());
 const COMMAND: Kind<Box<str>> = Kind::new(command, |v| v.to_string());
 const TARGETS: Kind<Rc<[Box<str>]>> = Kind {
@@ -266,7 +272,8 @@ const FOREIGN: [(&str, &str); 14] = [
 ];
 
 /// `[buildsequencer]`
-pub const SEQUENCER: [Key<Sequencer>; 15] = [
+pub const SEQUENCER: [Key<Sequencer>; 16] = [
+    sequencer!(name, NAME),
     sequencer!(logfile, LOG),
     sequencer!(launch, BOOLEAN),
     sequencer!(mailproblemsto, TARGETS),

@@ -175,6 +175,8 @@ pub struct Config {
 /// `[buildsequencer]`: what the daemon itself is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequencer {
+    /// What it is called, where a host has several.
+    pub name: Option<Box<str>>,
     /// The log's file; `None` is standard output.
     pub logfile: Option<PathBuf>,
     /// Whether start scripts should start the daemon.
@@ -250,6 +252,7 @@ pub struct Settings {
 impl Default for Sequencer {
     fn default() -> Sequencer {
         Sequencer {
+            name: None,
             logfile: None,
             launch: false,
             mailproblemsto: Rc::new([]),

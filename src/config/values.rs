@@ -21,6 +21,19 @@ pub fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
+/// What a sequencer is called: letters, digits, `_`, `-` and `.`.
+pub fn name(value: &str) -> Result<Box<str>, String> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let taken = value.is_empty() || value.eq_ignore_ascii_case("none");
+    if taken || !value.bytes().all(valid) {
+        return Err(format!(
+            "{} is not a name: it is made of letters, digits, '_', '-' and '.', and is not 'none'",
+            shown(value)
+        ));
+    }
+    Ok(value.into())
+}
+
 /// Seconds, whole or decimal, or with a unit: `5`, `0.25`, `250ms`, `15m`, `1d`.
 pub fn duration(value: &str) -> Result<Duration, String> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_lowercase());

@@ -72,6 +72,8 @@ pub struct Source {
     pub identity: Option<(u64, u64)>,
     /// The command line's log file, which wins over the configuration's.
     pub logfile: Option<PathBuf>,
+    /// The command line's name for the daemon, which wins over the configuration's.
+    pub name: Option<Box<str>>,
     /// The command line's control socket, which wins over the configuration's.
     pub socket: Option<PathBuf>,
     /// Whether the daemon has detached. It has no standard output then, so the log has to be a file.
@@ -100,6 +102,9 @@ impl Source {
         }
         if self.detached && config.logfile.is_none() {
             config.logfile = Some(PathBuf::from(TWISTD_LOG));
+        }
+        if let Some(name) = &self.name {
+            config.name = Some(name.clone());
         }
         if let Some(path) = &self.socket {
             config.controlsocket = ControlSocket::At(path.clone());

@@ -110,6 +110,7 @@ impl Daemon {
         Origin {
             from: &self.config.fromaddress,
             host: &self.host,
+            name: self.config.name.as_deref(),
             pid: std::process::id(),
             number: self.reports,
             now,

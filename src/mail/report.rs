@@ -35,6 +35,8 @@ pub struct Origin<'a> {
     pub from: &'a str,
     /// This machine's name; it may hold any characters.
     pub host: &'a str,
+    /// What this sequencer is called, where a host has several.
+    pub name: Option<&'a str>,
     /// The daemon's process number.
     pub pid: u32,
     /// The report's number. This daemon gives no number twice.
@@ -172,8 +174,12 @@ impl Report {
 
     fn new(kind: Kind, run: &Run<'_>, subject: &str, body: Vec<u8>, origin: &Origin<'_>) -> Report {
         let took = Duration::from_millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
+        let name = match origin.name {
+            Some(name) => format!("X-Buildd-Sequencer: {}\n", ascii_value(name)),
+            None => String::new(),
+        };
         let middle = format!(
-            "X-Launchpad: yes\nX-Buildd: yes\nX-Buildd-Host: {}\nX-Buildd-Job: {}\n\
+            "X-Launchpad: yes\nX-Buildd: yes\nX-Buildd-Host: {}\n{name}X-Buildd-Job: {}\n\
              X-Buildd-Started: {}\nX-Buildd-Duration: {}\nDate: {}\n",
             ascii_value(origin.host),
             ascii_value(run.job),

@@ -12,6 +12,9 @@ pub fn json(view: &View<'_>, failed: bool) -> String {
     let mut text = String::new();
     let mut object = Object::begin(&mut text);
     object.text("version", env!("CARGO_PKG_VERSION"));
+    if let Some(name) = &view.config.name {
+        object.text("name", name);
+    }
     object.text("host", view.host);
     object.number("pid", u64::from(view.pid));
     object.time("started", Some(view.started.wall));
@@ -283,7 +286,9 @@ mod tests {
         made.lease = Some(12);
         made.begins(1, s(900));
         made.phase = "draining";
+        made.config.name = Some("east".into());
         let all = parsed(&made, s(1000));
+        assert_eq!(all["name"], "east");
         assert_eq!(all["state"], "draining");
         assert_eq!(
             all["running"],

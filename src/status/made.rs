@@ -189,6 +189,7 @@ impl Made {
         let origin = Origin {
             from: "a@example.com",
             host: "build1",
+            name: None,
             pid: 1,
             number: 1,
             now: self.wall(at),

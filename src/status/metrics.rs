@@ -10,7 +10,10 @@ use crate::text::seconds;
 
 /// The whole metrics file.
 pub fn metrics(view: &View<'_>) -> String {
-    let mut text = String::new();
+    let mut text = Text {
+        text: String::new(),
+        sequencer: view.config.name.as_deref(),
+    };
     daemon(view, &mut text);
     let rows: Vec<Row<'_>> = view.jobs.all().map(|job| view.row(job)).collect();
     for metric in &JOB_METRICS {
@@ -20,151 +23,140 @@ pub fn metrics(view: &View<'_>) -> String {
                 continue;
             };
             if !written {
-                header(&mut text, metric.name, metric.kind, metric.help);
+                text.header(metric.name, metric.kind, metric.help);
                 written = true;
             }
-            let _ = writeln!(
-                text,
-                "buildd_sequencer_{}{{job=\"{}\"}} {value}",
-                metric.name, row.job.name
-            );
+            text.sample(metric.name, &[("job", &row.job.name)], &value);
         }
     }
-    header(
-        &mut text,
-        "job_failures_total",
-        "counter",
-        "Failed runs by reason.",
-    );
+    let failures = "job_failures_total";
+    text.header(failures, "counter", "Failed runs by reason.");
     for row in &rows {
         for (reason, name) in Reason::ALL {
-            let (job, count) = (&row.job.name, row.record.failures_for(reason));
-            let _ = writeln!(
-                text,
-                "buildd_sequencer_job_failures_total{{job=\"{job}\",reason=\"{name}\"}} {count}"
-            );
+            let labels = [("job", &*row.job.name), ("reason", name)];
+            text.sample(failures, &labels, &row.record.failures_for(reason));
         }
     }
-    text
+    text.text
 }
 
-fn daemon(view: &View<'_>, text: &mut String) {
+/// The text while it is written.
+struct Text<'a> {
+    text: String,
+    /// What this sequencer is called: a label of every sample.
+    sequencer: Option<&'a str>,
+}
+
+impl Text<'_> {
+    fn header(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(
+            self.text,
+            "# HELP buildd_sequencer_{name} {help}\n# TYPE buildd_sequencer_{name} {kind}\n"
+        );
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: &dyn Display) {
+        self.text.extend(["buildd_sequencer_", name]);
+        let mut before = "{";
+        let sequencer = self.sequencer.map(|name| ("sequencer", name));
+        for (label, value) in sequencer.iter().chain(labels) {
+            // No label's value holds anything that would have to be escaped.
+            self.text.extend([before, label, "=\"", value, "\""]);
+            before = ",";
+        }
+        let end = if before == "," { "} " } else { " " };
+        let _ = writeln!(self.text, "{end}{value}");
+    }
+
+    /// A metric with one sample.
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: &dyn Display) {
+        self.header(name, kind, help);
+        self.sample(name, &[], value);
+    }
+}
+
+fn daemon(view: &View<'_>, text: &mut Text<'_>) {
     let counters = view.counters;
-    header(
-        text,
-        "build_info",
-        "gauge",
-        "Always 1; the version is a label.",
-    );
-    let _ = writeln!(
-        text,
-        "buildd_sequencer_build_info{{version=\"{}\"}} 1",
-        env!("CARGO_PKG_VERSION")
-    );
-    single(
-        text,
+    text.header("build_info", "gauge", "Always 1; the version is a label.");
+    text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], &1);
+    text.single(
         "start_time_seconds",
         "gauge",
         "When the daemon started, in seconds since 1970.",
-        stamp(view.started.wall),
+        &stamp(view.started.wall),
     );
     if let Some((ok, at)) = counters.last_reload {
-        single(
-            text,
+        text.single(
             "last_reload_successful",
             "gauge",
             "Whether the last reload was adopted.",
-            u8::from(ok),
+            &u8::from(ok),
         );
-        single(
-            text,
+        text.single(
             "last_reload_timestamp_seconds",
             "gauge",
             "When the last reload was, in seconds since 1970.",
-            stamp(at),
+            &stamp(at),
         );
     }
-    header(text, "reloads_total", "counter", "Reloads by result.");
+    text.header("reloads_total", "counter", "Reloads by result.");
     for (result, count) in [
         ("success", counters.reloads_done),
         ("refused", counters.reloads_refused),
     ] {
-        let _ = writeln!(
-            text,
-            "buildd_sequencer_reloads_total{{result=\"{result}\"}} {count}"
-        );
+        text.sample("reloads_total", &[("result", result)], &count);
     }
-    single(
-        text,
+    text.single(
         "mails_sent_total",
         "counter",
         "Messages that sendmail took.",
-        view.queue.counts.sent,
+        &view.queue.counts.sent,
     );
-    single(
-        text,
+    text.single(
         "mail_tries_failed_total",
         "counter",
         "Tries to send a message that failed.",
-        view.queue.counts.tries_failed,
+        &view.queue.counts.tries_failed,
     );
-    single(
-        text,
+    text.single(
         "mails_given_up_total",
         "counter",
         "Messages that went to the log instead.",
-        view.queue.counts.given_up,
+        &view.queue.counts.given_up,
     );
-    single(
-        text,
+    text.single(
         "mail_queue_length",
         "gauge",
         "Messages that wait for sendmail.",
-        view.queue.len(),
+        &view.queue.len(),
     );
-    single(
-        text,
+    text.single(
         "log_lines_dropped_total",
         "counter",
         "Log lines lost because the log could not be written.",
-        view.lines_dropped,
+        &view.lines_dropped,
     );
     if let Some(left) = view.lease {
-        single(
-            text,
+        text.single(
             "lease_seconds",
             "gauge",
             "Seconds until the lease runs out, if it is not extended.",
-            left,
+            &left,
         );
     }
-    single(
-        text,
+    text.single(
         "jobs",
         "gauge",
         "Jobs in the configuration.",
-        view.jobs.len(),
+        &view.jobs.len(),
     );
     let paused = view.jobs.all().filter(|&job| view.jobs.is_paused(job));
-    single(
-        text,
+    text.single(
         "jobs_paused",
         "gauge",
         "Jobs that an operator holds.",
-        paused.count(),
+        &paused.count(),
     );
-}
-
-fn header(text: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = write!(
-        text,
-        "# HELP buildd_sequencer_{name} {help}\n# TYPE buildd_sequencer_{name} {kind}\n"
-    );
-}
-
-fn single(text: &mut String, name: &str, kind: &str, help: &str, value: impl Display) {
-    header(text, name, kind, help);
-    let _ = writeln!(text, "buildd_sequencer_{name} {value}");
 }
 
 /// A metric that each job has.
@@ -461,6 +453,25 @@ mod tests {
         }
         let version = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         assert_eq!(value(&made, s(9), &version).unwrap(), "1");
+    }
+
+    #[test]
+    fn every_sample_has_the_name_of_a_sequencer_that_has_one() {
+        let mut made = Made::three();
+        made.runs(0, s(5), s(6), 3);
+        made.counters.last_reload = Some((true, made.wall(s(7))));
+        let without = metrics(&made.view(s(9)));
+        assert!(!without.contains("sequencer="), "{without}");
+        made.config.name = Some("east".into());
+        let with = metrics(&made.view(s(9)));
+        assert_eq!(with.lines().count(), without.lines().count());
+        for (with, without) in with.lines().zip(without.lines()) {
+            // HELP and TYPE have to be the same in all files of a directory.
+            let again = with.replace("{sequencer=\"east\",", "{");
+            let again = again.replace("{sequencer=\"east\"} ", " ");
+            assert_eq!(again, without);
+            assert_eq!(with.contains("sequencer=\"east\""), !with.starts_with('#'));
+        }
     }
 
     #[test]

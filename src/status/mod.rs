@@ -351,7 +351,11 @@ impl<'a> View<'a> {
             "working" => String::new(),
             phase => format!(", {phase}"),
         };
-        format!("{doing}{stuck}{mail}{phase}")
+        let name = match &self.config.name {
+            Some(name) => format!("{name}: "),
+            None => String::new(),
+        };
+        format!("{name}{doing}{stuck}{mail}{phase}")
     }
 
     /// How long ago a report was given up, if that was less than `MAIL_TIME` ago.
@@ -575,6 +579,12 @@ mod tests {
         }
         let paused = "All jobs are paused, 1 mail queued";
         assert_eq!(made.view(s(3608)).headline(), paused);
+        made.config.name = Some("east".into());
+        assert_eq!(
+            made.view(s(3608)).headline(),
+            format!("east: {paused}"),
+            "where a host has several"
+        );
     }
 
     #[test]

@@ -20,8 +20,12 @@ pub fn table(view: &View<'_>, failed: bool) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "buildd-sequencer {} on {}: pid {}, up {}, read {} {} ago{}",
+        "buildd-sequencer {}{} on {}: pid {}, up {}, read {} {} ago{}",
         env!("CARGO_PKG_VERSION"),
+        match &view.config.name {
+            Some(name) => format!(" ({name})"),
+            None => String::new(),
+        },
         view.host,
         view.pid,
         brief(view.up()),

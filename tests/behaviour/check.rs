@@ -36,6 +36,7 @@ fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
     assert_eq!(
         stdout(&output),
         "[buildsequencer]\n\
+         name: none\n\
          logfile: -\n\
          launch: false\n\
          mailproblemsto: -\n\
@@ -95,8 +96,8 @@ fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
     assert_eq!(stdout(&second), stdout(&first));
     // The default socket, which may be missing, has become one set by hand, whose directory may not.
     let said = findings(&second);
-    let socket = |line: &str| line.starts_with("conf:14: controlsocket: ");
-    let warned = |line: &str| line.starts_with("warning: conf:19: job a: no shell reads this");
+    let socket = |line: &str| line.starts_with("conf:15: controlsocket: ");
+    let warned = |line: &str| line.starts_with("warning: conf:20: job a: no shell reads this");
     assert!(
         said.lines().all(|line| socket(line) || warned(line)),
         "{said}"

@@ -26,6 +26,7 @@ mod lease;
 mod log;
 mod mail;
 mod metrics;
+mod name;
 mod notify;
 mod one_job;
 mod original;

@@ -94,6 +94,7 @@ bash_case "some dir/sequencer.conf" "$program" --logfile = "some dir/"
 bash_case "root" "$program" -u roo
 bash_case "root" "$program" --gid = roo
 bash_case "027" "$program" --umask 027
+bash_case "" "$program" --name s
 
 # The options of --help, less twistd's that have no effect.
 "$program" --help | sed '/^Accepted/,$d' | grep -oE '(^|[ [])--?[a-zA-Z][a-z-]*' | tr -d ' [' | sort -u >helped

@@ -33,9 +33,9 @@ fn every_key_is_printed_with_its_value() {
     );
     assert_eq!(
         print(&config),
-        "[buildsequencer]\nlogfile: -\nlaunch: false\nmailproblemsto: -\nfromaddress: launchpad@lists.canonical.com\n\
+        "[buildsequencer]\nname: none\nlogfile: -\nlaunch: false\nmailproblemsto: -\nfromaddress: launchpad@lists.canonical.com\n\
          smtphost: localhost\nspew: false\nsendmail: /usr/sbin/sendmail -i\nmailinterval: 0\nlogsize: 1000000\nlogkeep: 10\n\
-         statefile: none\nstopdelay: 0\ncontrolsocket: /run/buildd-sequencer/control.sock\nmetricsfile: none\n\
+         statefile: none\nstopdelay: 0\ncontrolsocket: /run/buildd-sequencer/control.sock\nmetricsfile: none\nleasefile: none\n\
          \n[buildsequencer_job.b]\ncommand: x  y\nmindelay: 1\nalwayslog: false\ntimeout: 0\nkilldelay: 5\nstuckafter: 3600\n\
          startdelay: 1\nmailproblemsto: -\nmailinterval: 0\nmaxdelay: 0\nmaxoutput: 1048576\nlivelog: false\n\
          \n[buildsequencer_job.a]\ncommand: z\nmindelay: 150\nalwayslog: false\ntimeout: 0\nkilldelay: 5\nstuckafter: 3600\n\
@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn a_printed_configuration_reads_back_as_the_same(
         sequencer in lines_of(&[
-            ("logfile", PATHS), ("statefile", PATHS), ("metricsfile", PATHS), ("controlsocket", PATHS),
+            ("name", &["a", "none", "b-1.C_d"]), ("logfile", PATHS), ("statefile", PATHS), ("metricsfile", PATHS), ("controlsocket", PATHS),
             ("mailproblemsto", TARGETS), ("launch", BOOLEANS), ("spew", BOOLEANS), ("sendmail", COMMANDS),
             ("smtphost", &["localhost", "\n a ; b", "\n  \"\"", "none"]), ("fromaddress", &["a@x", "none", "<b@x>", "\n é@x"]),
             ("mailinterval", DURATIONS), ("stopdelay", DURATIONS), ("logsize", &["0", "1G", "none"]), ("logkeep", &["7"]),

@@ -129,6 +129,7 @@ fn report() -> Rc<Report> {
     let origin = Origin {
         from: "launchpad@lists.canonical.com",
         host: "here",
+        name: None,
         pid: 1,
         number: 1,
         now: SystemTime::UNIX_EPOCH,

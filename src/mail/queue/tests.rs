@@ -42,6 +42,7 @@ fn report(job: &str, size: usize) -> Rc<Report> {
     let origin = Origin {
         from: "launchpad@lists.canonical.com",
         host: "cocoplum",
+        name: None,
         pid: 1,
         number: 1,
         now: SystemTime::UNIX_EPOCH,

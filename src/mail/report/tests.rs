@@ -34,6 +34,7 @@ fn origin(host: &str) -> Origin<'_> {
     Origin {
         from: FROM,
         host,
+        name: None,
         pid: 312,
         number: 7,
         now: clock(),
@@ -379,6 +380,34 @@ fn output_that_is_not_ascii_is_encoded_in_mail_and_plain_in_the_log() {
 }
 
 #[test]
+fn a_sequencer_with_a_name_says_it_in_a_header_after_the_host() {
+    let at = |name| {
+        let origin = Origin {
+            name,
+            ..origin("cocoplum")
+        };
+        let waiting = Waiting {
+            all: String::new(),
+            first: Vec::new(),
+            more: 0,
+        };
+        let report = Report::stuck(
+            &run("scan", "scan"),
+            Duration::from_secs(1),
+            1,
+            &waiting,
+            &origin,
+        );
+        report.log_parts("-", 0).0
+    };
+    let (with, without) = (at(Some("east")), at(None));
+    let header = "X-Buildd-Sequencer: east\n";
+    let both = without.replace("X-Buildd-Job: ", &format!("{header}X-Buildd-Job: "));
+    assert_eq!(with, both);
+    assert_ne!(with, without);
+}
+
+#[test]
 fn names_that_are_not_ascii_leave_the_headers_ascii_but_for_addresses() {
     let origin = Origin {
         from: "b\u{e4}r@example.com",
@@ -504,7 +533,7 @@ proptest! {
         let now = if unix < 0 { epoch - by } else { epoch + by };
         let outcome = Outcome { code, cause: Cause::NotStarted(reason) };
         let run = Run { job: &job, command: &command, started: now, took: by };
-        let origin = Origin { from: &from, host: &host, pid: u32::MAX, number: u64::MAX, now };
+        let origin = Origin { from: &from, host: &host, name: None, pid: u32::MAX, number: u64::MAX, now };
         let failed = Failed { outcome: &outcome, repeat: None, stdout: Vec::new(), stderr: Vec::new() };
         let report = Report::failure(&run, failed, &origin);
         let logged = text(log_text(&report, &to, 1));
