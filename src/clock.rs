@@ -41,6 +41,12 @@ impl Moment {
     }
 }
 
+/// A duration in nanoseconds; `None` beyond 584 years.
+pub fn nanoseconds(duration: Duration) -> Option<u64> {
+    let seconds = duration.as_secs().checked_mul(1_000_000_000)?;
+    seconds.checked_add(duration.subsec_nanos().into())
+}
+
 /// A wall-clock time in eight bytes: nanoseconds since 1970, zero for never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Stamp(u64);
@@ -49,7 +55,17 @@ impl Stamp {
     /// The time `time`. A time outside 1970 to 2554 becomes never.
     pub fn at(time: SystemTime) -> Stamp {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Stamp(u64::try_from(since.as_nanos()).unwrap_or(0))
+        Stamp(nanoseconds(since).unwrap_or(0))
+    }
+
+    /// The time so many nanoseconds after 1970 began; zero is never.
+    pub fn of(nanoseconds: u64) -> Stamp {
+        Stamp(nanoseconds)
+    }
+
+    /// Nanoseconds since 1970; zero for never.
+    pub fn nanoseconds(self) -> u64 {
+        self.0
     }
 
     /// The time; `None` for never.

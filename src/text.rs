@@ -3,8 +3,11 @@
 //! Pure; whoever calls brings the time along.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::clock::nanoseconds;
 
 /// A duration in seconds without trailing zeros: `5`, `0.25`.
 pub fn seconds(duration: Duration) -> String {
@@ -49,43 +52,62 @@ pub fn precise(duration: Duration) -> String {
 pub fn write_precise(text: &mut String, duration: Duration) {
     // A value just below a minute must not print as 60.0s.
     if duration < Duration::from_millis(59_950) {
-        let _ = write!(text, "{:.1}s", duration.as_secs_f64());
+        let tenths = (duration.as_millis() as u64 + 50) / 100;
+        let _ = write!(text, "{}.{}s", tenths / 10, tenths % 10);
     } else {
         write_brief(text, duration);
     }
 }
 
-/// Python's `%6.3g`: three significant digits in a field six wide, as the original printed delays.
-pub fn six_three_g(value: f64) -> String {
-    format!("{:>6}", three_g(value))
+/// Python's `%6.3g` of a duration in seconds: three significant digits in a field six wide, as the original printed
+/// delays. Like C's (ISO C 7.21.6.1), with an exponent below 1e-4 and from 1e3 on, and without trailing zeros.
+/// Durations beyond 584 years count as that long.
+pub fn six_three_g(duration: Duration) -> String {
+    let nanos = nanoseconds(duration).unwrap_or(u64::MAX);
+    if nanos == 0 {
+        return "     0".to_string();
+    }
+    let length = nanos.ilog10();
+    let unit = 10_u64.pow(length.saturating_sub(2));
+    let mut digits = nanos / unit * 10_u64.pow(2_u32.saturating_sub(length));
+    let rest = nanos % unit;
+    let up = match (unit - rest).cmp(&rest) {
+        Ordering::Equal => tie_goes_up(duration, nanos, digits),
+        order => order == Ordering::Less,
+    };
+    digits += u64::from(up);
+    // Of the first digit. The exponent after rounding decides, so 999.6 is 1e+03.
+    let mut exponent = i64::from(length) - 9;
+    if digits == 1000 {
+        (digits, exponent) = (100, exponent + 1);
+    }
+    let mut text = digits.to_string();
+    match exponent {
+        -4..0 => {
+            let zeros = &"0.000"[..usize::try_from(1 - exponent).unwrap_or(0)];
+            text.insert_str(0, zeros);
+        }
+        0..3 => text.insert(usize::try_from(exponent + 1).unwrap_or(1), '.'),
+        _ => text.insert(1, '.'),
+    }
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    if !(-4..3).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let _ = write!(text, "e{sign}{:02}", exponent.abs());
+    }
+    format!("{text:>6}")
 }
 
-/// C's and Python's `%.3g` (ISO C 7.21.6.1): exponent notation below 1e-4 and from 1e3 on, no trailing zeros.
-fn three_g(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return format!("{value}");
-    }
-    // The exponent after rounding to three digits decides, so 999.6 is 1e+03.
-    let scientific = format!("{value:.2e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..3).contains(&exponent) {
-        let decimals = usize::try_from(2 - exponent).unwrap_or(0);
-        return without_trailing_zeros(&format!("{value:.decimals$}")).to_string();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!(
-        "{}e{sign}{:02}",
-        without_trailing_zeros(digits),
-        exponent.abs()
-    )
-}
-
-fn without_trailing_zeros(number: &str) -> &str {
-    if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        number
+/// How Python rounds a number of seconds that lies in the middle between two numbers of three digits: by the nearest
+/// number that it can hold, and to the even digit if that is the middle itself.
+fn tie_goes_up(duration: Duration, nanos: u64, digits: u64) -> bool {
+    let bits = duration.as_secs_f64().to_bits();
+    // The number is `mantissa` / 2^`shift` (IEEE 754 binary64), and below 2^35.
+    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    let shift = 1075_u64.saturating_sub(bits >> 52);
+    match (u128::from(mantissa) * 1_000_000_000).cmp(&(u128::from(nanos) << shift)) {
+        Ordering::Equal => digits % 2 == 1,
+        order => order == Ordering::Greater,
     }
 }
 
@@ -265,8 +287,10 @@ pub fn unix_seconds(time: SystemTime) -> i64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(seconds: u64) -> Utc {
         Utc::from(UNIX_EPOCH + Duration::from_secs(seconds))
@@ -293,6 +317,9 @@ mod tests {
             ]
         );
         assert_eq!(precise(Duration::from_millis(1234)), "1.2s");
+        assert_eq!(precise(Duration::from_millis(49)), "0.0s");
+        assert_eq!(precise(Duration::from_millis(50)), "0.1s");
+        assert_eq!(precise(Duration::from_millis(59_949)), "59.9s");
         assert_eq!(precise(Duration::from_millis(59_990)), "59s");
         assert_eq!(precise(s(182)), "3m02s");
     }
@@ -374,7 +401,59 @@ mod tests {
             (1.999_9, "     2"),
             (315_360_000.0, "3.15e+08"),
         ] {
-            assert_eq!(six_three_g(value), text, "{value}");
+            let duration = Duration::from_secs_f64(value);
+            assert_eq!(six_three_g(duration), text, "{value}");
+            assert_eq!(by_floats(value), text, "{value}");
+        }
+    }
+
+    /// The same as this, which needs code to print any floating-point number.
+    fn by_floats(value: f64) -> String {
+        // Ties go to even, as Python and C have it.
+        let scientific = format!("{value:.2e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap();
+        let exponent: i32 = exponent.parse().unwrap();
+        let trimmed = |number: &str| match number.contains('.') {
+            true => number
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_string(),
+            false => number.to_string(),
+        };
+        let text = if (-4..3).contains(&exponent) {
+            let decimals = usize::try_from(2 - exponent).unwrap();
+            trimmed(&format!("{value:.decimals$}"))
+        } else {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{}e{sign}{:02}", trimmed(digits), exponent.abs())
+        };
+        format!("{text:>6}")
+    }
+
+    #[test]
+    fn delays_in_the_middle_between_two_numbers_print_as_python_prints_them() {
+        for (nanos, text) in [
+            (1_125_000_000, "  1.12"),
+            (1_375_000_000, "  1.38"),
+            (1_005_000_000, "     1"),
+            (100_500_000, " 0.101"),
+            (2_675_000_000, "  2.67"),
+            (1_000_500_000_000, " 1e+03"),
+            (1_025_000_000_000, "1.02e+03"),
+        ] {
+            assert_eq!(six_three_g(Duration::from_nanos(nanos)), text, "{nanos}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn delays_print_as_if_they_were_numbers_of_seconds(
+            digits in 0_u64..100_000,
+            power in 0_u32..14,
+            more in prop_oneof![Just(0_u64), 0_u64..100],
+        ) {
+            let duration = Duration::from_nanos(digits * 10_u64.pow(power) + more);
+            prop_assert_eq!(six_three_g(duration), by_floats(duration.as_secs_f64()));
         }
     }
 

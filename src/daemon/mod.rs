@@ -423,7 +423,7 @@ impl Daemon {
             let name = &self.jobs.job(next.job).name;
             let line = format!(
                 "Scheduling {name} for {} seconds time",
-                six_three_g(wait.as_secs_f64())
+                six_three_g(wait)
             );
             self.log.say(Level::Info, &line);
         }

@@ -4,13 +4,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// The share is of this long at most.
+use crate::clock::nanoseconds;
+
+/// The share is of this many minutes at most.
 const MINUTES: u64 = 60;
-const MINUTE: Duration = Duration::from_secs(60);
+/// In nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
 /// Jobs that are counted apart in one minute; the time of others counts, but has no name.
 const JOBS_A_MINUTE: usize = 64;
 
-/// Whose runs held the lane for how long.
+/// Whose runs held the lane for how long. Times are nanoseconds, moments count from the start.
 #[derive(Debug)]
 pub struct Busy {
     start: Instant,
@@ -19,22 +22,21 @@ pub struct Busy {
 
 #[derive(Debug)]
 struct Minute {
-    /// Counted from the start.
     number: u64,
     /// Time of runs, with and without a name.
-    all: Duration,
-    jobs: Vec<(Box<str>, Duration)>,
+    all: u64,
+    jobs: Vec<(Box<str>, u64)>,
 }
 
-/// The shares of a window that ends now.
-#[derive(Debug, Clone, PartialEq)]
+/// The shares of a window that ends now, in parts per 10,000.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shares {
     /// How long the window is: an hour, or as long as is known.
     pub window: Duration,
-    /// The part of it in which a job ran, from 0 to 1.
-    pub share: f64,
+    /// The part of it in which a job ran.
+    pub share: u32,
     /// The same of each job that had any, the busiest first.
-    pub jobs: Vec<(String, f64)>,
+    pub jobs: Vec<(String, u32)>,
 }
 
 impl Busy {
@@ -44,23 +46,19 @@ impl Busy {
         Busy { start, minutes }
     }
 
-    /// A run of `job` held the lane from `from` to `to`.
+    /// A run of `job` held the lane from `from` to `to`. Runs come in the order in which they ended.
     pub fn ran(&mut self, job: &str, from: Instant, to: Instant) {
-        let to_number = self.number(to);
-        while self
-            .minutes
-            .front()
-            .is_some_and(|m| m.number + MINUTES < to_number)
-        {
+        let (from, to) = (self.moment(from), self.moment(to));
+        let last = to / MINUTE;
+        let is_old = |minute: &Minute| minute.number + MINUTES < last;
+        while self.minutes.front().is_some_and(is_old) {
             self.minutes.pop_front();
         }
-        let (start, first) = (
-            self.start,
-            self.number(from).max(to_number.saturating_sub(MINUTES)),
-        );
-        for number in first..=to_number {
-            let part = overlap(start, number, from, to);
-            if !part.is_zero() {
+        for number in (from / MINUTE).max(last.saturating_sub(MINUTES))..=last {
+            let begin = number * MINUTE;
+            let end = begin.saturating_add(MINUTE).min(to);
+            let part = end.saturating_sub(from.max(begin));
+            if part > 0 {
                 self.minute(number).add(job, part);
             }
         }
@@ -68,69 +66,70 @@ impl Busy {
 
     /// The shares of the hour before `now`, or of as long as is known; `running` is the run under way and since when.
     pub fn shares(&self, now: Instant, running: Option<(&str, Instant)>) -> Shares {
-        let window = (MINUTE * 60).min(now.saturating_duration_since(self.start));
-        let number = self.number(now);
-        let mut all = Duration::ZERO;
-        let mut jobs: HashMap<&str, Duration> = HashMap::new();
+        let now = self.moment(now);
+        let window = now.min(MINUTES * MINUTE);
+        let mut all = 0;
+        let mut jobs: Vec<(&str, u64)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for minute in &self.minutes {
             // Of the oldest minute only a part is within the window, and the same part of its runs, as far as is known.
-            let part = match number.saturating_sub(minute.number) {
+            let part = match (now / MINUTE).saturating_sub(minute.number) {
                 age if age > MINUTES => continue,
-                MINUTES => self.rest_of_oldest(now),
-                _ => 1.0,
+                MINUTES => MINUTE - now % MINUTE,
+                _ => MINUTE,
             };
-            all += minute.all.mul_f64(part);
+            // Milliseconds, so that the product has room.
+            let within = |time: u64| time * (part / 1_000_000) / (MINUTE / 1_000_000);
+            all += within(minute.all);
             for (job, time) in &minute.jobs {
-                *jobs.entry(job).or_default() += time.mul_f64(part);
+                let place = *places.entry(job).or_insert(jobs.len());
+                match jobs.get_mut(place) {
+                    Some((_, known)) => *known += within(*time),
+                    None => jobs.push((job, within(*time))),
+                }
             }
         }
         if let Some((job, since)) = running {
-            let time = now.saturating_duration_since(since).min(window);
+            let time = (now - self.moment(since).min(now)).min(window);
             all += time;
-            *jobs.entry(job).or_default() += time;
+            match places.get(job) {
+                Some(&place) => jobs[place].1 += time,
+                None => jobs.push((job, time)),
+            }
         }
-        let share = |time: Duration| {
-            let of = time.as_secs_f64() / window.as_secs_f64().max(f64::MIN_POSITIVE);
-            of.clamp(0.0, 1.0)
+        jobs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let share = |time: u64| {
+            let parts = (time * 10_000 + window / 2) / window.max(1);
+            u32::try_from(parts.min(10_000)).unwrap_or(10_000)
         };
-        let mut jobs: Vec<(String, f64)> = jobs
-            .into_iter()
-            .map(|(job, time)| (job.to_string(), share(time)))
-            .collect();
-        jobs.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let jobs = jobs.into_iter();
         Shares {
-            window,
+            window: Duration::from_nanos(window),
             share: share(all),
-            jobs,
+            jobs: jobs.map(|(job, time)| (job.into(), share(time))).collect(),
         }
     }
 
-    fn number(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_secs() / 60
+    fn moment(&self, at: Instant) -> u64 {
+        nanoseconds(at.saturating_duration_since(self.start)).unwrap_or(u64::MAX)
     }
 
-    /// Which part of the minute an hour ago is still within the hour.
-    fn rest_of_oldest(&self, now: Instant) -> f64 {
-        let past = now.saturating_duration_since(self.start).as_secs_f64() % 60.0;
-        1.0 - past / 60.0
-    }
-
+    /// The minute of this number, which is the last or a new one.
     fn minute(&mut self, number: u64) -> &mut Minute {
-        let place = self.minutes.partition_point(|m| m.number < number);
-        if self.minutes.get(place).is_none_or(|m| m.number != number) {
-            let new = Minute {
+        if self.minutes.back().is_none_or(|last| last.number < number) {
+            self.minutes.push_back(Minute {
                 number,
-                all: Duration::ZERO,
+                all: 0,
                 jobs: Vec::new(),
-            };
-            self.minutes.insert(place, new);
+            });
         }
-        &mut self.minutes[place]
+        let last = self.minutes.len() - 1;
+        &mut self.minutes[last]
     }
 }
 
 impl Minute {
-    fn add(&mut self, job: &str, time: Duration) {
+    fn add(&mut self, job: &str, time: u64) {
         self.all += time;
         if let Some((_, known)) = self.jobs.iter_mut().find(|(name, _)| **name == *job) {
             *known += time;
@@ -148,13 +147,6 @@ impl Minute {
     }
 }
 
-/// How much of the minute `number` after `start` lies between `from` and `to`.
-fn overlap(start: Instant, number: u64, from: Instant, to: Instant) -> Duration {
-    let begin = start + Duration::from_secs(number * 60);
-    let end = begin + MINUTE;
-    to.min(end).saturating_duration_since(from.max(begin))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,14 +156,11 @@ mod tests {
     }
 
     /// Shares in per cent, rounded.
-    fn percent(shares: &Shares) -> (u64, Vec<(&str, i64)>) {
-        let whole = |share: f64| (share * 100.0).round() as i64;
+    fn percent(shares: &Shares) -> (u32, Vec<(&str, u32)>) {
+        let whole = |share: u32| (share + 50) / 100;
         let jobs = shares.jobs.iter();
         let jobs = jobs.map(|(job, share)| (job.as_str(), whole(*share)));
-        (
-            u64::try_from(whole(shares.share)).unwrap_or(0),
-            jobs.collect(),
-        )
+        (whole(shares.share), jobs.collect())
     }
 
     #[test]

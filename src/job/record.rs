@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Stamp;
+use crate::clock::{Stamp, nanoseconds};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::throttle::Throttle;
 
@@ -87,14 +87,14 @@ impl Record {
     /// Notes that a run begins, `late` after its due time.
     pub fn began(&mut self, now: SystemTime, late: Duration) {
         self.started = Stamp::at(now);
-        self.lateness = nanoseconds(late);
+        self.lateness = nanoseconds(late).unwrap_or(u64::MAX);
         self.lateness_in_all = self.lateness_in_all.saturating_add(self.lateness);
     }
 
     /// Notes that a run has ended. `left_out` counts the output bytes that were not kept.
     pub fn ended(&mut self, now: SystemTime, took: Duration, outcome: &Outcome, left_out: u64) {
         self.runs = self.runs.saturating_add(1);
-        self.took = nanoseconds(took);
+        self.took = nanoseconds(took).unwrap_or(u64::MAX);
         self.run_nanoseconds = self.run_nanoseconds.saturating_add(self.took);
         if left_out > 0 {
             let rare = self.rare();
@@ -205,10 +205,6 @@ impl Record {
         let failed = self.rare.as_ref().and_then(|rare| rare.last.as_ref());
         failed.or_else(|| self.succeeded.time().map(|_| &SUCCESS))
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -79,18 +79,24 @@ fn busy(view: &View<'_>, text: &mut String) {
     let busy = view.busy();
     let mut object = Object::begin(text);
     object.number("window", busy.window.as_secs());
-    object.display("share", Some(format_args!("{:.4}", busy.share)));
+    share(&mut object, busy.share);
     let text = object.name("jobs");
     text.push('[');
-    for (n, (name, share)) in busy.jobs.iter().enumerate() {
+    for (n, (name, of_job)) in busy.jobs.iter().enumerate() {
         text.push_str(if n == 0 { "" } else { ", " });
         let mut job = Object::begin(text);
         job.text("name", name);
-        job.display("share", Some(format_args!("{share:.4}")));
+        share(&mut job, *of_job);
         job.end();
     }
     text.push(']');
     object.end();
+}
+
+/// Parts per 10,000 as a number from 0 to 1.
+fn share(object: &mut Object<'_>, parts: u32) {
+    let (whole, rest) = (parts / 10_000, parts % 10_000);
+    object.display("share", Some(format_args!("{whole}.{rest:04}")));
 }
 
 fn summary(view: &View<'_>, text: &mut String) {
@@ -314,8 +320,8 @@ mod tests {
         );
         assert_eq!(
             all["busy"],
-            value!({"window": 1000, "share": 0.1022, "jobs": [
-                {"name": "queue_builder", "share": 0.1}, {"name": "slave_scanner", "share": 0.0022}]})
+            value!({"window": 1000, "share": 0.1023, "jobs": [
+                {"name": "queue_builder", "share": 0.1}, {"name": "slave_scanner", "share": 0.0023}]})
         );
         let failing: Value = serde_json::from_str(&json(&made.view(s(1000)), true)).unwrap();
         let names: Vec<_> = failing["jobs"]

@@ -2,7 +2,8 @@
 //! made whom wait. SVG 1.1 that stands alone or in a page, in light and dark, without script. Pure.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::job::outcome::{Brief, Verdict};
@@ -14,17 +15,58 @@ const ROWS: usize = 40;
 const BARS: usize = 800;
 /// Characters of a name that fit beside its row.
 const NAME: usize = 25;
-/// Pixels: where the bars begin, how wide they can be, how high a row is, and what stands above the first.
-const LEFT: f64 = 230.0;
-const WIDTH: f64 = 700.0;
-const ROW: f64 = 24.0;
-const TOP: f64 = 64.0;
+/// Where the bars begin, how wide they can be, how high a row is, and what stands above the first.
+const LEFT: Pixels = Pixels::whole(230);
+const WIDTH: Pixels = Pixels::whole(700);
+const ROW: Pixels = Pixels::whole(24);
+const TOP: Pixels = Pixels::whole(64);
 /// The least width of a bar: what is narrower is not seen.
-const LEAST: f64 = 2.0;
+const LEAST: Pixels = Pixels::whole(2);
 /// The least width of a wait: less shows nothing of its hatching.
-const LEAST_WAIT: f64 = 5.0;
+const LEAST_WAIT: Pixels = Pixels::whole(5);
 /// A picture is of this long at least, so that a single short run does not fill it.
 const LEAST_WINDOW: Duration = Duration::from_secs(60);
+
+/// A length or place in tenths of a pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pixels(i64);
+
+impl Pixels {
+    const fn whole(pixels: i64) -> Pixels {
+        Pixels(pixels * 10)
+    }
+
+    /// So many pixels further.
+    fn and(self, pixels: i64) -> Pixels {
+        Pixels(self.0 + pixels * 10)
+    }
+}
+
+impl Add for Pixels {
+    type Output = Pixels;
+
+    fn add(self, more: Pixels) -> Pixels {
+        Pixels(self.0 + more.0)
+    }
+}
+
+impl Sub for Pixels {
+    type Output = Pixels;
+
+    fn sub(self, less: Pixels) -> Pixels {
+        Pixels(self.0 - less.0)
+    }
+}
+
+impl fmt::Display for Pixels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0 / 10)?;
+        match self.0 % 10 {
+            0 => Ok(()),
+            tenths => write!(f, ".{tenths}"),
+        }
+    }
+}
 
 /// A run, as it is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +152,8 @@ const STYLE: &str = "\
 pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) -> String {
     let axis = Axis::of(bars, waits, now);
     let rows = rows(bars, waits, &axis);
-    let height = TOP + ROW * rows.len().max(1) as f64 + 44.0;
-    let width = LEFT + WIDTH + 24.0;
+    let bottom = top_of(rows.len().max(1));
+    let (width, height) = ((LEFT + WIDTH).and(24), bottom.and(44));
     let mut text = format!(
         "<svg class=\"lane\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" aria-label=\"{0}\"><style>{STYLE}</style>\
@@ -120,18 +162,25 @@ pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) 
          <rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>\n<text class=\"h\" x=\"12\" y=\"24\">{0}</text>\n",
         escaped(title)
     );
+    let busy = rows.iter().map(|row| row.busy).sum();
+    let _ = writeln!(
+        text,
+        "<text class=\"soft end\" x=\"{}\" y=\"24\">{} of {} busy</text>",
+        LEFT + WIDTH,
+        percent(busy, &axis),
+        brief(axis.window())
+    );
     legend(&mut text);
     for number in (0..rows.len()).step_by(2) {
-        let (y, width) = (TOP + ROW * number as f64, LEFT + WIDTH + 12.0);
+        let (y, width) = (top_of(number), (LEFT + WIDTH).and(12));
         let _ = writeln!(
             text,
             "<rect class=\"stripe\" x=\"6\" y=\"{y}\" width=\"{width}\" height=\"{ROW}\"/>"
         );
     }
-    let bottom = TOP + ROW * rows.len().max(1) as f64;
     axis.draw(&mut text, bottom);
     if rows.is_empty() {
-        let (x, y) = (LEFT + WIDTH / 2.0, TOP + 16.0);
+        let (x, y) = (LEFT + Pixels(WIDTH.0 / 2), TOP.and(16));
         let _ = writeln!(
             text,
             "<text class=\"soft mid\" x=\"{x}\" y=\"{y}\">no run is known yet</text>"
@@ -139,14 +188,19 @@ pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) 
     }
     let pixels = fitting(&rows, &axis);
     for (number, row) in rows.iter().enumerate() {
-        row.draw(&mut text, TOP + ROW * number as f64, &axis, pixels, bars);
+        row.draw(&mut text, top_of(number), &axis, pixels, bars);
     }
     let x = axis.x(now);
     let _ = writeln!(
         text,
-        "<path class=\"now\" d=\"M{x:.1} {TOP}V{bottom}\"/></svg>"
+        "<path class=\"now\" d=\"M{x} {TOP}V{bottom}\"/></svg>"
     );
     text
+}
+
+/// Where the row of this number begins.
+fn top_of(number: usize) -> Pixels {
+    Pixels(TOP.0 + ROW.0 * number as i64)
 }
 
 /// Which moment is where.
@@ -171,10 +225,16 @@ impl Axis {
     }
 
     /// The place of a moment, in pixels; one beyond the picture is at its edge.
-    fn x(&self, at: SystemTime) -> f64 {
+    fn x(&self, at: SystemTime) -> Pixels {
         let since = at.duration_since(self.from).unwrap_or_default();
-        let part = since.as_secs_f64() / self.window().as_secs_f64().max(1.0);
-        LEFT + WIDTH * part.min(1.0)
+        let part = self.part(since, WIDTH.0.unsigned_abs());
+        LEFT + Pixels(i64::try_from(part).unwrap_or(0)).min(WIDTH)
+    }
+
+    /// How many parts of the whole time, of which there are `parts`, this time is.
+    fn part(&self, time: Duration, parts: u64) -> u64 {
+        let whole = milliseconds(self.window()).max(1);
+        (milliseconds(time).saturating_mul(parts) + whole / 2) / whole
     }
 
     /// Seconds between two marks, a round number of them, so that there are not more than eight.
@@ -188,19 +248,19 @@ impl Axis {
         step.unwrap_or(least.max(1))
     }
 
-    fn draw(&self, text: &mut String, bottom: f64) {
+    fn draw(&self, text: &mut String, bottom: Pixels) {
         let step = self.step();
         let unix = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut mark = unix(self.from).div_ceil(step) * step;
-        let (mut last_day, y) = (None, bottom + 16.0);
+        let (mut last_day, y) = (None, bottom.and(16));
         while mark <= unix(self.to) {
             let at = UNIX_EPOCH + Duration::from_secs(mark);
             let (x, utc) = (self.x(at), Utc::from(at));
-            let _ = write!(text, "<path class=\"grid\" d=\"M{x:.1} {TOP}V{bottom}\"/>");
+            let _ = write!(text, "<path class=\"grid\" d=\"M{x} {TOP}V{bottom}\"/>");
             let time = clock(utc, step);
             let _ = write!(
                 text,
-                "<text class=\"soft mid\" x=\"{x:.1}\" y=\"{y}\">{time}</text>"
+                "<text class=\"soft mid\" x=\"{x}\" y=\"{y}\">{time}</text>"
             );
             let day = (utc.year, utc.month, utc.day);
             if last_day != Some(day) {
@@ -208,8 +268,8 @@ impl Axis {
                 let date = format!("{:04}-{:02}-{:02}", day.0, day.1, day.2);
                 let _ = write!(
                     text,
-                    "<text class=\"soft mid\" x=\"{x:.1}\" y=\"{}\">{date}</text>",
-                    y + 15.0
+                    "<text class=\"soft mid\" x=\"{x}\" y=\"{}\">{date}</text>",
+                    y.and(15)
                 );
             }
             mark += step;
@@ -287,25 +347,25 @@ fn rows<'a>(bars: &'a [Bar<'a>], waits: &'a [Waits<'a>], axis: &Axis) -> Vec<Row
 struct Group<'a> {
     look: Look,
     bars: Vec<&'a Bar<'a>>,
-    from: f64,
-    to: f64,
+    from: Pixels,
+    to: Pixels,
 }
 
 /// The least gap, in pixels, with which the whole picture keeps to its number of bars.
-fn fitting(rows: &[Row<'_>], axis: &Axis) -> f64 {
-    let mut gap = 1.0;
+fn fitting(rows: &[Row<'_>], axis: &Axis) -> Pixels {
+    let mut gap = Pixels::whole(1);
     while gap < WIDTH {
         let bars: usize = rows.iter().map(|row| row.groups(axis, gap).len()).sum();
         if bars <= BARS {
             break;
         }
-        gap *= 2.0;
+        gap.0 *= 2;
     }
     gap
 }
 
 impl<'a> Row<'a> {
-    fn groups(&self, axis: &Axis, gap: f64) -> Vec<Group<'a>> {
+    fn groups(&self, axis: &Axis, gap: Pixels) -> Vec<Group<'a>> {
         let mut groups: Vec<Group<'a>> = Vec::new();
         for bar in &self.bars {
             let look = Look::of(bar.outcome);
@@ -331,9 +391,8 @@ impl<'a> Row<'a> {
         groups
     }
 
-    fn draw(&self, text: &mut String, y: f64, axis: &Axis, gap: f64, all: &[Bar<'_>]) {
-        let share = self.busy.as_secs_f64() / axis.window().as_secs_f64().max(1.0) * 100.0;
-        let (name, base) = (shortened(&self.name), y + 16.0);
+    fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, all: &[Bar<'_>]) {
+        let (name, base) = (shortened(&self.name), y.and(16));
         let full = if name == self.name {
             String::new()
         } else {
@@ -343,8 +402,8 @@ impl<'a> Row<'a> {
             text,
             "<text x=\"12\" y=\"{base}\">{}{full}</text><text class=\"soft end\" x=\"{}\" y=\"{base}\">{}</text>",
             escaped(&name),
-            LEFT - 8.0,
-            percent(share)
+            LEFT.and(-8),
+            percent(self.busy, axis)
         );
         for wait in &self.waits {
             let (from, to) = (axis.x(wait.since), axis.x(axis.to));
@@ -364,8 +423,8 @@ impl<'a> Row<'a> {
 
 impl Group<'_> {
     /// How long its runs had waited, hatched up to where they begin.
-    fn draw_waiting(&self, text: &mut String, y: f64, axis: &Axis, all: &[Bar<'_>]) {
-        let mut drawn = 0.0_f64;
+    fn draw_waiting(&self, text: &mut String, y: Pixels, axis: &Axis, all: &[Bar<'_>]) {
+        let mut drawn = LEFT;
         for bar in &self.bars {
             let to = axis.x(bar.began);
             let from = axis.x(before(bar.began, bar.late)).max(drawn);
@@ -384,18 +443,18 @@ impl Group<'_> {
         }
     }
 
-    fn draw(&self, text: &mut String, y: f64) {
+    fn draw(&self, text: &mut String, y: Pixels) {
         let (x, width) = (self.from, self.to - self.from);
         // Told apart without colour too: what went well is a low bar, what did not a high one with a mark.
         let (top, height) = match self.look {
-            Look::Ok | Look::Interrupted => (y + 8.0, 9.0),
-            _ => (y + 4.0, 16.0),
+            Look::Ok | Look::Interrupted => (y.and(8), 9),
+            _ => (y.and(4), 16),
         };
         let class = self.look.class();
         let title = escaped(&self.title());
         let _ = writeln!(
             text,
-            "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{height}\"><title>{title}</title></rect>{}",
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"><title>{title}</title></rect>{}",
             mark(self.look, self.to, y)
         );
     }
@@ -429,39 +488,43 @@ fn title(bar: &Bar<'_>) -> String {
 }
 
 /// What is drawn at the end of a run that did not go well.
-fn mark(look: Look, x: f64, y: f64) -> String {
-    let middle = y + ROW / 2.0;
+fn mark(look: Look, x: Pixels, y: Pixels) -> String {
+    let middle = y.and(12);
     match look {
         Look::Failed => {
-            let (a, b) = (x + 3.0, x + 9.0);
-            let (c, d) = (middle - 3.0, middle + 3.0);
-            format!("<path class=\"mark\" d=\"M{a:.1} {c}L{b:.1} {d}M{b:.1} {c}L{a:.1} {d}\"/>")
+            let (a, b) = (x.and(3), x.and(9));
+            let (c, d) = (middle.and(-3), middle.and(3));
+            format!("<path class=\"mark\" d=\"M{a} {c}L{b} {d}M{b} {c}L{a} {d}\"/>")
         }
         Look::Killed => {
-            let (a, b, c) = (x + 2.0, x + 10.0, x + 6.0);
-            let (low, high) = (middle + 4.0, middle - 4.0);
-            format!("<path class=\"tip\" d=\"M{a:.1} {low}H{b:.1}L{c:.1} {high}Z\"/>")
+            let (a, b, c) = (x.and(2), x.and(10), x.and(6));
+            let (low, high) = (middle.and(4), middle.and(-4));
+            format!("<path class=\"tip\" d=\"M{a} {low}H{b}L{c} {high}Z\"/>")
         }
         _ => String::new(),
     }
 }
 
-fn hatched(text: &mut String, y: f64, from: f64, to: f64, title: &str) {
-    let (top, width, title) = (y + 8.0, to - from, escaped(title));
+fn hatched(text: &mut String, y: Pixels, from: Pixels, to: Pixels, title: &str) {
+    let (top, width, title) = (y.and(8), to - from, escaped(title));
     let _ = writeln!(
         text,
-        "<rect class=\"wait\" x=\"{from:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"9\"><title>{title}</title></rect>"
+        "<rect class=\"wait\" x=\"{from}\" y=\"{top}\" width=\"{width}\" height=\"9\"><title>{title}</title></rect>"
     );
 }
 
 /// Whose run held the lane for most of the time that this one waited.
 fn behind<'a>(bar: &Bar<'_>, all: &'a [Bar<'a>]) -> Option<&'a str> {
     let due = before(bar.began, bar.late);
+    // One run follows the other, so those that held the lane meanwhile are right before it.
+    let earlier = all.partition_point(|other| other.began < bar.began);
+    let meanwhile = all[..earlier].iter().rev();
+    let meanwhile = meanwhile.take_while(|other| other.began + other.took > due);
     let overlap = |other: &Bar<'_>| {
         let end = (other.began + other.took).min(bar.began);
         end.duration_since(other.began.max(due)).unwrap_or_default()
     };
-    let others = all.iter().filter(|other| other.job != bar.job);
+    let others = meanwhile.filter(|other| other.job != bar.job);
     let longest = others
         .map(|other| (overlap(other), other.job))
         .max_by_key(|(time, _)| *time);
@@ -471,28 +534,28 @@ fn behind<'a>(bar: &Bar<'_>, all: &'a [Bar<'a>]) -> Option<&'a str> {
 }
 
 fn legend(text: &mut String) {
-    let (mut x, y) = (12.0, 34.0);
+    let (mut x, y) = (Pixels::whole(12), Pixels::whole(34));
     for (look, words) in Look::ALL {
         let (top, height) = match look {
-            Look::Ok | Look::Interrupted => (y + 8.0, 9.0),
-            _ => (y + 4.0, 16.0),
+            Look::Ok | Look::Interrupted => (y.and(8), 9),
+            _ => (y.and(4), 16),
         };
-        let class = look.class();
+        let (class, mark) = (look.class(), mark(look, x.and(16), y));
+        let beside = if mark.is_empty() { 22 } else { 31 };
         let _ = write!(
             text,
-            "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"16\" height=\"{height}\"/>{}<text class=\"soft\" x=\"{}\" y=\"{}\">{words}</text>",
-            mark(look, x + 16.0, y),
-            x + 30.0,
-            y + 16.0
+            "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"16\" height=\"{height}\"/>{mark}<text class=\"soft\" x=\"{}\" y=\"{}\">{words}</text>",
+            x.and(beside),
+            y.and(16)
         );
-        x += 52.0 + 6.4 * words.len() as f64;
+        x = Pixels(x.0 + 64 * words.len() as i64).and(beside + 22);
     }
     let _ = writeln!(
         text,
         "<rect class=\"wait\" x=\"{x}\" y=\"{}\" width=\"16\" height=\"9\"/><text class=\"soft\" x=\"{}\" y=\"{}\">waiting</text>",
-        y + 8.0,
-        x + 22.0,
-        y + 16.0
+        y.and(8),
+        x.and(22),
+        y.and(16)
     );
 }
 
@@ -500,12 +563,16 @@ fn before(at: SystemTime, time: Duration) -> SystemTime {
     at.checked_sub(time).unwrap_or(UNIX_EPOCH)
 }
 
-fn percent(share: f64) -> String {
-    if share > 0.0 && share < 1.0 {
-        "<1%".replace('<', "&lt;")
-    } else {
-        format!("{:.0}%", share.min(100.0))
+/// How much of the time shown a job ran, as it stands in XML.
+fn percent(busy: Duration, axis: &Axis) -> String {
+    match axis.part(busy, 100) {
+        0 if !busy.is_zero() => "&lt;1%".to_string(),
+        share => format!("{}%", share.min(100)),
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1000) + u64::from(time.subsec_millis())
 }
 
 fn shortened(name: &str) -> String {

@@ -88,8 +88,8 @@ fn summary(view: &View<'_>, text: &mut String) {
 
 /// `BUSY 83% of the last hour: slave_scanner 61%, queue_builder 20%`
 fn busy(view: &View<'_>, text: &mut String) {
-    let percent = |share: f64| format!("{:.0}%", share * 100.0);
-    let told = |share: f64| share >= 0.005;
+    let percent = |share: u32| (share + 50) / 100;
+    let told = |share: u32| percent(share) > 0;
     let busy = view.busy();
     if !told(busy.share) {
         return;
@@ -98,10 +98,10 @@ fn busy(view: &View<'_>, text: &mut String) {
         3600 => "hour".to_string(),
         _ => brief(busy.window),
     };
-    let _ = write!(text, "BUSY {} of the last {window}", percent(busy.share));
+    let _ = write!(text, "BUSY {}% of the last {window}", percent(busy.share));
     let mut before = ": ";
     for (job, share) in busy.jobs.iter().filter(|(_, share)| told(*share)) {
-        let _ = write!(text, "{before}{job} {}", percent(*share));
+        let _ = write!(text, "{before}{job} {}%", percent(*share));
         before = ", ";
     }
     text.push('\n');
