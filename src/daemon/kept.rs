@@ -1,28 +1,32 @@
-//! The two files that the daemon keeps up to date: the state file and the metrics file. It decides when to write them,
-//! so that a slow disk delays no job; `system::files` writes them.
+//! The files that the daemon keeps up to date: the state file, the history beside it, and the metrics file. It decides
+//! when to write them, so that a slow disk delays no job; `system::files` writes them.
 
+use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::Daemon;
 use crate::clock::Moment;
 use crate::config::Sequencer;
+use crate::job::history::{self, file as history_file};
+use crate::job::jobs::Jobs;
 use crate::job::state::{self, State};
 use crate::job::stuck;
 use crate::status::metrics;
 use crate::system;
 use crate::system::errors::error_text;
-use crate::system::files::{self, Kept, NotWritten, Upcoming};
+use crate::system::files::{self, Appended, Kept, NotWritten, Unfit, Upcoming};
 use crate::system::log::Level;
 
 const STATE_MODE: u32 = 0o600;
 const METRICS_MODE: u32 = 0o644;
 
-/// The two files; each is absent unless the configuration names it.
+/// The files; each is absent unless the configuration names it.
 #[derive(Debug, Default)]
 pub struct Files {
     state: Option<Kept>,
+    history: Option<Appended>,
     metrics: Option<Kept>,
     /// When the run began that the metrics file already shows as stuck.
     stuck: Option<Instant>,
@@ -48,6 +52,43 @@ pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
     state
 }
 
+/// The history file beside a state file: `NAME.history`. Beside a device, which will not be written either, there is
+/// none.
+fn history_beside(state: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(state.file_name()?);
+    name.push(".history");
+    let is_kept = matches!(files::fit(state), Ok(()) | Err(Unfit::MountPoint));
+    is_kept.then(|| state.with_file_name(name))
+}
+
+impl Files {
+    /// Opens the history file and has `jobs` remember its runs. Returns what could not be used, and why, in one line.
+    pub fn open_history(&mut self, config: &Sequencer, jobs: &mut Jobs) -> Option<String> {
+        let path = history_beside(config.statefile.as_deref()?)?;
+        let mut history = Appended::new(path, STATE_MODE);
+        // What cannot be replaced is told when it is to be.
+        let is_fit = files::fit(history.path()).is_ok();
+        let why = match history.open() {
+            Ok(text) => jobs.recall(&text),
+            Err(error) => is_fit.then(|| error_text(&error)),
+        };
+        let shown = history.path().display();
+        let warning = why.map(|why| format!("History file '{shown}': {why}."));
+        if warning.is_some() {
+            history.leave();
+        }
+        self.history = Some(history);
+        warning
+    }
+
+    /// Notes that a run has ended.
+    pub(super) fn ran(&mut self, job: &str, run: &history::Run) {
+        if let Some(history) = &mut self.history {
+            history_file::write_run(history.lines(), job, run);
+        }
+    }
+}
+
 impl Daemon {
     /// Opens the files that the configuration names and closes those it no longer names.
     pub(super) fn open_files(&mut self) {
@@ -60,6 +101,10 @@ impl Daemon {
                 let new = other.clone().map(|path| Kept::new(path, STATE_MODE, true));
                 self.files.state = new;
             }
+        }
+        let beside = self.config.statefile.as_deref().and_then(history_beside);
+        if self.files.history.as_ref().map(Appended::path) != beside.as_deref() {
+            self.files.history = beside.map(|path| Appended::new(path, STATE_MODE));
         }
         match &self.config.metricsfile {
             Some(path) if kept_at(&self.files.metrics, path) => {}
@@ -89,12 +134,22 @@ impl Daemon {
     }
 
     pub(super) fn files_deadline(&self, now: Moment) -> Option<Instant> {
-        let files = [self.state_deadline(now), self.metrics_deadline(now)];
-        files
-            .into_iter()
-            .chain([self.becomes_stuck()])
-            .flatten()
-            .min()
+        let files = [
+            self.state_deadline(now),
+            self.history_deadline(now),
+            self.metrics_deadline(now),
+            self.becomes_stuck(),
+        ];
+        files.into_iter().flatten().min()
+    }
+
+    fn history_deadline(&self, now: Moment) -> Option<Instant> {
+        let history = self.files.history.as_ref()?;
+        if history.has_lines() {
+            return Some(now.instant);
+        }
+        let behind = history.is_behind().then(|| self.upcoming(now))?;
+        history.deadline(now.instant, &behind)
     }
 
     fn state_deadline(&self, now: Moment) -> Option<Instant> {
@@ -154,6 +209,9 @@ impl Daemon {
         if has_started && may_write || is_due(self.state_deadline(now)) {
             let _ = self.write_state(Kept::write);
         }
+        if is_due(self.history_deadline(now)) || has_started && self.history_allows(now) {
+            self.write_history(has_started, now);
+        }
         if is_due(self.metrics_deadline(now)) {
             self.write_metrics();
         }
@@ -181,9 +239,34 @@ impl Daemon {
         };
         let text = state::write(self.jobs.kept(), now);
         let result = write(&mut kept, text.as_bytes(), now.instant);
-        let why = self.tell_failure("state file", &kept, result);
+        let why = self.tell_failure("state file", kept.path(), result);
         self.files.state = Some(kept);
         why
+    }
+
+    fn history_allows(&self, now: Moment) -> bool {
+        let history = self.files.history.as_ref();
+        history.is_some_and(|history| history.allows(now.instant))
+    }
+
+    /// Appends to the history file, or replaces it if that is due or may be done.
+    fn write_history(&mut self, may_replace: bool, now: Moment) {
+        if self.files.history.is_none() || self.may_write(now).is_err() {
+            return;
+        }
+        let Some(mut history) = self.files.history.take() else {
+            return;
+        };
+        let replace = history.allows(now.instant)
+            && (may_replace || {
+                let deadline = history.deadline(now.instant, &self.upcoming(now));
+                deadline.is_some_and(|at| at <= now.instant)
+            });
+        let jobs = &self.jobs;
+        let whole = || history_file::write(jobs.history());
+        let result = history.write(&whole, replace, now.instant);
+        let _ = self.tell_failure("history file", history.path(), result);
+        self.files.history = Some(history);
     }
 
     fn write_metrics(&mut self) {
@@ -193,20 +276,20 @@ impl Daemon {
         let now = system::now();
         let text = metrics::metrics(&self.view_with_lease(now));
         let result = kept.write(text.as_bytes(), now.instant);
-        let _ = self.tell_failure("metrics file", &kept, result);
+        let _ = self.tell_failure("metrics file", kept.path(), result);
         self.files.metrics = Some(kept);
     }
 
     fn tell_failure(
         &mut self,
         what: &str,
-        kept: &Kept,
+        path: &Path,
         result: Result<(), NotWritten>,
     ) -> Result<(), String> {
         let Err(NotWritten { error, is_news }) = result else {
             return Ok(());
         };
-        let shown = kept.path().display();
+        let shown = path.display();
         let why = format!("cannot write {what} '{shown}': {error}");
         if is_news {
             self.log
@@ -218,11 +301,13 @@ impl Daemon {
     /// Writes the state no more: it is another host's by now.
     pub(super) fn forget_state_file(&mut self) {
         self.files.state = None;
+        self.files.history = None;
     }
 
     /// Writes the state as it is at the end, and removes the metrics file, which nobody would keep up to date.
     pub(super) fn close_files(&mut self) {
         let _ = self.write_state(Kept::write_through);
+        self.write_history(true, system::now());
         self.remove_metrics();
     }
 

@@ -227,10 +227,13 @@ impl Daemon {
         let now = system::now();
         let file = source.file().path;
         let state = kept::read_state(&sequencer, now.wall);
+        let mut jobs = Jobs::restored(jobs, &state, now);
+        let mut files = Files::default();
+        let history = files.open_history(&sequencer, &mut jobs);
         let unlocked = holds.take_warnings();
         let mut daemon = Daemon {
             source,
-            jobs: Jobs::restored(jobs, &state, now),
+            jobs,
             config: sequencer,
             log,
             run: None,
@@ -246,7 +249,7 @@ impl Daemon {
             started: now,
             configured: now.wall,
             counters: Counters::default(),
-            files: Files::default(),
+            files,
             lease,
             control: Server::new(Ready::Client(0).token()),
             waiters: Waiters::default(),
@@ -264,7 +267,7 @@ impl Daemon {
         };
         daemon.log.spew = daemon.config.spew;
         daemon.watch_log();
-        let warnings = unlocked.into_iter().chain(state.warning);
+        let warnings = unlocked.into_iter().chain(state.warning).chain(history);
         let warnings = warnings.map(|line| (Level::Warning, line));
         daemon.notices.extend(warnings);
         if let Some(line) = daemon.open_control()? {
@@ -421,10 +424,7 @@ impl Daemon {
         if self.announced != Some((next.job, next.due)) {
             self.announced = Some((next.job, next.due));
             let name = &self.jobs.job(next.job).name;
-            let line = format!(
-                "Scheduling {name} for {} seconds time",
-                six_three_g(wait)
-            );
+            let line = format!("Scheduling {name} for {} seconds time", six_three_g(wait));
             self.log.say(Level::Info, &line);
         }
     }

@@ -369,7 +369,10 @@ impl Daemon {
                 self.jobs.keep_tail(index, ended.kept(), stdout, stderr);
             }
         }
-        self.jobs.remember(&ended.job, ended.kept(), now.instant);
+        let run = ended.kept();
+        self.jobs
+            .remember(ended.index, &ended.job, run, now.instant);
+        self.files.ran(&ended.job.name, &run);
         self.tell_waiters(&ended, &line, now);
         self.changed();
         match verdict {

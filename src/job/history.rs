@@ -1,8 +1,9 @@
 //! Who held the lane: the runs of the past, as many of all and as many of each job as the memory allows, so that a busy
 //! job does not push a rare one out. Pure.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+pub mod file;
+
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,10 +33,11 @@ pub struct Run {
 impl Run {
     /// A run that began `late` after it was due.
     pub fn new(began: Stamp, took: Duration, late: Duration, outcome: Brief) -> Run {
+        let late = late.as_secs().saturating_mul(1000) + u64::from(late.subsec_millis());
         Run {
             began,
             took,
-            late: u32::try_from(late.as_millis()).unwrap_or(u32::MAX),
+            late: u32::try_from(late).unwrap_or(u32::MAX),
             outcome,
         }
     }
@@ -71,67 +73,39 @@ struct Own {
 #[derive(Debug, Default)]
 pub struct History {
     recent: VecDeque<(Rc<str>, Numbered)>,
-    own: HashMap<Rc<str>, Own, BuildHasherDefault<Hash>>,
+    /// By the job's place in the configuration; empty if there are too many jobs.
+    own: Vec<Option<Box<Own>>>,
     /// How many runs, and failures, of each job are kept.
     of_each: usize,
     next: u64,
-}
-
-/// FNV-1a: a run looks its job up, and std's hash, which withstands keys chosen by an enemy, costs many times as much.
-/// The names of jobs are the operator's own.
-#[derive(Debug, Clone, Copy)]
-struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Hash {
-        Hash(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Hash {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// A run and the job that it is of.
 pub type Entry<'a> = (&'a str, &'a Run);
 
 impl History {
-    /// Nothing yet; there will be this many jobs.
+    /// Nothing yet; there are this many jobs.
     pub fn new(jobs: usize) -> History {
-        History {
-            of_each: of_each(jobs),
-            ..History::default()
-        }
+        let mut history = History::default();
+        history.moved(&vec![None; jobs]);
+        history
     }
 
-    /// Adds a run that has ended.
-    pub fn add(&mut self, job: &str, run: Run) {
-        let numbered = Numbered {
-            number: self.next,
-            run,
-        };
+    /// Adds a run that has ended of the job that has this `place` in the configuration, if it still has one.
+    pub fn add(&mut self, place: Option<usize>, job: &str, run: Run) {
+        let number = self.next;
         self.next += 1;
-        let most = self.of_each;
-        let name = if most == 0 {
-            Rc::from(job)
-        } else {
-            let own = match self.own.get_mut(job) {
-                Some(own) => own,
-                None => self.own(job),
-            };
-            keep(&mut own.runs, numbered, most);
-            if run.failed() {
-                keep(&mut own.failures, numbered, most);
+        let numbered = Numbered { number, run };
+        let name = match place.and_then(|place| self.own.get_mut(place)) {
+            Some(own) => {
+                let own = own.get_or_insert_with(|| Own::new(job));
+                keep(&mut own.runs, numbered, self.of_each);
+                if run.failed() {
+                    keep(&mut own.failures, numbered, self.of_each);
+                }
+                Rc::clone(&own.name)
             }
-            Rc::clone(&own.name)
+            None => job.into(),
         };
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
@@ -139,24 +113,17 @@ impl History {
         self.recent.push_back((name, numbered));
     }
 
-    /// What is kept of a job of which nothing has been.
-    fn own(&mut self, job: &str) -> &mut Own {
-        let name: Rc<str> = job.into();
-        self.own.entry(Rc::clone(&name)).or_insert_with(|| Own {
-            name,
-            runs: VecDeque::new(),
-            failures: VecDeque::new(),
-        })
-    }
-
-    /// A reload has left these jobs: of others only the most recent runs of all are still kept.
-    pub fn retain<'a>(&mut self, jobs: impl ExactSizeIterator<Item = &'a str>) {
-        self.of_each = of_each(jobs.len());
-        let names: HashSet<&str> = jobs.collect();
-        let most = self.of_each;
-        self.own
-            .retain(|name, _| most > 0 && names.contains(&**name));
-        for own in self.own.values_mut() {
+    /// A reload has put the jobs at other places: for each new one the old one. Of jobs that have none only the most
+    /// recent runs of all are still kept.
+    pub fn moved(&mut self, from: &[Option<usize>]) {
+        let most = of_each(from.len());
+        let mut old = std::mem::take(&mut self.own);
+        let mut take = |place: usize| old.get_mut(place)?.take();
+        self.of_each = most;
+        if most > 0 {
+            self.own = from.iter().map(|from| from.and_then(&mut take)).collect();
+        }
+        for own in self.own.iter_mut().flatten() {
             for kept in [&mut own.runs, &mut own.failures] {
                 kept.drain(..kept.len().saturating_sub(most));
             }
@@ -179,14 +146,22 @@ impl History {
 
     /// Each run that is kept, some of them several times.
     fn all(&self) -> impl Iterator<Item = (&str, &Numbered)> {
-        let own = self.own.iter().flat_map(|(name, own)| {
+        let own = self.own.iter().flatten().flat_map(|own| {
             let kept = own.runs.iter().chain(&own.failures);
-            kept.map(|of| (&**name, of))
+            kept.map(|of| (&*own.name, of))
         });
-        self.recent
-            .iter()
-            .map(|(name, of)| (&**name, of))
-            .chain(own)
+        let recent = self.recent.iter().map(|(name, of)| (&**name, of));
+        recent.chain(own)
+    }
+}
+
+impl Own {
+    fn new(job: &str) -> Box<Own> {
+        Box::new(Own {
+            name: job.into(),
+            runs: VecDeque::new(),
+            failures: VecDeque::new(),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::clock::Moment;
 use crate::config::Job;
 use crate::job::busy::{Busy, Shares};
-use crate::job::history::{History, Run};
+use crate::job::history::{History, Run, file};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::output::Capture;
 use crate::job::record::Record;
@@ -165,11 +165,22 @@ impl Jobs {
         self.busy.shares(now, running)
     }
 
-    /// Remembers a run that ends now, of a job that may be in the configuration no more.
-    pub fn remember(&mut self, job: &Job, run: Run, now: Instant) {
+    /// Remembers a run that ends now, of a job that has no index any more if a reload has removed it.
+    pub fn remember(&mut self, index: Option<Index>, job: &Job, run: Run, now: Instant) {
         let began = now.checked_sub(run.took).unwrap_or(now);
         self.busy.ran(&job.name, began, now);
-        self.history.add(&job.name, run);
+        let place = index.map(|index| index.0);
+        self.history.add(place, &job.name, run);
+    }
+
+    /// Remembers the runs that a history file's text tells of. Returns what could not be used, and why, in one line.
+    pub fn recall(&mut self, text: &[u8]) -> Option<String> {
+        let names = self.defined.iter().map(|job| &*job.name);
+        let places: HashMap<&str, usize> = (0..).zip(names).map(|(i, name)| (name, i)).collect();
+        let history = &mut self.history;
+        file::read(text, &mut |job, run| {
+            history.add(places.get(job).copied(), job, run);
+        })
     }
 
     /// The ends of what failed runs printed.
@@ -308,8 +319,8 @@ impl Jobs {
             .collect();
         self.defined = defined;
         let names = self.defined.iter().map(|job| &*job.name);
-        self.tails.retain(names.clone());
-        self.history.retain(names);
+        self.tails.retain(names);
+        self.history.moved(&from);
         Moves { from }
     }
 }

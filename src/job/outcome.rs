@@ -90,6 +90,17 @@ enum Manner {
     Operator,
 }
 
+/// Each with its word in a history file, in the order of the variants.
+const MANNERS: [(Manner, &str); 7] = [
+    (Manner::Exited, "exited"),
+    (Manner::Killed, "signal"),
+    (Manner::TimedOut, "timeout"),
+    (Manner::NotStarted, "start"),
+    (Manner::Stopped, "shutdown"),
+    (Manner::Forced, "forced"),
+    (Manner::Operator, "killed"),
+];
+
 impl Brief {
     /// What is kept of an outcome.
     pub fn of(outcome: &Outcome) -> Brief {
@@ -104,6 +115,17 @@ impl Brief {
         };
         let code = outcome.code;
         Brief { manner, code }
+    }
+
+    /// How it ended, in a word that `read` knows. Unlike `word` it tells a forced end at shutdown from another.
+    pub fn manner(self) -> &'static str {
+        MANNERS[self.manner as usize].1
+    }
+
+    /// What `manner` and the code say; `None` if there is no such word.
+    pub fn read(manner: &str, code: i32) -> Option<Brief> {
+        let (manner, _) = *MANNERS.iter().find(|(_, word)| *word == manner)?;
+        Some(Brief { manner, code })
     }
 
     /// Whether the run succeeded, failed, or was merely interrupted.
@@ -229,6 +251,16 @@ mod tests {
         };
         assert_eq!(outcome.verdict(), Verdict::Failure);
         assert_eq!(outcome.to_string(), "0 (timed out after 1.5 seconds)");
+    }
+
+    #[test]
+    fn a_manner_is_read_as_it_is_told() {
+        for (place, (manner, word)) in MANNERS.into_iter().enumerate() {
+            assert_eq!(manner as usize, place, "{word}");
+            let brief = Brief { manner, code: 3 };
+            assert_eq!(Brief::read(brief.manner(), 3), Some(brief));
+        }
+        assert_eq!(Brief::read("exit", 3), None);
     }
 
     #[test]

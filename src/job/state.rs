@@ -144,14 +144,14 @@ pub struct State {
 
 /// The lines that have the same fault.
 #[derive(Debug, Default)]
-struct Faulty {
+pub(super) struct Faulty {
     /// The number of the first such line.
     first: usize,
     count: usize,
 }
 
 impl Faulty {
-    fn add(&mut self, number: usize) {
+    pub(super) fn add(&mut self, number: usize) {
         if self.count == 0 {
             self.first = number;
         }
@@ -159,7 +159,7 @@ impl Faulty {
     }
 
     /// The fault in words, if there is one.
-    fn told(&self, what: &str) -> Option<String> {
+    pub(super) fn told(&self, what: &str) -> Option<String> {
         let first = self.first;
         match self.count.checked_sub(1)? {
             0 => Some(format!("line {first} {what}")),

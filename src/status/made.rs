@@ -120,7 +120,7 @@ impl Made {
         let outcome = Outcome { code, cause };
         let began_at = Stamp::at(self.wall(began));
         let run = history::Run::new(began_at, at - began, self.late, Brief::of(&outcome));
-        self.jobs.remember(&job, run, self.t0 + at);
+        self.jobs.remember(index, &job, run, self.t0 + at);
         let end = End {
             outcome: &outcome,
             took: at - began,

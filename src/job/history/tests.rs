@@ -33,10 +33,9 @@ fn began(entries: &[Entry<'_>]) -> Vec<u64> {
 fn the_last_runs_come_oldest_first_each_once() {
     let mut history = History::new(2);
     for n in 0..30 {
-        history.add(
-            if n % 2 == 0 { "a" } else { "b" },
-            run(n, i32::from(n % 4 == 0)),
-        );
+        let place = (n % 2) as usize;
+        let failed = i32::from(n % 4 == 0);
+        history.add(Some(place), ["a", "b"][place], run(n, failed));
     }
     assert_eq!(began(&history.last(None, false, 3)), [27, 28, 29]);
     assert_eq!(began(&history.last(Some("a"), false, 2)), [26, 28]);
@@ -50,11 +49,11 @@ fn the_last_runs_come_oldest_first_each_once() {
 fn a_busy_job_pushes_neither_a_rare_one_nor_its_own_failures_out() {
     let mut history = History::new(2);
     for n in 0..12 {
-        history.add("rare", run(n, 0));
-        history.add("busy", run(n, 1));
+        history.add(Some(0), "rare", run(n, 0));
+        history.add(Some(1), "busy", run(n, 1));
     }
     for n in 100..100 + 3 * RECENT as u64 {
-        history.add("busy", run(n, 0));
+        history.add(Some(1), "busy", run(n, 0));
     }
     let rare = history.last(Some("rare"), false, 99);
     assert_eq!(began(&rare), (2..12).collect::<Vec<_>>());
@@ -79,7 +78,7 @@ fn with_many_jobs_fewer_runs_of_each_are_kept() {
     }
     let mut history = History::new(1_000_000);
     for n in 0..2_000 {
-        history.add(&format!("job{n}"), run(n, 1));
+        history.add(Some(n as usize), &format!("job{n}"), run(n, 1));
     }
     assert_eq!(history.last(None, false, usize::MAX).len(), RECENT);
     assert!(history.own.is_empty());
@@ -88,23 +87,49 @@ fn with_many_jobs_fewer_runs_of_each_are_kept() {
 #[test]
 fn of_a_job_that_a_reload_removed_only_the_recent_runs_stay() {
     let mut history = History::new(2);
-    history.add("gone", run(0, 0));
-    history.add("stays", run(1, 0));
-    history.retain(["stays", "new"].into_iter());
-    assert_eq!(began(&history.last(Some("gone"), false, 9)), [0]);
-    for n in 2..2 + RECENT as u64 {
-        history.add("new", run(n, 0));
+    history.add(Some(0), "gone", run(0, 1));
+    history.add(Some(1), "stays", run(1, 1));
+    history.moved(&[None, Some(1)]);
+    history.add(None, "gone", run(2, 1));
+    assert_eq!(began(&history.last(Some("gone"), false, 9)), [0, 2]);
+    for n in 3..3 + RECENT as u64 {
+        history.add(Some(0), "new", run(n, 0));
     }
     assert_eq!(history.last(Some("gone"), false, 9), []);
     assert_eq!(began(&history.last(Some("stays"), false, 9)), [1]);
+    history.add(Some(1), "stays", run(4000, 0));
+    assert_eq!(began(&history.last(Some("stays"), true, 9)), [1]);
+    assert_eq!(history.last(Some("new"), false, 9999).len(), RECENT - 1);
+}
+
+#[test]
+fn a_reload_to_many_jobs_keeps_the_last_of_what_was_kept() {
+    let mut history = History::new(1);
+    for n in 0..30 {
+        history.add(Some(0), "a", run(n, 1));
+    }
+    for n in 100..100 + RECENT as u64 {
+        history.add(None, "gone", run(n, 0));
+    }
+    let mut from = vec![None; 25_000];
+    from[7] = Some(0);
+    history.moved(&from);
+    assert_eq!(began(&history.last(Some("a"), false, 99)), [28, 29]);
+    history.add(Some(7), "a", run(5000, 0));
+    assert_eq!(began(&history.last(Some("a"), false, 99)), [28, 29, 5000]);
+    assert_eq!(began(&history.last(Some("a"), true, 99)), [28, 29]);
+    history.moved(&vec![None; 60_000]);
+    history.moved(&[None]);
+    history.add(Some(0), "b", run(6000, 0));
+    assert_eq!(began(&history.last(Some("b"), false, 99)), [6000]);
 }
 
 #[test]
 fn room_grows_to_what_will_be_kept_and_not_beyond() {
     let mut history = History::new(1);
     for n in 0..40 {
-        history.add("a", run(n, 1));
-        let own = &history.own["a"];
+        history.add(Some(0), "a", run(n, 1));
+        let own = history.own[0].as_ref().unwrap();
         assert!(own.runs.capacity() <= OF_EACH && own.failures.capacity() <= OF_EACH);
     }
 }

@@ -30,10 +30,10 @@ impl Directory {
         File::from(there).metadata()
     }
 
-    /// Makes a file of this name. Fails if the name is taken.
+    /// Makes a file of this name, to be appended to. Fails if the name is taken.
     pub(super) fn make(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | new;
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CLOEXEC | new;
         let file = openat(&self.0, name, flags, Mode::from_bits_truncate(mode))?;
         Ok(File::from(file))
     }

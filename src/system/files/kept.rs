@@ -174,9 +174,14 @@ impl Kept {
 
     /// Notes that the file is out of date.
     pub fn touch(&mut self) {
-        if !self.pace.is_behind() {
+        if !self.is_behind() {
             self.pace.touch(Instant::now());
         }
+    }
+
+    /// Whether the file is out of date.
+    pub fn is_behind(&self) -> bool {
+        self.pace.is_behind()
     }
 
     /// When the file is to be written, if it is out of date.
@@ -196,6 +201,11 @@ impl Kept {
 
     /// Replaces the file's text by `text`. `began` is when the work for it began.
     pub fn write(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
+        self.write_open(text, began).map(drop)
+    }
+
+    /// Replaces the file's text and leaves the new file open, to be appended to.
+    pub(super) fn write_open(&mut self, text: &[u8], began: Instant) -> Result<File, NotWritten> {
         self.write_to(&DISK, text, began)
     }
 
@@ -216,7 +226,7 @@ impl Kept {
         }
     }
 
-    fn write_to(&mut self, disk: &Disk, text: &[u8], began: Instant) -> Result<(), NotWritten> {
+    fn write_to(&mut self, disk: &Disk, text: &[u8], began: Instant) -> Result<File, NotWritten> {
         let sync = if self.owed {
             Sync::DataAndName
         } else {
@@ -233,7 +243,7 @@ impl Kept {
     }
 
     /// Replaces the file. Whoever reads it sees the old or the new one, whole.
-    fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<(), Error> {
+    fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<File, Error> {
         let directory = Directory::of(&self.path)?;
         let name = name_of(&self.path);
         replaceable(directory.look(name)).map_err(Error::Unfit)?;
@@ -265,7 +275,7 @@ impl Kept {
         if sync == Sync::DataAndName {
             (disk.sync_directory)(directory_of(&self.path))?;
         }
-        Ok(())
+        Ok(file)
     }
 }
 

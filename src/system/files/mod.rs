@@ -1,9 +1,11 @@
-//! Reads whole files, and keeps files up to date (`kept`). It knows nothing of what they hold.
+//! Reads whole files, and keeps files up to date (`kept`, `appended`). It knows nothing of what they hold.
 
+mod appended;
 mod directory;
 mod kept;
 mod pace;
 
+pub use appended::Appended;
 pub use kept::{Kept, NotWritten, Unfit, fit};
 pub use pace::Upcoming;
 
@@ -62,7 +64,7 @@ impl chain::Read for Files {
             Ok(there) if there.is_dir() => names(path).map(Found::Directory),
             Ok(there) if self.streams && is_stream(path) => {
                 let file = File::open(path);
-                file.and_then(|file| read_whole(file, &there, MAX_SIZE))
+                file.and_then(|file| read_whole(&file, &there, MAX_SIZE))
                     .map(Found::File)
             }
             _ => read_regular(path, MAX_SIZE).map(Found::File),
@@ -102,10 +104,10 @@ fn read_regular(path: &Path, most: u64) -> io::Result<Source> {
     if !metadata.is_file() {
         return refused("it is not a regular file");
     }
-    read_whole(file, &metadata, most)
+    read_whole(&file, &metadata, most)
 }
 
-fn read_whole(file: File, metadata: &Metadata, most: u64) -> io::Result<Source> {
+fn read_whole(file: &File, metadata: &Metadata, most: u64) -> io::Result<Source> {
     let mut text = Vec::new();
     // Files in /proc show no size before they are read, and other files may grow meanwhile.
     if metadata.len() <= most {

@@ -58,6 +58,12 @@ pub const PID_FILE: Wanted = Wanted {
     given_away: false,
 };
 
+/// A file that is read once and then appended to.
+pub const APPENDED: Wanted = Wanted {
+    access: OFlag::O_RDWR.union(OFlag::O_APPEND),
+    ..LOCK
+};
+
 /// A file that exists only to be locked.
 pub const LOCK: Wanted = Wanted {
     access: OFlag::O_RDWR,
