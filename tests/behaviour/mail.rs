@@ -55,8 +55,7 @@ fn decoded(mail: &Mail) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn mail_that_takes_its_time() {
+pub fn mail_that_takes_its_time() {
     at_once!(
         a_sendmail_that_hangs_delays_no_job_and_the_end_by_three_seconds,
         at_the_end_all_reports_reach_a_log_that_is_read,

@@ -40,3 +40,23 @@ mod signals;
 mod state;
 mod status;
 mod which_daemon;
+
+/// What mostly waits, of all modules at once: in turn it would take a minute, on however many processors.
+#[test]
+fn what_waits() {
+    at_once!(
+        readers::ends_that_wait_for_a_reader,
+        signals::stops_that_take_their_time,
+        control::clients_have_five_seconds_to_speak_and_to_listen_and_not_more,
+        pidfile::starts_that_wait,
+        faults::nothing_happens_for_a_while,
+        mail::mail_that_takes_its_time,
+        metrics::the_file_follows_in_its_time,
+        state::the_file_follows_in_its_time,
+        running::runs_that_take_their_time,
+        notify::the_supervisor_waits,
+        commands::a_health_check_of_a_frozen_daemon_fails_within_two_seconds,
+        schedule::delays_are_kept,
+        control::who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then,
+    );
+}

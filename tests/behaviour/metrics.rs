@@ -249,8 +249,7 @@ fn pauses_and_reloads_show_without_a_run() {
     assert_eq!(found["reloads_total{result=\"success\"}"], 1.0);
 }
 
-#[test]
-fn the_file_follows_in_its_time() {
+pub fn the_file_follows_in_its_time() {
     at_once!(
         the_last_state_follows_within_about_a_second,
         pauses_and_reloads_show_without_a_run,

@@ -99,8 +99,7 @@ fn is_ready_and_stops(supervisor: &Supervisor, place: &Place) {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
-#[test]
-fn the_supervisor_waits() {
+pub fn the_supervisor_waits() {
     at_once!(
         signs_of_life_come_at_half_of_the_interval_also_during_a_run,
         a_drain_is_told_once_the_run_has_ended_and_not_before,

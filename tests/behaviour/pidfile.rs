@@ -45,8 +45,7 @@ fn assert_refused(place: &Place, holder: &str) {
     assert!(said.contains("/pid'") && said.contains(holder), "{said}");
 }
 
-#[test]
-fn starts_that_wait() {
+pub fn starts_that_wait() {
     at_once!(
         a_running_twistd_holds_the_file_without_a_lock,
         another_programs_write_lock_holds_the_file,

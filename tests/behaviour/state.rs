@@ -43,8 +43,7 @@ fn a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time
     assert!(gap >= 1.5, "{runs:?} in {lives} lives");
 }
 
-#[test]
-fn the_file_follows_in_its_time() {
+pub fn the_file_follows_in_its_time() {
     at_once!(
         a_daemon_that_is_restarted_more_often_than_a_job_is_due_still_runs_it_in_time,
         the_file_is_written_at_most_once_a_second_however_fast_jobs_run,

@@ -92,7 +92,7 @@ pub fn run_at_once(tests: &[(&str, fn())]) {
 /// `run_at_once` by the names of the functions.
 #[macro_export]
 macro_rules! at_once {
-    ($($test:ident),+ $(,)?) => {
+    ($($test:path),+ $(,)?) => {
         $crate::common::run_at_once(&[$((stringify!($test), $test as fn())),+])
     };
 }
