@@ -80,7 +80,7 @@ impl Shown<'_> {
         text
     }
 
-    /// `late behind queue_builder, due 34m26s ago`
+    /// `late behind queue_builder`, and on a line of its own `DUE 34m26s ago`.
     fn state(&self, text: &mut String) {
         let Some(row) = &self.row else {
             text.push_str("no longer in the configuration, its last run goes on\n");
@@ -91,8 +91,8 @@ impl Shown<'_> {
             let now = self.view.now.instant;
             let ahead = due.saturating_duration_since(now);
             let _ = match now.saturating_duration_since(due) {
-                ago if ago.as_secs() > 0 => write!(text, ", due {} ago", brief(ago)),
-                _ => write!(text, ", due in {}", brief(ahead)),
+                ago if ago.as_secs() > 0 => write!(text, "\nDUE {} ago", brief(ago)),
+                _ => write!(text, "\nDUE in {}", brief(ahead)),
             };
         }
         text.push('\n');

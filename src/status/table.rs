@@ -7,6 +7,8 @@ use super::{Row, State, View};
 use crate::job::record::Last;
 use crate::text::{brief, harmless, write_brief, write_precise};
 
+/// How wide a terminal is.
+const WIDTH: usize = 80;
 const COLUMNS: usize = 8;
 const TITLES: [&str; COLUMNS] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
@@ -98,11 +100,19 @@ fn busy(view: &View<'_>, text: &mut String) {
         3600 => "hour".to_string(),
         _ => brief(busy.window),
     };
+    let mut begin = text.len();
     let _ = write!(text, "BUSY {}% of the last {window}", percent(busy.share));
-    let mut before = ": ";
+    let mut before = ':';
     for (job, share) in busy.jobs.iter().filter(|(_, share)| told(*share)) {
-        let _ = write!(text, "{before}{job} {}%", percent(*share));
-        before = ", ";
+        let part = format!("{job} {}%", percent(*share));
+        text.push(std::mem::replace(&mut before, ','));
+        // A blank before it, and perhaps a comma behind it.
+        if text.len() - begin + part.len() + 2 > WIDTH {
+            text.push('\n');
+            begin = text.len();
+            text.push_str("    ");
+        }
+        text.extend([" ", &part]);
     }
     text.push('\n');
 }

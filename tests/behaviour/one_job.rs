@@ -25,7 +25,7 @@ fn one_job_is_told_of_with_settings_runs_and_what_its_failed_run_printed() {
     place.told("run --wait scan");
     let told = place.told("status scan");
     assert!(
-        told.starts_with("JOB scan: waiting, due in 23h59m\nRUNS 2: 1 failed; last success "),
+        told.starts_with("JOB scan: waiting\nDUE in 23h59m\nRUNS 2: 1 failed; last success "),
         "{told}"
     );
     assert!(

@@ -33,7 +33,7 @@ livelog: false
 fn of_a_job_that_never_ran_its_settings_are_told() {
     let made = Made::three();
     let expected = format!(
-        "JOB slave_scanner: waiting, due in 4s\nRUNS 0: 0 failed\n\n{SETTINGS}\n\
+        "JOB slave_scanner: waiting\nDUE in 4s\nRUNS 0: 0 failed\n\n{SETTINGS}\n\
          LAST RUNS\nno run is known\n\nLAST FAILURES\nno failed run is known\n"
     );
     assert_eq!(text(&made, s(1), "slave_scanner"), expected);
@@ -65,7 +65,7 @@ fn its_past_and_what_its_last_failed_run_printed_are_told() {
     made.fails(0, s(40), b"", &long);
     let told = text(&made, s(50), "slave_scanner");
     let expected = format!(
-        "JOB slave_scanner: waiting, due 4s ago\n\
+        "JOB slave_scanner: waiting\nDUE 4s ago\n\
          RUNS 3: 2 failed, the last 2 in a row; last success 44s ago\n\n{SETTINGS}\n\
          LAST RUNS\n\
          BEGAN (UTC)            TOOK  LATE BY  OUTCOME\n\
@@ -109,21 +109,21 @@ fn it_says_what_it_is_doing() {
     made.begins(1, s(900));
     let first = |made: &Made, at, name: &str| {
         let text = text(made, at, name);
-        let lines: Vec<&str> = text.lines().take(2).collect();
+        let lines: Vec<&str> = text.lines().take(3).collect();
         lines.join("|")
     };
     assert_eq!(
         first(&made, s(910), "slave_scanner"),
-        "JOB slave_scanner: late behind queue_builder, due 15m05s ago|RUNS 0: 0 failed"
+        "JOB slave_scanner: late behind queue_builder|DUE 15m05s ago|RUNS 0: 0 failed"
     );
     assert_eq!(
         first(&made, s(910), "queue_builder"),
-        "JOB queue_builder: running|RUNNING queue_builder, pid 20417, for 10s"
+        "JOB queue_builder: running|RUNNING queue_builder, pid 20417, for 10s|RUNS 0: 0 failed"
     );
     made.pauses(2, s(900), 1000);
     assert_eq!(
         first(&made, s(910), "cleanup"),
-        "JOB cleanup: paused 10s by uid 1000|RUNS 0: 0 failed"
+        "JOB cleanup: paused 10s by uid 1000|RUNS 0: 0 failed|"
     );
     let told = parsed(&made, s(910), "queue_builder");
     assert_eq!(told["running"]["pid"], 20_417);

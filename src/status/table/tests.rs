@@ -243,6 +243,35 @@ fn what_is_to_be_said_of_all_jobs_stands_above_the_table() {
 }
 
 #[test]
+fn the_busiest_with_long_names_stay_within_the_width_of_a_terminal() {
+    let names: Vec<String> = (1..=5).map(|n| format!("{}_{n}", "x".repeat(23))).collect();
+    let jobs: Vec<(&str, u64)> = names.iter().map(|name| (&**name, 900)).collect();
+    let mut made = Made::new(&jobs);
+    for job in 0..5 {
+        let from = s(900 + 100 * job);
+        made.runs(
+            usize::try_from(job).unwrap(),
+            from,
+            from + s(90 - job * 10),
+            0,
+        );
+    }
+    let text = table(&made.view(s(1800)), false);
+    let busy = text.split_once("BUSY ").unwrap().1;
+    let busy = busy.split_once("\n\n").unwrap().0;
+    let x = "x".repeat(23);
+    assert_eq!(
+        busy,
+        format!(
+            "19% of the last 30m00s: {x}_1 5%,\n     {x}_2 4%, {x}_3 4%,\n     {x}_4 3%, {x}_5 3%"
+        )
+    );
+    for line in text.lines().skip(1) {
+        assert!(line.len() <= 80, "{line}");
+    }
+}
+
+#[test]
 fn only_what_fails_if_that_is_asked() {
     let mut made = Made::three();
     let failing = |made: &Made, at: Duration| {
