@@ -200,6 +200,7 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         "mail",
         "reload",
         "log_lines_dropped",
+        "lease_seconds_left",
         "busy",
         "summary",
         "jobs",
