@@ -1,6 +1,5 @@
-//! The command line: twistd's options under their own names, and the commands. Pure: the environment is an
-//! argument, and paths are only carried. Which file is the configuration is decided here, what the options do
-//! elsewhere.
+//! The command line: twistd's options under their own names, and the commands. It decides which file is the
+//! configuration; what options do is decided elsewhere. Pure: the environment is an argument, and no path is opened.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -160,8 +159,8 @@ impl Form {
 /// The request as the line that goes over the control socket: the command as one would type it.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No job has such a name, and the daemon says so; but a name must not become two words or two lines. That
-        // it is no option has to be said where it looks like one.
+        // A name must not become two words or two lines. No job has a name with such characters, and the daemon says
+        // so. `--` keeps a name from being read as an option.
         let name = |job: &str| {
             let dashes = if job.starts_with('-') { "-- " } else { "" };
             let word = job.replace(|c: char| c.is_whitespace() || c.is_control(), "?");
@@ -223,7 +222,7 @@ pub struct Options {
     pub pidfile: Option<PathBuf>,
     /// The directory to run in.
     pub rundir: Option<PathBuf>,
-    /// What the daemon is called, which wins over the configuration.
+    /// The sequencer's name, which wins over the configuration.
     pub name: Option<Box<str>>,
     /// File creation mask.
     pub umask: Option<u32>,
@@ -277,7 +276,7 @@ pub fn parse(
                 parsed.words.push(text(word)?);
                 continue;
             }
-            // To every other command, and to the daemon, it is twistd's.
+            // For every other command, and for the daemon, it is twistd's option.
             Arg::Short('n') if parsed.command() == Some("history") => {
                 parsed.most = Some(number(&parser.value()?.string()?)?);
                 continue;
@@ -400,7 +399,7 @@ impl Parsed {
         match name {
             "config" => options.config = path()?,
             "socket" => options.socket = path()?,
-            // As twistd has it, an empty one is standard output, and no pid file at all.
+            // As with twistd, an empty path is standard output for the log and no pid file for the pid file.
             "logfile" => options.logfile = Some(parser.value()?.into()),
             "pidfile" => options.pidfile = Some(parser.value()?.into()),
             "rundir" => options.rundir = path()?,
@@ -433,7 +432,7 @@ impl Parsed {
         let command = self.command();
         let mut words = self.words.iter().skip(1);
         let job = words.next().cloned();
-        // `kill "$JOB"` must not kill whatever runs because JOB is not set.
+        // `kill "$JOB"` must not stop whatever runs if JOB is empty.
         if job.as_deref() == Some("") {
             return Err(UsageError("the name of a job cannot be empty".into()));
         }
@@ -530,7 +529,7 @@ impl Parsed {
     }
 }
 
-/// What can be asked for.
+/// The commands.
 const COMMANDS: [&str; 10] = [
     "check",
     "status",
@@ -607,7 +606,7 @@ pub fn config_path(
     }
 }
 
-/// What to say of a configuration that cannot be read: who named it, and how to name another.
+/// The end of a message about a configuration that cannot be read: who named it, and how to name another.
 pub fn how_named(by_option: bool, environment: impl Fn(&str) -> Option<OsString>) -> &'static str {
     let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
     if by_option {

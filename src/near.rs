@@ -27,8 +27,8 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     nearest
 }
 
-/// What to say after an unknown `word`: the word of `known` that was most likely meant, or else all of them, which are
-/// `called` so.
+/// The end of a message about an unknown `word`: the known word that was most likely meant, or else all known words
+/// after the phrase `called`.
 pub fn instead(word: &str, known: &[&str], called: &str) -> String {
     match nearest(word, known) {
         Some(name) => format!("; did you mean '{name}'?"),

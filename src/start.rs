@@ -51,7 +51,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// With this status, and nothing to say that has not been said.
+    /// With this status, where everything has been said already.
     fn silently(status: u8) -> Failed {
         Failed {
             status,
@@ -358,8 +358,8 @@ pub struct Checked {
     pub verdict: String,
 }
 
-/// Reads the configuration as the daemon would, and looks for everything that it would need, as the user that it would
-/// become. A faulty configuration is the error.
+/// Reads the configuration as the daemon would, and looks for everything the daemon would need, as the user it would
+/// become. The error is a faulty configuration.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let directories = Directories::enter(options)?;
     let (path, mut loaded) = load(options, &directories, &Files { streams: true })
@@ -412,7 +412,7 @@ fn verdict(path: &Path, faults: usize, jobs: usize, warnings: usize) -> String {
 }
 
 impl Failed {
-    /// The same as the end of a check: with what to do where there is no configuration at all, and the verdict.
+    /// Adds the verdict that ends a check, and the first steps where there is no configuration at all.
     fn judged(mut self, options: &Options, directories: &Directories) -> Failed {
         if self.status != exit::CONFIG {
             return self;
@@ -434,7 +434,7 @@ enum View {
     Users,
     /// As another user, who may not become the daemon's; with what that means.
     Strangers(String),
-    /// As nobody: the daemon would not start, for this reason.
+    /// Not at all: the daemon would not start, for this reason.
     Nobodys(String),
 }
 

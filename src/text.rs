@@ -1,6 +1,6 @@
 //! Numbers and times as text: UTC stamps for log, mail and status, and Python's number format. And foreign text made
 //! harmless for messages.
-//! Pure; whoever calls brings the time along.
+//! Pure: times are arguments.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -130,8 +130,8 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(made)
 }
 
-/// Whether a character leaves a mark, and only where it stands: Unicode's controls, formats, fillers and white space
-/// do not, but for the blank, and of private characters nobody knows.
+/// Whether a character is visible, and changes nothing around it. Unicode's controls, formats, fillers, private
+/// characters and white space other than the blank are not.
 pub fn is_visible(c: char) -> bool {
     !matches!(c, '\0'..='\x1f' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}'
         | '\u{1680}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}'
@@ -156,7 +156,7 @@ pub fn counted(number: usize, word: &str) -> String {
 
 /// `a, b and c`, or `a, b and 5 more`.
 pub fn listed(names: &[&str], most: usize) -> String {
-    // One name takes no more room than the number that would stand for it.
+    // A single name takes no more room than `1 more`.
     let told = if names.len() > most + 1 {
         most
     } else {
@@ -246,7 +246,7 @@ impl Utc {
         format!("{}Z", self.date_and_time())
     }
 
-    /// `2026-11-23 23:36:37`, for people who have been told that it is UTC.
+    /// `2026-11-23 23:36:37`, where a heading says that it is UTC.
     pub fn plain(&self) -> String {
         self.date_and_time().replace('T', " ")
     }

@@ -65,7 +65,7 @@ pub fn commands(config: &Config) -> Commands {
 fn startable(program: &str) -> Result<Option<String>, Flaw> {
     let path = match (access::executable(program), shell_that_knows(program)) {
         (Ok(path), _) => path,
-        // It has been warned of that.
+        // There is a warning about that already.
         (Err(_), Some(_)) => {
             return Err(Flaw::of_all(format!(
                 "command '{program}' not found: it is no program"

@@ -1,6 +1,6 @@
-//! The files of a configuration: the one that is named, or all of a directory, and those they extend, at any depth. Has
-//! them read and says which is missing or goes round in a circle; what they say, apart from `[meta] extends`, it does
-//! not know.
+//! The files of a configuration: the one that is named, or all of a directory, and the files they extend, at any depth.
+//! This file has them read and reports one that is missing or extends itself. Of their text it knows `[meta] extends`
+//! alone.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use super::{keys, values};
 use crate::near::nearest;
 use crate::text::harmless;
 
-/// What tells a file from all others, whatever its name: device and inode.
+/// A file's device and inode, which identify it under any name.
 pub type Identity = (u64, u64);
 
 /// A file as it was found.
@@ -21,7 +21,7 @@ pub type Identity = (u64, u64);
 pub struct Source {
     /// Which file it is.
     pub identity: Identity,
-    /// What it holds.
+    /// Its text.
     pub text: Vec<u8>,
 }
 
@@ -34,9 +34,9 @@ pub enum Found {
     Directory(Vec<OsString>),
 }
 
-/// What reads files and directories.
+/// Reads files and directories.
 pub trait Read {
-    /// What is at a path; the error says why it cannot be read.
+    /// Reads what is at a path. The error says why that failed.
     fn read(&self, path: &Path) -> Result<Found, String>;
 }
 
@@ -45,24 +45,23 @@ pub trait Read {
 pub struct File {
     /// Its path as it was named, for messages.
     pub path: Rc<str>,
-    /// What it holds.
+    /// Its text.
     pub text: Vec<u8>,
 }
 
-/// The files, the deepest base first, and what went wrong on the way. A fault's first part is the number of its
-/// file.
+/// The files, the deepest base first, and the faults found on the way. A fault's first part is the number of its file.
 #[derive(Debug, Default)]
 pub struct Chain {
     /// The files.
     pub files: Vec<File>,
     /// Faults of the chain itself and of its `[meta]` sections.
     pub faults: Vec<(usize, Fault)>,
-    /// Whether a file could not be read, so that something is missing.
+    /// Whether a file could not be read, so that its jobs and keys are missing.
     pub broken: bool,
 }
 
-/// Collects the file `path`, counted from the directory `from`, and what it extends; or if it is a directory all that
-/// are in it, each over those before it.
+/// Collects the file `path`, relative to the directory `from`, and the files it extends. If it is a directory, collects
+/// all its configuration files, each over those before it.
 pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
     let names = match read.read(&from.join(path)) {
         Ok(Found::Directory(names)) => names,
@@ -74,7 +73,7 @@ pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
         let found = read.read(&from.join(&path));
         chain.lay_over(collect_file(&path, from, found, read));
     }
-    // It has no text of its own, but is what was named.
+    // The directory has no text, but faults name it.
     let is_empty = chain.files.is_empty();
     let number = chain.files.len();
     chain.add(path, Vec::new());
@@ -86,22 +85,22 @@ pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
     chain
 }
 
-/// Those of the names that are read, in the order in which they are: by their bytes.
+/// The names that are read, in their order: by bytes.
 fn in_order(mut names: Vec<OsString>) -> Vec<OsString> {
     names.retain(|name| {
         let name = name.as_bytes();
         name.ends_with(b".conf") && !name.starts_with(b".")
     });
-    // A heap is the smallest of all that sort.
+    // Of all that can sort, a heap needs the least code.
     BinaryHeap::from(names).into_sorted_vec()
 }
 
-/// Collects one file, which has been looked for already, and what it extends.
+/// Collects one file, which has been found already, and the files it extends.
 fn collect_file(path: &Path, from: &Path, found: Result<Found, String>, read: &impl Read) -> Chain {
     let mut chain = Chain::default();
     let mut seen = HashSet::new();
     let mut found = Some(found);
-    // The next file, with the line that names it if another file does.
+    // The next file, and the line that names it, if a file does.
     let mut next = Some((None, path.to_path_buf()));
     while let Some((named_at, path)) = next {
         let found = found.take().unwrap_or_else(|| read.read(&from.join(&path)));
@@ -115,7 +114,7 @@ fn collect_file(path: &Path, from: &Path, found: Result<Found, String>, read: &i
             }
         };
     }
-    // They were found from the top.
+    // The files were found from the top down.
     chain.files.reverse();
     let last = chain.files.len().saturating_sub(1);
     for (number, _) in &mut chain.faults {
@@ -151,7 +150,7 @@ impl Chain {
         extends
     }
 
-    /// A fault of the file that names this one; of this one itself if none does.
+    /// A fault at the line that names this file; if no file does, at this file's first line.
     fn cannot_read(&mut self, path: &Path, named_at: Option<usize>, why: &Unreadable) {
         self.broken = true;
         let path = path.to_string_lossy();
@@ -210,8 +209,8 @@ fn not_seen(
     }
 }
 
-/// `base` counted from the directory of the file that names it. A name and the `..` after it cancel out, as in
-/// lazr.config, so that a directory may be a symbolic link to one that is kept elsewhere.
+/// `base` relative to the directory of the file that names it. A name and the `..` after it cancel out, as in
+/// lazr.config, so that a directory may be a symbolic link to one elsewhere.
 fn beside(namer: &Path, base: &Path) -> PathBuf {
     let joined = namer.parent().unwrap_or(Path::new("")).join(base);
     let mut path = PathBuf::new();
@@ -232,7 +231,7 @@ struct Meta {
     /// The file that is extended, with the line that names it.
     extends: Option<(usize, PathBuf)>,
     faults: Vec<Fault>,
-    /// A fault may be the reason why nothing is extended.
+    /// Faults of the section. With one, nothing may be extended.
     doubtful: bool,
 }
 
@@ -258,7 +257,7 @@ fn meta(text: &[u8]) -> Meta {
     meta
 }
 
-/// The path that an entry of `[meta]` names. The error is empty if its fault has been told.
+/// The path that an entry of `[meta]` names. The error is empty if the entry's fault has been reported already.
 fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
     let value = entry.value.ok_or(None)?;
     if entry.key != "extends" {
@@ -276,7 +275,7 @@ fn extends(entry: Entry) -> Result<Option<PathBuf>, Option<String>> {
 mod tests {
     use super::*;
 
-    /// Files by their paths; what ends in a slash is a directory.
+    /// Files by path; a path that ends in a slash is a directory.
     struct Files<'a>(&'a [(&'a str, &'a str)]);
 
     impl Read for Files<'_> {

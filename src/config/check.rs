@@ -1,5 +1,5 @@
 //! The effective configuration as text, and what in it is legal but unwise. The text is itself a configuration:
-//! read again it prints as the same. Pure; whether commands and directories exist is for `verify` to see.
+//! read again it prints the same. Pure: `verify` looks whether commands and directories exist.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::{About, Config, FROM_ADDRESS, Job, Loaded, Sequencer, Settings, dialect, keys};
 use crate::text::seconds;
 
-/// The effective configuration: every key with its value, jobs in order, nothing left to inherit.
+/// The effective configuration: every key with its value, jobs in order, all defaults filled in.
 pub fn print(config: &Config) -> String {
     let mut text = String::from("[buildsequencer]\n");
     for key in &keys::SEQUENCER {
@@ -38,7 +38,7 @@ fn head(text: &mut String, job: &Job) {
     line(text, "command", &job.command);
 }
 
-/// What a job says beside its command.
+/// A job's settings.
 fn settings(sequencer: &Sequencer, job: &Job) -> String {
     let mut text = String::new();
     for (key, value) in values(sequencer, job).skip(1) {
@@ -47,7 +47,7 @@ fn settings(sequencer: &Sequencer, job: &Job) -> String {
     text
 }
 
-/// A job's keys, its command first, and their values, with what it takes over from elsewhere filled in.
+/// A job's keys, its command first, and their values, with defaults and the template's values filled in.
 pub fn values(sequencer: &Sequencer, job: &Job) -> impl Iterator<Item = (&'static str, String)> {
     keys::JOB.iter().map(|key| {
         let value = match key.name {
@@ -71,14 +71,15 @@ fn line(text: &mut String, key: &str, value: &str) {
     text.push(':');
     text.push_str(start);
     for (place, line) in value.split('\n').enumerate() {
-        // Further lines have to be indented to be read as such.
+        // Further lines of a value are indented, as the grammar wants.
         text.push_str(if place > 0 { "\n    " } else { "" });
         text.push_str(line);
     }
     text.push('\n');
 }
 
-/// Everything that is legal but most likely not meant, a line each with its place: at most `most`, and how many more.
+/// All that is legal but most likely not meant, one line each with its place: at most `most` lines, and the number of
+/// those left out.
 pub fn all_warnings(loaded: &Loaded, most: usize) -> Vec<String> {
     let (told, mut more) = loaded.warnings(most);
     let mut lines: Vec<String> = told.iter().map(|line| format!("warning: {line}")).collect();
@@ -93,7 +94,7 @@ pub fn all_warnings(loaded: &Loaded, most: usize) -> Vec<String> {
     lines
 }
 
-/// What is legal but most likely not meant, a line each.
+/// Values that are legal but most likely not meant, one line each.
 pub fn warnings(config: &Config) -> Vec<(About, String)> {
     let mut warnings = Vec::new();
     for (place, job) in config.jobs.iter().enumerate() {

@@ -21,23 +21,23 @@ impl fmt::Display for Error {
     }
 }
 
-/// What keeps a character from meaning something to a shell.
+/// How a character is quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quoting {
-    /// Nothing.
+    /// Not at all.
     Bare,
-    /// Double quotes, in which `$` and the backquote still do.
+    /// By double quotes, in which `$` and the backquote keep their meaning for a shell.
     Double,
-    /// Single quotes or a backslash.
+    /// By single quotes or a backslash.
     Full,
 }
 
-/// What a command is made of.
+/// A part of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A piece of the word at hand, which is a new one where there is none. It may be empty.
+    /// A piece of the current word; it begins a word if there is none. It may be empty.
     Text(&'a str, Quoting),
-    /// The word at hand is complete, if there is one.
+    /// The end of the current word, if there is one.
     End,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Iterator for Pieces<'a> {
                 Some(b'"') => {
                     self.cut(1);
                     self.in_double = !self.in_double;
-                    // Also where nothing follows there is a word.
+                    // Empty quotes make a word, too.
                     return Some(Ok(Piece::Text("", plain)));
                 }
                 Some(b'\'') => {
@@ -130,7 +130,7 @@ impl<'a> Pieces<'a> {
         Some(Err(error))
     }
 
-    /// Takes so many bytes off.
+    /// Takes this many bytes off the front.
     fn cut(&mut self, count: usize) -> &'a str {
         let (start, rest) = self.rest.split_at(count);
         self.rest = rest;
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(words("a \\"), Err(Error::LoneBackslash));
     }
 
-    /// The same by the letter of POSIX, a character at a time.
+    /// The same, written by the letter of POSIX, one character at a time.
     fn model(command: &str) -> Result<Vec<String>, Error> {
         let mut words: Vec<String> = Vec::new();
         let mut word: Option<String> = None;

@@ -1,10 +1,9 @@
-//! The grammar of configuration files: INI as Python 2.7's ConfigParser reads it. Finds our sections and cuts
-//! them into entries with their line numbers; what the keys mean is not its business. Pure, and it passes over
-//! all other sections unread.
+//! The grammar of configuration files: INI as Python 2.7's ConfigParser reads it. Finds our sections and cuts them into
+//! entries with line numbers. It does not know what keys mean, and skips all other sections unread. Pure.
 //!
-//! The work is shared with the `ini` crate: the walk over lines is here, because ConfigParser's rules for
-//! comments and continuation lines depend on column and white space; a key is told from its value, and lines
-//! of one value are joined, by the crate.
+//! The `ini` crate does a part of the work: it separates keys from values and joins the lines of a value. The walk over
+//! the lines is here, because ConfigParser's rules for comments and continuation lines depend on columns and white
+//! space.
 
 use std::fmt::Write as _;
 
@@ -12,14 +11,14 @@ use ini::configparser::ini::Ini;
 
 use crate::text::shown;
 
-/// Put around every piece of text on its way through `ini`, which would else strip white space that Python
-/// leaves alone, and take `[x]` for a section. No text of ours holds it, since it is a control character.
+/// Put around every piece of text on its way through `ini`, which would otherwise strip white space that Python keeps,
+/// and take `[x]` for a section. As a control character it cannot occur in the text itself.
 const GUARD: char = '\u{1}';
 
-/// Where `ini` keeps what stands in no section. It gets one section at a time, without its header.
+/// The name under which `ini` keeps lines without a section. It gets one section at a time, without the header.
 const NO_SECTION: &str = "\u{1}";
 
-/// The section that ConfigParser takes for defaults of all others.
+/// The section that holds ConfigParser's defaults for all others.
 const DEFAULT: &[u8] = b"DEFAULT";
 
 /// Which of our sections a header names.
@@ -44,9 +43,9 @@ pub struct Entry {
     pub line: usize,
     /// In lower case.
     pub key: String,
-    /// Without white space around it; lines are joined by LF. `None` if it has a fault, which has been told.
+    /// Without white space around it; its lines are joined by LF. `None` if it has a fault, which has been reported.
     pub value: Option<String>,
-    /// Whether a comment, from the first ` ;` on, was cut from it.
+    /// Whether a comment, which begins at ` ;`, was cut from it.
     pub cut: bool,
     /// The numbers of the lines that continue it.
     pub continued: Vec<usize>,
@@ -61,7 +60,7 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What is wrong outside of our sections.
+/// A fault outside of our sections.
 #[derive(Debug, Default)]
 pub struct Between {
     /// A line before any section, `[DEFAULT]`, a header that misnames a job.
@@ -75,11 +74,11 @@ pub struct Between {
 pub enum Stray<'a> {
     /// The name of a section that is none of ours.
     Section(&'a [u8]),
-    /// What follows a bracket that begins no section, since it is indented or never closed.
+    /// The text after a bracket that begins no section, because it is indented or not closed.
     Bracket(&'a [u8]),
 }
 
-/// Looks at what belongs to no section of ours, and hands out what may have been meant as one, with its line.
+/// Looks at the lines outside of our sections, and hands out those that may have been meant as one of them.
 pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> Between {
     let mut between = Between::default();
     let (mut in_section, mut ours) = (false, false);
@@ -100,7 +99,7 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
                 }
             }
         } else if in_section {
-            // In our sections these lines are read, and told where they are wrong.
+            // Lines of our sections are read elsewhere, which reports their faults.
             if let (Some(rest), false) = (trim(text).strip_prefix(b"["), ours) {
                 stray(line, Stray::Bracket(rest));
             }
@@ -108,7 +107,7 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
         } else if is_comment_or_blank(text) {
             continue;
         } else {
-            // One such line is enough to say that this is no configuration file.
+            // One such line shows that this is no configuration file.
             in_section = true;
             before_any_section(text)
         };
@@ -117,7 +116,7 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
     between
 }
 
-/// What to say of a line that no section holds.
+/// The message about a line before any section.
 fn before_any_section(line: &[u8]) -> String {
     let instead = match trim(line) {
         [b'[', ..] if !line.starts_with(b"[") => "a section begins in the first column",
@@ -165,18 +164,18 @@ pub fn sections<'a>(
     }
 }
 
-/// The lines of one section, made ready for `ini`.
+/// The lines of one section, prepared for `ini`.
 #[derive(Debug)]
 struct Body {
-    /// What goes to `ini`. Each key has the number of its entry before it, so that order, repeated keys and line
+    /// The text for `ini`. Each key is preceded by the number of its entry, so that order, repeated keys and line
     /// numbers survive.
     text: String,
-    /// Key and value are still to come from there.
+    /// The entries, whose keys and values `ini` will fill in.
     entries: Vec<Entry>,
 }
 
 impl Body {
-    /// With room for a section of common size.
+    /// Empty, with room for a section of common size.
     fn new() -> Body {
         Body {
             text: String::with_capacity(512),
@@ -199,7 +198,7 @@ impl Body {
             .last_mut()
             .ok_or("an indented line continues a value, and there is no key above it")?;
         match printable(line) {
-            // What continues a faulty line has nothing to go to.
+            // The key this line continues was rejected, so the line is dropped.
             Ok(_) if entry.value.is_none() => {}
             Ok(line) => {
                 self.text.extend([" \u{1}", line, "\u{1}\n"]);
@@ -233,7 +232,7 @@ impl Body {
         written
     }
 
-    /// Writes down for `ini` the key of an entry and what follows it, from the delimiter on.
+    /// Writes an entry's key, and its text from the delimiter on, for `ini`.
     fn write(&mut self, place: usize, key: &[u8], rest: &[u8]) -> Result<(), String> {
         let key = printable(key)?;
         if key.starts_with('[') {
@@ -259,13 +258,13 @@ impl Body {
         Ok(())
     }
 
-    /// Has `ini` tell keys from values and join their lines.
+    /// Has `ini` separate keys from values and join the values' lines.
     fn entries(self, ini: &mut Ini, faults: &mut Vec<Fault>) -> Vec<Entry> {
         let Body { text, mut entries } = self;
         let mut sections = match ini.read(text) {
             Ok(sections) => sections,
             Err(message) => {
-                // The guards leave it nothing to complain about.
+                // The guards make every text acceptable to it.
                 let line = entries.first().map_or(1, |entry| entry.line);
                 faults.push(Fault { line, message });
                 return Vec::new();
@@ -279,7 +278,7 @@ impl Body {
                 key.retain(|c| c != GUARD);
                 key.make_ascii_lowercase();
                 entry.key = key;
-                // None where a further line of it had a fault.
+                // None if one of its further lines had a fault.
                 entry.value = entry.value.take().and(value).map(clean);
             }
         }
@@ -296,8 +295,8 @@ fn parser() -> Ini {
     ini
 }
 
-/// A value as ConfigParser leaves it: two quotes alone on the key's line are nothing. The white space around the
-/// whole is lazr.config's to strip.
+/// A value as ConfigParser leaves it: two quotes alone on the key's line are an empty value. lazr.config strips the
+/// white space around the whole.
 fn clean(mut value: String) -> String {
     value.retain(|c| c != GUARD);
     if value == "\"\"" {
@@ -306,22 +305,22 @@ fn clean(mut value: String) -> String {
     if value.starts_with("\"\"\n") {
         value.drain(..2);
     }
-    // Only lines that are empty are still to go.
+    // Empty lines are all that is left to remove.
     if value.starts_with('\n') {
         value = trim_text(&value).to_string();
     }
     value
 }
 
-/// What was most likely meant as the key of a line that cannot be read.
+/// The text of an unreadable line that was most likely meant as its key.
 fn first_word(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let word = line.split_whitespace().next().unwrap_or_default();
     word.to_ascii_lowercase()
 }
 
-/// Lines with their numbers. Only LF ends a line; a byte order mark is not part of the first, and what all lines are
-/// indented by not of any.
+/// Lines with their numbers. Only LF ends a line. A byte order mark is cut from the first line, and the indentation
+/// that all lines share from each.
 fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let margin = margin(text);
@@ -378,7 +377,7 @@ fn trim_text(text: &str) -> &str {
     text.trim_matches(|c: char| u8::try_from(c).is_ok_and(|byte| is_space(&byte)))
 }
 
-/// A line that ConfigParser passes over: blank, or with `#`, `;` or the word `rem` in the first column.
+/// A line that ConfigParser skips: blank, or with `#`, `;` or the word `rem` in the first column.
 fn is_comment_or_blank(line: &[u8]) -> bool {
     match line {
         [b'#' | b';', ..] => true,
@@ -398,7 +397,7 @@ fn header(line: &[u8]) -> Option<&[u8]> {
     Some(&rest[..end])
 }
 
-/// Whether a header is ours; `Ok(None)` if it is none of our business.
+/// Which of our sections a header begins; `Ok(None)` if it is another program's.
 fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     match header {
         b"meta" => return Ok(Some(Section::Meta)),
@@ -445,8 +444,8 @@ fn section(header: &[u8]) -> Result<Option<Section<'_>>, String> {
     }))
 }
 
-/// What follows a key, from the delimiter on, up to its comment: the first `;` begins one if white space
-/// precedes it.
+/// The text after a key, from the delimiter up to a comment. The first `;` begins a comment if white space precedes
+/// it.
 fn without_comment(rest: &[u8]) -> (&[u8], bool) {
     match rest.iter().position(|&b| b == b';') {
         Some(at) if at > 0 && is_space(&rest[at - 1]) => (&rest[..at], true),
@@ -454,14 +453,14 @@ fn without_comment(rest: &[u8]) -> (&[u8], bool) {
     }
 }
 
-/// Whether `value` would be read as it is after `key: `; on an indented line of its own any value is.
+/// Whether `value` is read back unchanged after `key: `. On an indented line of its own any value is.
 pub fn stands_beside_key(value: &str) -> bool {
     let first = value.split('\n').next().unwrap_or_default();
     let (_, cut) = without_comment(first.as_bytes());
     !cut && !first.starts_with(';') && first != "\"\""
 }
 
-/// `line` as text, if it is UTF-8 and holds no control character but the tab.
+/// `line` as text. The error says that it is not UTF-8 or holds a control character other than the tab.
 fn printable(line: &[u8]) -> Result<&str, String> {
     let text = std::str::from_utf8(line).map_err(|error| {
         let byte = line.get(error.valid_up_to()).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is different between two configurations, in lines for the log and for whoever asked for a reload. Pure.
+//! The differences between two configurations, as lines for the log and for the client that asked for the reload. Pure.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Job, Sequencer, keys};
 use crate::text::harmless;
 
-/// The differences, in the order in which they are told.
+/// The differences, in the order in which they are reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Difference {
     /// One line each.
@@ -83,7 +83,7 @@ fn changed(was: &Job, is: &Job) -> String {
     )
 }
 
-/// The lines that tell where reports go, as the original has them.
+/// The lines that say where reports go, in the original's words.
 pub fn mailer_targets(targets: &[Box<str>]) -> Vec<String> {
     let log: Box<str> = "-".into();
     let targets = if targets.is_empty() {

@@ -22,7 +22,7 @@ pub struct Key<T> {
     pub show: fn(&T) -> String,
 }
 
-/// What an empty value is.
+/// The meaning of an empty value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Empty {
     /// An error.
@@ -34,7 +34,7 @@ enum Empty {
 }
 
 impl<T> Key<T> {
-    /// Whether its value is the path of a file: these alone may be empty, which is none.
+    /// Whether its value is a path. A path may be empty, which means `none`.
     pub fn is_path(&self) -> bool {
         self.empty == Empty::Unset
     }
@@ -55,7 +55,7 @@ impl<T> Key<T> {
     }
 }
 
-/// Nobody but the log is the same as nobody.
+/// Reads recipients. A list that names only the log is the same as an empty one.
 fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
     let targets = addresses(value)?;
     let log_only = targets.iter().all(|target| &**target == "-");
@@ -66,7 +66,7 @@ fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
     })
 }
 
-/// Recipients with spaces between them; none of them is the log.
+/// Recipients with spaces between them; `-`, the log, if there are none.
 pub fn show_targets(targets: &[Box<str>]) -> String {
     if targets.is_empty() {
         "-".to_string()
@@ -75,13 +75,13 @@ pub fn show_targets(targets: &[Box<str>]) -> String {
     }
 }
 
-/// How the values of some keys are read and shown.
+/// The type of some keys' values: how they are read and shown.
 #[derive(Clone, Copy)]
 struct Kind<V> {
     empty: Empty,
     read: fn(&str) -> Result<V, String>,
     show: fn(&V) -> String,
-    /// What `none` is, where that is not the default.
+    /// The value that `none` stands for, if that is not the default.
     none: Option<fn() -> V>,
 }
 
@@ -103,7 +103,7 @@ impl<V> Kind<V> {
     }
 }
 
-/// What is shown of a value that is not set.
+/// A value as text, or `none` if it is not set.
 fn or_none<V>(value: Option<&V>, show: fn(&V) -> String) -> String {
     value.map_or("none".to_string(), show)
 }
@@ -164,7 +164,7 @@ const SOCKET: Kind<ControlSocket> = Kind {
     )
 };
 
-/// A key of the field of the same name.
+/// Declares the key of the field with the same name.
 macro_rules! key {
     ($name:ident, $kind:expr, $default:ident, $mutable:expr, $shared:expr) => {
         Key {
@@ -197,7 +197,7 @@ macro_rules! job {
     };
 }
 
-/// What to say of a key that is not known where it stands.
+/// The message about a key that its section does not have.
 pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     let foreign = FOREIGN
         .iter()
@@ -304,7 +304,7 @@ pub const JOB: [Key<Job>; 12] = [
     job!(alwayslog, BOOLEAN),
     job!(timeout, DURATION),
     job!(killdelay, DURATION),
-    // Set by hand, the default value means more.
+    // A value set by hand applies also when nobody waits, even if it is the default.
     Key {
         name: "stuckafter",
         empty: Empty::Wrong,

@@ -1,6 +1,5 @@
-//! Lays the files of a chain over each other: the daemon's settings key by key, jobs over the template, optional
-//! jobs under those that name them. Collects every fault and goes on; to an unknown key it names the nearest known
-//! one. Pure.
+//! Lays the files of a chain over each other: the daemon's settings key by key, jobs over the template, optional jobs
+//! under the sections that name them. It collects every fault and goes on. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -32,7 +31,7 @@ pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
     layers.finish(&files, broken)
 }
 
-/// The daemon's own settings as far as they can be read, without jobs, whatever the faults.
+/// The daemon's own settings, without jobs, as far as they can be read despite any faults.
 pub fn settings_only(chain: Chain) -> Sequencer {
     let mut layers = Layers::new(chain.faults);
     for (number, file) in chain.files.iter().enumerate() {
@@ -41,19 +40,19 @@ pub fn settings_only(chain: Chain) -> Sequencer {
     layers.config.sequencer
 }
 
-/// A job while the chain is read.
+/// A job, while the chain is being read.
 #[derive(Debug, Clone, Default)]
 struct Draft {
     job: Job,
-    /// Its command has a fault already, so that it does not also lack one.
+    /// Its command has a fault, so the job is not reported as one without a command.
     faulty: bool,
-    /// Its command may hold what was not meant.
+    /// Its command may hold something that was not meant.
     doubtful: bool,
-    /// Where it is first named, and its place in that order.
+    /// Where the chain first names it, and its number in that order.
     named: Option<(Place, u32)>,
-    /// Where its command stands, be it the template's.
+    /// Where its command stands; this may be in the template.
     command: Place,
-    /// Where its last section begins, and its last optional one.
+    /// Where its last section begins, and its last optional section.
     sections: [Option<Place>; 2],
 }
 
@@ -73,7 +72,7 @@ impl Draft {
     }
 }
 
-/// The configuration while the chain is read. `'a` is the files' text. A fault's first part is the number of its
+/// The configuration, while the chain is being read. `'a` is the files' text. A fault's first part is the number of its
 /// file.
 #[derive(Debug)]
 struct Layers<'a> {
@@ -84,7 +83,7 @@ struct Layers<'a> {
     settings: HashSet<Rc<Settings>>,
     named: u32,
     keys: HashMap<&'static str, Place>,
-    /// A header misnames a job, so that one may be missing because of it.
+    /// A header misnames a job, so a job may be missing because of it.
     misnamed: bool,
     faults: Vec<(usize, dialect::Fault)>,
     warnings: Warnings,
@@ -162,7 +161,7 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// A plain section lies over an optional one of the same file, wherever it stands.
+    /// A plain section lies over an optional one of the same file, whichever comes first.
     fn jobs(&mut self, number: usize, file: &'a File) {
         let mut faults = Vec::new();
         for plain in [false, true] {
@@ -182,7 +181,7 @@ impl<'a> Layers<'a> {
         self.faults(number, faults);
     }
 
-    /// Where the draft of the job `name` is; a new one is a copy of the template.
+    /// The number of the draft of job `name`. A new draft is a copy of the template.
     fn index(&mut self, name: &'a str) -> usize {
         *self.places.entry(name).or_insert_with(|| {
             let mut draft = self.template.clone();
@@ -192,7 +191,7 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// A section of a job. A plain one makes it a job, and gives it its place in their order.
+    /// Reads a section of a job. A plain section makes it a job and gives it its place in the order.
     fn section(&mut self, index: usize, file: usize, line: usize, plain: bool) {
         let at = place(file, line);
         let draft = &mut self.drafts[index];
@@ -214,7 +213,7 @@ impl<'a> Layers<'a> {
                 self.fault(number, entry.line, message);
             }
         }
-        // Most of many jobs have the same few settings.
+        // Where there are many jobs, most have the same few settings.
         let settings = &mut self.drafts[index].job.settings;
         match self.settings.get(settings) {
             Some(known) => *settings = Rc::clone(known),
@@ -230,7 +229,7 @@ impl<'a> Layers<'a> {
         };
         drafts.retain(|draft| draft.named.is_some());
         order(&mut drafts);
-        // With a file missing, what looks undefined may well be defined there.
+        // A job or command that seems to be missing may be in the file that is missing.
         if !broken {
             self.what_is_missing(&drafts, offered, files.len().saturating_sub(1));
         }
@@ -241,8 +240,8 @@ impl<'a> Layers<'a> {
                 .map(|fault| located(&names, fault))
                 .collect());
         }
-        // With a million jobs this counts: a table less before there is another copy of each, and a list that was
-        // made in the place of a larger one.
+        // With a million jobs this counts: the table is freed before each job is copied, and the list is made in the
+        // memory of a larger one.
         self.places = HashMap::new();
         let named = |draft: &Draft| [draft.named.unwrap_or_default().0, draft.command];
         let doubtful = doubtful(&drafts, self.template.command);
@@ -261,7 +260,7 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// `offered` is what to say where nobody names any of the optional jobs, and there is no other.
+    /// `offered` is the message for a configuration whose jobs are all optional and that names none of them.
     fn what_is_missing(&mut self, drafts: &[Draft], offered: Option<String>, top: usize) {
         for draft in drafts {
             if draft.job.command.is_empty() && !draft.faulty {
@@ -275,13 +274,13 @@ impl<'a> Layers<'a> {
                 "no jobs: there is no [buildsequencer_job.NAME] section in this file or in those it extends".to_string()
             });
             self.fault(top, 1, message);
-            // It may be that the name of one is misspelt.
+            // The section that should name one of them may be misspelt.
             self.faults.extend(self.warnings.of_sections());
         }
     }
 }
 
-/// What to say of these jobs, all of which are optional.
+/// The message about these jobs, all of which are optional.
 fn only_optional(drafts: &[Draft]) -> Option<String> {
     let names: Vec<&str> = drafts.iter().map(|draft| &*draft.job.name).collect();
     let first = names.first()?;
@@ -291,7 +290,7 @@ fn only_optional(drafts: &[Draft]) -> Option<String> {
     ))
 }
 
-/// Puts each where it belongs: their numbers are those of places, each once. With a million jobs no sort is as fast.
+/// Puts each item at the place that its number says; each number occurs once. With a million jobs no sort is as fast.
 fn order(drafts: &mut [Draft]) {
     for place in 0..drafts.len() {
         loop {
@@ -306,8 +305,8 @@ fn order(drafts: &mut [Draft]) {
     }
 }
 
-/// Jobs whose commands may hold what was not meant, by their places in the order; of those that share the template's,
-/// only the first.
+/// The jobs, by their numbers in the order, whose commands may hold something that was not meant. Of the jobs that
+/// share the template's command, only the first.
 fn doubtful(drafts: &[Draft], shared: Place) -> Vec<u32> {
     let mut told = false;
     let mut is_news =
@@ -321,13 +320,13 @@ fn doubtful(drafts: &[Draft], shared: Place) -> Vec<u32> {
 
 /// Why an entry is refused.
 enum Wrong {
-    /// There is no such key where it stands.
+    /// Its section has no such key.
     Key,
-    /// Its value is none.
+    /// Its value is not one that the key can have.
     Value(String),
 }
 
-/// Gives `entry` to the key it names.
+/// Sets the key that `entry` names.
 fn apply<T>(known: &[Key<T>], to: &mut T, entry: &Entry) -> Result<(), Wrong> {
     let Some(value) = &entry.value else {
         return Ok(());

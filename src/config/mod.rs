@@ -1,6 +1,6 @@
 //! The configuration: what the daemon and each job are told to do, with every default filled in. A file is read
 //! in three steps: `chain` collects the files that extend each other, `dialect` cuts them into entries, `keys`
-//! says what each key means, and `layers` lays the files over each other and tells every fault of the whole at once.
+//! says what each key means, and `layers` lays the files over each other and reports all faults at once.
 
 pub mod chain;
 pub mod check;
@@ -30,7 +30,7 @@ pub const SENDMAIL: &str = "/usr/sbin/sendmail -i";
 /// The control socket when none is configured.
 pub const CONTROL_SOCKET: &str = "/run/buildd-sequencer/control.sock";
 
-/// Something wrong or unwise at a place of a file; prints as `PATH:LINE: message`.
+/// A line of a file that is wrong or unwise; prints as `PATH:LINE: message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The file, as it was named.
@@ -53,31 +53,31 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A configuration that has been read, and what was noticed on the way.
+/// A configuration that has been read, and the warnings found on the way.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What was noticed of lines and keys.
+    /// Warnings about lines and keys.
     noticed: Vec<(usize, dialect::Fault)>,
-    /// Jobs whose commands may hold what was not meant.
+    /// Jobs whose commands may hold something that was not meant.
     doubtful: Vec<u32>,
-    /// Where it says what.
+    /// Where in the files its parts stand.
     pub origins: Origins,
 }
 
-/// The place of the configuration that a notice is about.
+/// The part of the configuration that a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// A key of `[buildsequencer]`.
     Key(&'static str),
-    /// The job at this place.
+    /// The job with this number.
     Job(usize),
-    /// The command of the job at this place.
+    /// The command of the job with this number.
     Command(usize),
 }
 
-/// A file's number and a line, in half the space.
+/// A file's number and a line's, each in 32 bits, because there may be a million.
 pub(crate) type Place = (u32, u32);
 
 fn place(file: usize, line: usize) -> Place {
@@ -89,19 +89,19 @@ fn place(file: usize, line: usize) -> Place {
 #[derive(Debug, Default)]
 pub struct Origins {
     files: Vec<Rc<str>>,
-    /// Only those that stand anywhere.
+    /// The keys that are set somewhere.
     keys: HashMap<&'static str, Place>,
-    /// Of each job the section that first names it, and its command.
+    /// For each job: the section that first names it, and its command.
     jobs: Vec<[Place; 2]>,
 }
 
 impl Origins {
-    /// A notice with its place.
+    /// Adds its place to a notice.
     pub fn locate(&self, (about, message): (About, String)) -> Fault {
         self.fault(self.place(about), message)
     }
 
-    /// What stands nowhere is at the first line of the file that was named.
+    /// Where it stands; if it is set nowhere, the first line of the file that was named.
     fn place(&self, about: About) -> Place {
         let top = place(self.files.len().saturating_sub(1), 1);
         let job = |index: usize, part: usize| self.jobs.get(index).map(|places| places[part]);
@@ -129,7 +129,7 @@ impl Origins {
     }
 }
 
-/// A fault with its file's name.
+/// Adds its file's name to a fault.
 fn located(files: &[Rc<str>], (file, fault): (usize, dialect::Fault)) -> Fault {
     let path = files.get(file);
     Fault {
@@ -139,7 +139,7 @@ fn located(files: &[Rc<str>], (file, fault): (usize, dialect::Fault)) -> Fault {
     }
 }
 
-/// Brings faults into the order in which the chain is read; those of one line stay in theirs.
+/// Sorts faults into the order in which the chain is read; faults of one line keep their order.
 fn in_order(faults: Vec<(usize, dialect::Fault)>) -> Vec<(usize, dialect::Fault)> {
     let keys = faults
         .iter()
@@ -155,15 +155,15 @@ fn in_order(faults: Vec<(usize, dialect::Fault)>) -> Vec<(usize, dialect::Fault)
 /// Where the control socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlSocket {
-    /// At `CONTROL_SOCKET`, if that can be.
+    /// At `CONTROL_SOCKET`, if a socket can be made there.
     Default,
     /// Nowhere.
     Off,
-    /// At this path, or the start fails.
+    /// At this path; if no socket can be made there, the start fails.
     At(PathBuf),
 }
 
-/// All that is configured.
+/// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[buildsequencer]`
@@ -172,78 +172,78 @@ pub struct Config {
     pub jobs: Vec<Rc<Job>>,
 }
 
-/// `[buildsequencer]`: what the daemon itself is told.
+/// `[buildsequencer]`: the daemon's own settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequencer {
-    /// What it is called, where a host has several.
+    /// The sequencer's name, where a host has several.
     pub name: Option<Box<str>>,
     /// The log's file; `None` is standard output.
     pub logfile: Option<PathBuf>,
-    /// Whether start scripts should start the daemon.
+    /// Whether start scripts are to start the daemon.
     pub launch: bool,
     /// Who gets reports; `-` is the log, and so is an empty list.
     pub mailproblemsto: Rc<[Box<str>]>,
     /// Envelope sender and From.
     pub fromaddress: Box<str>,
-    /// Kept for compatibility only.
+    /// Accepted for compatibility, and not used.
     pub smtphost: Box<str>,
     /// Whether each decision of the loop is logged.
     pub spew: bool,
     /// The mail program with its arguments.
     pub sendmail: Box<str>,
-    /// Least time between mails of one job and outcome; zero mails every failure.
+    /// The least time between two mails about one job and outcome; with zero every failure is mailed.
     pub mailinterval: Duration,
-    /// Bytes at which a log file is rotated; zero never.
+    /// The size in bytes at which a log file is rotated; with zero never.
     pub logsize: u64,
-    /// Rotated files that stay; zero: all.
+    /// How many rotated files are kept; with zero all.
     pub logkeep: u32,
     /// Where the schedule is kept across restarts.
     pub statefile: Option<PathBuf>,
-    /// How long a running job may go on after a stop was asked for.
+    /// How long a running job may go on after a signal to stop.
     pub stopdelay: Duration,
-    /// Where commands are taken.
+    /// Where the control socket is.
     pub controlsocket: ControlSocket,
     /// Where metrics are written.
     pub metricsfile: Option<PathBuf>,
-    /// Where it says until when this host may run anything.
+    /// The file that says until when this host may run anything.
     pub leasefile: Option<PathBuf>,
 }
 
-/// One job. Its settings are shared with every job that has the same.
+/// One job. Jobs with equal settings share them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
     /// Letters, digits, `_` and `-`.
     pub name: Box<str>,
-    /// As configured; splits into words with a program.
+    /// As configured. It can be split into words, the first of which is a program.
     pub command: Box<str>,
     /// Everything else.
     pub settings: Rc<Settings>,
 }
 
-/// What is configured of a job beside its name and command.
+/// A job's settings other than name and command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
-    /// From the end of a run to the next.
+    /// The time from the end of a run to the next.
     pub mindelay: Duration,
     /// Whether the output of every run is logged.
     pub alwayslog: bool,
-    /// A run that takes longer is stopped; zero never.
+    /// A run that takes longer is stopped; zero: none is.
     pub timeout: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// The time from SIGTERM to SIGKILL.
     pub killdelay: Duration,
-    /// A run that takes longer while others wait is reported; zero never.
+    /// A run that takes longer while others wait is reported; zero: none is.
     pub stuckafter: Duration,
-    /// Whether `stuckafter` was set by hand, so that it holds also when nobody waits.
+    /// Whether `stuckafter` was set by hand. It then applies also when nobody waits.
     pub stuckafter_by_hand: bool,
-    /// Delay of the first run; `None`: `mindelay`.
+    /// The delay of the first run; `None`: `mindelay`.
     pub startdelay: Option<Duration>,
     /// Who gets this job's reports; `None`: the daemon's recipients.
     pub mailproblemsto: Option<Rc<[Box<str>]>>,
-    /// Least time between mails; `None`: the daemon's.
+    /// The least time between two mails; `None`: the daemon's.
     pub mailinterval: Option<Duration>,
-    /// Longest back-off; zero: none.
+    /// The longest delay after failures; zero: failures do not lengthen it.
     pub maxdelay: Duration,
-    /// Bytes kept of each stream.
+    /// How many bytes of each stream are kept.
     pub maxoutput: u64,
     /// Whether each line of output is logged as it comes.
     pub livelog: bool,
@@ -292,7 +292,7 @@ impl Default for Settings {
 }
 
 impl Config {
-    /// Whether any address is named that a report may be mailed to.
+    /// Whether any report may be mailed: someone other than the log is a recipient.
     pub fn mails(&self) -> bool {
         let mailed = |targets: &[Box<str>]| targets.iter().any(|target| &**target != "-");
         let recipients = |job| self.sequencer.recipients(job);
@@ -302,7 +302,7 @@ impl Config {
 }
 
 impl Sequencer {
-    /// Who gets the reports of `job`; none means the log.
+    /// The recipients of `job`'s reports; if there are none, reports go to the log.
     pub fn recipients<'a>(&'a self, job: &'a Job) -> &'a [Box<str>] {
         job.settings
             .mailproblemsto
@@ -310,7 +310,7 @@ impl Sequencer {
             .unwrap_or(&self.mailproblemsto)
     }
 
-    /// The least time between mails about `job` with the same outcome.
+    /// The least time between two mails about `job` with the same outcome.
     pub fn mail_interval(&self, job: &Job) -> Duration {
         job.settings.mailinterval.unwrap_or(self.mailinterval)
     }
@@ -328,19 +328,19 @@ impl Job {
     }
 }
 
-/// Reads the file at `path` (counted from the directory `from`) and all that it extends. The error is every
-/// fault of the chain.
+/// Reads the file at `path`, relative to the directory `from`, and all files that it extends. The error is every fault
+/// of the chain.
 pub fn load(path: &Path, from: &Path, read: &impl chain::Read) -> Result<Loaded, Vec<Fault>> {
     parse(chain::collect(path, from, read))
 }
 
-/// The control socket that the configuration at `path` names, as far as it can be read: whatever else is wrong
-/// with it must not keep anybody from asking a daemon that runs well.
+/// The control socket that the configuration at `path` names, as far as it can be read. Other faults in it must not
+/// keep anybody from asking a healthy daemon.
 pub fn control_socket(path: &Path, from: &Path, read: &impl chain::Read) -> ControlSocket {
     layers::settings_only(chain::collect(path, from, read)).controlsocket
 }
 
-/// What the tests of this module's parts share.
+/// Shared by the tests of this folder.
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 pub(crate) mod made {

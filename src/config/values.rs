@@ -1,5 +1,5 @@
-//! What a value may be: durations, sizes, numbers, booleans, addresses. Pure functions from text to a value or to
-//! a message that says what is wrong and what would be right.
+//! Values: durations, sizes, numbers, booleans, addresses. Pure functions from text to a value, or to a message that
+//! says what is wrong and what would be right.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
-/// What a sequencer is called: letters, digits, `_`, `-` and `.`.
+/// A sequencer's name: letters, digits, `_`, `-` and `.`.
 pub fn name(value: &str) -> Result<Box<str>, String> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let taken = value.is_empty() || value.eq_ignore_ascii_case("none");
@@ -67,8 +67,8 @@ pub fn duration(value: &str) -> Result<Duration, String> {
     }
 }
 
-/// The decimal fraction with these digits of a unit of that many nanoseconds. What is finer than a nanosecond counts
-/// as one, so that no time but zero becomes zero.
+/// The decimal fraction with these digits of a unit of this many nanoseconds. It is rounded up to a whole nanosecond,
+/// so that only zero becomes zero.
 fn nanoseconds(digits: &str, unit: u64) -> u64 {
     const PLACES: usize = 18;
     if digits.is_empty() {
@@ -88,7 +88,7 @@ fn not_a_duration(value: &str) -> String {
     )
 }
 
-/// Bytes, or with `K`, `M`, `G` for powers of 1024.
+/// A number of bytes; with `K`, `M` or `G`, powers of 1024.
 pub fn size(value: &str) -> Result<u64, String> {
     let (digits, shift) = match value.as_bytes().last() {
         Some(b'K') => (&value[..value.len() - 1], 10),
@@ -140,7 +140,7 @@ pub fn is_stdout(path: &Path) -> bool {
     names.into_iter().any(|name| path == Path::new(name))
 }
 
-/// One mail address, as it becomes an argument of sendmail and a header. `<` and `>` around it are taken off.
+/// One mail address, fit to be an argument of sendmail and part of a header. `<` and `>` around it are removed.
 pub fn address(value: &str) -> Result<Box<str>, String> {
     let inner = value
         .strip_prefix('<')

@@ -1,5 +1,5 @@
-//! Warnings of a configuration: gathered while its chain is read, as far as they are about lines and keys, and told
-//! together with those about the commands that are run in the end. They change nothing of what is read. Pure.
+//! Warnings about a configuration. Those about lines and keys are gathered while the chain is read; those about
+//! commands follow once it is known which commands will run. A warning never changes the configuration. Pure.
 
 use super::dialect::{self, Entry, Stray};
 use super::doubts::{self, Commands, Whose};
@@ -7,21 +7,21 @@ use super::keys::{self, Key};
 use super::{About, Fault, Loaded, in_order};
 use crate::text::{harmless, shown};
 
-/// Of so many warnings the daemon tells; `check` tells of all.
+/// The most warnings that the daemon logs; `check` prints all.
 pub const FEW: usize = 20;
 
-/// The line that stands for those that are not told.
+/// The line that stands for the warnings left out.
 pub fn and_more(more: usize) -> Option<String> {
     (more > 0).then(|| format!("and {more} more: see check"))
 }
 
-/// What has been found, each with the number of its file.
+/// Findings, each with the number of its file.
 #[derive(Debug, Default)]
 pub struct Warnings {
     found: Vec<(usize, dialect::Fault)>,
-    /// Of what may have been meant as a section.
+    /// About lines that may have been meant as a section.
     of_sections: Vec<(usize, dialect::Fault)>,
-    /// Of the daemon's keys what is wrong with the values that count so far.
+    /// About the daemon's keys: of each the value that counts so far.
     values: Vec<(&'static str, (usize, dialect::Fault))>,
 }
 
@@ -30,7 +30,7 @@ impl Warnings {
         self.found.push((file, dialect::Fault { line, message }));
     }
 
-    /// What stands outside of our sections, if it was meant to begin one of them.
+    /// Takes a line outside of our sections that may have been meant to begin one.
     pub fn stray(&mut self, file: usize, line: usize, stray: Stray<'_>) {
         let found = match stray {
             Stray::Section(header) => doubts::nearly_ours(header),
@@ -42,7 +42,7 @@ impl Warnings {
         }
     }
 
-    /// An entry of `[buildsequencer]` that sets this key.
+    /// Takes an entry of `[buildsequencer]` that sets this key.
     pub fn value(&mut self, file: usize, key: &'static str, is_path: bool, entry: &Entry) {
         let Some(value) = &entry.value else { return };
         // Only the value that counts in the end gets a warning.
@@ -69,7 +69,7 @@ impl Warnings {
         self.continuation(file, entry, &keys::SEQUENCER);
     }
 
-    /// An entry of a job or of the template.
+    /// Takes an entry of a job or of the template.
     pub fn entry(&mut self, file: usize, entry: &Entry) {
         let Some(value) = &entry.value else { return };
         let found = match &*entry.key {
@@ -90,7 +90,7 @@ impl Warnings {
         }
     }
 
-    /// An entry of the template.
+    /// Takes an entry of the template.
     pub fn of_template(&mut self, file: usize, entry: &Entry) {
         self.entry(file, entry);
         let said = entry.value.as_deref().unwrap_or("none");
@@ -101,7 +101,7 @@ impl Warnings {
         }
     }
 
-    /// Entries of one section, or of several of one name in a file.
+    /// Takes the entries of one section, or of several sections with one name in a file.
     pub fn repeated(&mut self, file: usize, entries: &[Entry]) {
         for (again, before) in doubts::repeated(entries) {
             let key = harmless(&again.key);
@@ -112,7 +112,7 @@ impl Warnings {
         }
     }
 
-    /// A second section of the same name in a file.
+    /// Takes a second section of the same name in a file.
     pub fn job_again(&mut self, file: usize, line: usize, name: &str, before: u32) {
         let message = format!(
             "job {name} has a section in line {before} already; they count as one, and of a key in both the later \
@@ -121,12 +121,12 @@ impl Warnings {
         self.add(file, line, message);
     }
 
-    /// Those about sections that are ignored, which are faults where there are no jobs.
+    /// The findings about ignored sections. Where there are no jobs, they are faults.
     pub fn of_sections(&mut self) -> Vec<(usize, dialect::Fault)> {
         std::mem::take(&mut self.of_sections)
     }
 
-    /// All of them, in the order in which the chain is read.
+    /// All findings, in the order in which the chain is read.
     pub fn finish(mut self) -> Vec<(usize, dialect::Fault)> {
         self.found.append(&mut self.of_sections);
         self.found
@@ -135,7 +135,7 @@ impl Warnings {
     }
 }
 
-/// Of a command that ends in a comment.
+/// The warning about a command from which a comment was cut.
 fn cut(entry: &Entry) -> Option<String> {
     entry.cut.then(|| {
         "the ';' after white space begins a comment, so the command ends before it; to pass a ';', leave out the white \
@@ -155,8 +155,8 @@ fn smtphost(value: &str) -> Option<String> {
 }
 
 impl Loaded {
-    /// What is legal but surely not meant, as far as the text alone shows it: at most `most`, in the order in which
-    /// the chain is read, and how many more there are.
+    /// What is legal but surely not meant, as far as the text alone shows it: at most `most` warnings, in the order in
+    /// which the chain is read, and the number of those left out.
     pub fn warnings(&self, most: usize) -> (Vec<Fault>, usize) {
         let mut told: Vec<(usize, dialect::Fault)> =
             self.noticed.iter().take(most).cloned().collect();
@@ -184,7 +184,7 @@ impl Loaded {
         (self.origins.located(told), more)
     }
 
-    /// The same for the log, a line each: twenty, and how many more there are.
+    /// The same for the log, one line each: at most twenty, and the number of those left out.
     pub fn few_warnings(&self) -> Vec<String> {
         let (told, more) = self.warnings(FEW);
         let mut lines: Vec<String> = told.iter().map(ToString::to_string).collect();

@@ -62,7 +62,7 @@ impl Showing {
         }
     }
 
-    /// The clients to answer now, of those that are still `there`, and the form that they want, if it is time.
+    /// If it is time: the clients to answer now, of those that are still `there`, and the form that they want.
     pub(super) fn take(
         &mut self,
         next_start: Option<Instant>,

@@ -1,5 +1,5 @@
-//! What a command holds that only a shell would understand, though none reads it, and characters in it that look like
-//! others. A word that is quoted is taken for meant.
+//! Warns of parts of a command that only a shell would understand, since no shell reads it, and of characters that look
+//! like others. A quoted word counts as meant.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use super::words::{Marked, Word};
 use crate::config::command::Quoting;
 use crate::text::{harmless, listed, shown};
 
-/// Words that are named in one message.
+/// The most words named in one message.
 const MOST_NAMED: usize = 3;
-/// Words that are compared with each other, so that none is named twice.
+/// The most words compared with each other, so that none is named twice.
 const MOST_COMPARED: usize = 20;
 /// The longest argument that Linux hands to a program, in bytes (execve(2), `MAX_ARG_STRLEN` without the NUL).
 const LONGEST: usize = 131_071;
-/// Commands whose result is kept for others that are the same.
+/// The most commands whose findings are kept for equal commands.
 const MOST_KEPT: usize = 1000;
 
-/// Looks at one command after another; those of many jobs may be the same.
+/// Looks at one command after another. Many jobs may have equal commands.
 #[derive(Debug, Default)]
 pub struct Commands<'a> {
     words: Marked,
@@ -29,13 +29,13 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    /// What is surely not meant in a job's `command`, a line each.
+    /// What is surely not meant in a job's `command`, one line each.
     pub fn of_job(&mut self, command: &'a str) -> &[String] {
         let place = match self.known.get(command) {
             Some(place) => *place,
             None => {
                 let found = self.look(command, Whose::Job);
-                // Behind those that are kept there is one more.
+                // The last entry is for a command that is not kept.
                 self.found.truncate(MOST_KEPT);
                 self.found.push(found);
                 let place = self.found.len() - 1;
@@ -64,8 +64,8 @@ impl<'a> Commands<'a> {
     }
 }
 
-/// Whether `command` holds nothing that any rule here looks for, told without splitting it: nearly all of a million
-/// commands do.
+/// Whether `command` holds nothing that any rule here looks for. This is decided without splitting the command, because
+/// it is true of nearly all of a million.
 pub fn is_plain(command: &str) -> bool {
     let special = |b: &u8| {
         matches!(
@@ -78,8 +78,7 @@ pub fn is_plain(command: &str) -> bool {
         && first_word::is_plain(command)
 }
 
-/// What only a shell would understand, in one line for all of it; words before the one at `from` have been
-/// spoken of.
+/// Parts that only a shell would understand, all in one line. The words before number `from` have been dealt with.
 fn for_a_shell(line: &Line<'_>, from: usize) -> Option<String> {
     let wrong = wrong_words(line, from);
     let first = *wrong.first()?;
@@ -116,7 +115,7 @@ fn for_a_shell(line: &Line<'_>, from: usize) -> Option<String> {
 /// The words that only a shell would understand, each once.
 fn wrong_words<'a>(line: &Line<'a>, from: usize) -> Vec<Word<'a>> {
     let mut wrong: Vec<Word<'a>> = Vec::new();
-    // It has patterns of its own, and a semicolon ends its `-exec`.
+    // `find` has patterns of its own, and a semicolon ends its `-exec`.
     let (mut finds, mut executes) = (false, false);
     for (place, &word) in line.words.iter().enumerate().skip(from) {
         executes |= finds && matches!(word.text, "-exec" | "-execdir" | "-ok" | "-okdir");
@@ -138,7 +137,7 @@ fn wrong_words<'a>(line: &Line<'a>, from: usize) -> Vec<Word<'a>> {
     wrong
 }
 
-/// An argument that no program can be given.
+/// An argument that is too long for the system.
 fn too_long(line: &Line<'_>) -> Option<String> {
     let word = line.words.iter().find(|word| word.text.len() > LONGEST)?;
     let length = word.text.len();
@@ -163,7 +162,7 @@ fn look_alike(line: &Line<'_>) -> Option<String> {
     None
 }
 
-/// What ends a command or begins a comment. A semicolon that hangs at a word does so too, if anything follows.
+/// A word that ends a command or begins a comment. A semicolon at the end of a word does so, too, if a word follows.
 fn is_operator(word: Word<'_>, is_last: bool) -> bool {
     match word.text {
         "|" | "||" | "&&" | "&" | ";" | "#" => word.is_bare(),
@@ -178,11 +177,11 @@ fn is_redirection(word: Word<'_>) -> bool {
     (matches!(sign, Some(b'>' | b'<')) && word.bare(digits + 1)) || word.begins("&>")
 }
 
-/// What a shell would put something else in the place of: `$NAME`, `${`, `$(`, a backquote, or unless `find` reads it
-/// a pattern of file names. In a word without a slash that may be any other pattern.
+/// A part that a shell would replace: `$NAME`, `${`, `$(`, a backquote or, unless `find` reads it, a pattern of file
+/// names. A pattern without a slash may be meant for the program.
 fn is_replaced(word: Word<'_>, finds: bool) -> bool {
     let text = word.text.as_bytes();
-    // What stands on another host is for that.
+    // A pattern for another host is expanded there.
     let slash = text
         .iter()
         .position(|b| *b == b'/')

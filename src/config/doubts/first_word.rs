@@ -1,14 +1,14 @@
-//! What a command may begin with that is no program: a shell's own words, a variable, the times of a crontab, the
-//! prefixes of systemd.
+//! Warns of a command that begins with something other than a program: a word of the shell, a variable, the times of a
+//! crontab, a prefix of systemd.
 
 use super::line::Line;
 use super::words::Word;
 use crate::text::{harmless, shown};
 
-/// What is wrong, and the place of the first word of which nothing has been said with that.
+/// What is wrong, and the number of the first word that this does not cover.
 type Wrong = Option<(String, usize)>;
 
-/// Whether `command` begins with a program for all that can be told without splitting it.
+/// Whether `command` begins with a program, as far as can be seen without splitting it.
 pub fn is_plain(command: &str) -> bool {
     let end = command.bytes().position(|b| b.is_ascii_whitespace());
     let first = &command[..end.unwrap_or(command.len())];
@@ -107,7 +107,7 @@ fn shell_word(line: &Line<'_>, first: Word<'_>) -> Wrong {
     let shell = known.or(if first.begins("(") { Some("sh") } else { None })?;
     let (instead, from) = match first.text {
         "exec" => ("leave it out".into(), 1),
-        // What is proposed mends the rest as well.
+        // The proposal covers the rest of the command, too.
         _ => (line.in_a_shell(shell), line.words.len()),
     };
     let message = format!(
@@ -117,7 +117,7 @@ fn shell_word(line: &Line<'_>, first: Word<'_>) -> Wrong {
     Some((message, from))
 }
 
-/// The shell that knows this word, unless systems have a program of that name which would do the same.
+/// The shell that knows this word, unless there is a program of that name that does the same.
 pub fn shell_that_knows(word: &str) -> Option<&'static str> {
     match word {
         "!" | "." | ":" | "alias" | "break" | "case" | "cd" | "continue" | "eval" | "exec"

@@ -1,9 +1,9 @@
-//! A command with its words, and how it would be written for a shell.
+//! A command with its words, and the same command written for a shell.
 
 use super::words::{Readers, Word};
 use crate::text::harmless;
 
-/// The longest command that is written out in a proposal.
+/// The length in bytes of the longest command that a proposal repeats.
 const LONGEST_PROPOSED: usize = 100;
 
 /// Whose command it is.
@@ -22,7 +22,7 @@ pub struct Line<'a> {
     pub command: &'a str,
     /// Split.
     pub words: Vec<Word<'a>>,
-    /// Who else reads some of them.
+    /// Who reads its words.
     pub readers: Readers,
     whose: Whose,
 }
@@ -38,7 +38,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What to write where a shell is wanted.
+    /// The line to write instead if a shell is wanted.
     pub fn in_a_shell(&self, shell: &str) -> String {
         if self.whose == Whose::Sendmail {
             return "put it into a script and name that".to_string();

@@ -1,11 +1,11 @@
-//! Characters that look like others, or like nothing: what a word processor, a web page or a chat window puts in the
+//! Characters that look like others, or like nothing. Word processors, web pages and chat windows put them in the
 //! place of blanks, quotes and dashes.
 
 use std::fmt;
 
 use crate::text::{is_visible, shown};
 
-/// What a character is taken for.
+/// What a character looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Blank,
@@ -43,7 +43,7 @@ impl LookAlike {
         Some(LookAlike { character, kind })
     }
 
-    /// Whether it cannot be told from a blank or from nothing.
+    /// Whether it looks like a blank or like nothing.
     pub fn is_invisible(self) -> bool {
         matches!(self.kind, Kind::Blank | Kind::Nothing)
     }

@@ -1,5 +1,5 @@
-//! What is surely not what was meant: legal, so that it stops nothing, but a line that does something else than its
-//! writer thought. Each finding says what will happen and what to write instead. Pure, and it opens no file.
+//! Lines that are legal but surely do something other than their writer meant. Each finding says what will happen and
+//! what to write instead, and stops nothing. Pure, and it opens no file.
 
 mod command;
 mod first_word;
@@ -19,12 +19,12 @@ use look_alike::LookAlike;
 use sections::meant;
 pub use sections::{nearly_ours, no_header};
 
-/// Lines of one value that are told of.
+/// The most lines of one value that are reported.
 const MOST_CONTINUED: usize = 20;
-/// Each entry is compared with so many before it, which is more than there are keys.
+/// With how many entries before it each one is compared: more than there are keys.
 const MOST_COMPARED: usize = 64;
 
-/// What is wrong with the value of a key that is no command.
+/// What is doubtful in the value of a key that is no command.
 pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
     if is_path {
         if let Some(found) = comment_behind_path(value) {
@@ -96,18 +96,17 @@ fn stream_as_file(value: &str) -> Option<String> {
     ))
 }
 
-/// Lines that continue a value but read as if they were meant for themselves, each with its number. `keys` are those
-/// of the section.
+/// Lines that continue a value but read like entries of their own, each with its number. `keys` are the section's.
 pub fn of_continuation(entry: &Entry, keys: &[&str]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let value = entry.value.as_deref().unwrap_or_default();
     let is_command = matches!(&*entry.key, "command" | "sendmail");
-    // The first lines stand beside the key, unless there is nothing.
+    // The first line stands beside the key, unless it is empty there.
     let beside = value
         .split('\n')
         .count()
         .saturating_sub(entry.continued.len());
-    // Where a line starts, and the last one that no quote reaches.
+    // Where each line starts, and the last line that is not inside quotes.
     let (mut start, mut unquoted) = (0, 0);
     for (place, line) in value.split('\n').enumerate() {
         let number = place
@@ -131,7 +130,7 @@ pub fn of_continuation(entry: &Entry, keys: &[&str]) -> Vec<(usize, String)> {
     found
 }
 
-/// What a line would be if it was not indented, and what to do about that.
+/// What a line would be if it were not indented, and what to do.
 fn line_of_its_own(line: &str, is_command: bool, keys: &[&str]) -> Option<String> {
     let end = line
         .bytes()
@@ -152,7 +151,7 @@ fn line_of_its_own(line: &str, is_command: bool, keys: &[&str]) -> Option<String
     Some(format!("{what} begins in the first column"))
 }
 
-/// Entries whose key has been set by an entry before, with the line of that one.
+/// Entries whose key an earlier entry has set, with the line of that entry.
 pub fn repeated(entries: &[Entry]) -> Vec<(&Entry, usize)> {
     let mut found = Vec::new();
     for (place, entry) in entries.iter().enumerate() {

@@ -1,17 +1,17 @@
-//! Section names that nearly are ours: such a section is ignored, like every other that is none of ours.
+//! Section names that are nearly ours. Such a section is ignored, like all others that are not ours.
 
 use super::look_alike::LookAlike;
 use crate::near::distance;
 use crate::text::shown;
 
-/// The beginning of our sections' names, small letters without what parts the words.
+/// The beginning of our sections' names, in small letters and without separators.
 const SEQUENCER: &str = "buildsequencer";
-/// The same of jobs.
+/// The same for jobs.
 const JOB: &str = "buildsequencerjob";
-/// So many letters of it may be wrong.
+/// How many of its letters may be wrong.
 const MOST_WRONG: usize = 2;
 
-/// What is wrong with a section that is none of ours, if its name may have been meant as one.
+/// The warning about a section that is not ours, if its name may have been meant as ours.
 pub fn nearly_ours(header: &[u8]) -> Option<String> {
     let meant = meant(header)?;
     let header = shown(&format!("[{}]", String::from_utf8_lossy(header)));
@@ -20,7 +20,8 @@ pub fn nearly_ours(header: &[u8]) -> Option<String> {
     ))
 }
 
-/// What is wrong with a line outside of our sections that has a bracket before this but is no header.
+/// The warning about a line outside of our sections that begins with a bracket and is no header; `rest` is the text
+/// after the bracket.
 pub fn no_header(rest: &[u8]) -> Option<String> {
     let name = rest.split(|&b| b == b']').next()?;
     let meant = meant(name).filter(|name| name != "meta")?;
@@ -30,7 +31,7 @@ pub fn no_header(rest: &[u8]) -> Option<String> {
     ))
 }
 
-/// The name of ours that `header` is, or was most likely meant to be.
+/// Our section that `header` names, or was most likely meant to name.
 pub fn meant(header: &[u8]) -> Option<String> {
     let header = std::str::from_utf8(header).ok()?.to_ascii_lowercase();
     let mut letters = String::new();
@@ -60,7 +61,7 @@ pub fn meant(header: &[u8]) -> Option<String> {
     }
 }
 
-/// The section of the job whose name `rest` ends in.
+/// The section of the job whose name is the end of `rest`.
 fn job(rest: &str) -> String {
     let mut name = rest.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let valid = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);

@@ -1,5 +1,5 @@
-//! The words of a command with what was quoted in them, and those that a shell reads in the end: the text after its
-//! `-c`, and what `ssh` hands to the other side.
+//! The words of a command and what is quoted in them, and which words a shell reads in the end: the text after `-c`,
+//! and the words that `ssh` hands to the other side.
 
 use crate::config::command::{Piece, Quoting, pieces};
 
@@ -8,9 +8,9 @@ use crate::config::command::{Piece, Quoting, pieces};
 pub struct Word<'a> {
     /// Without its quotes.
     pub text: &'a str,
-    /// Of the same length.
+    /// The quoting of each byte of the text.
     pub quoting: &'a [Quoting],
-    /// Whether there were quotes, be there nothing in them.
+    /// Whether it had quotes, even empty ones.
     quoted: bool,
 }
 
@@ -40,12 +40,12 @@ impl<'a> Word<'a> {
     }
 }
 
-/// Takes one command after another, so that there is memory to ask for only once.
+/// Splits one command after another in the same memory.
 #[derive(Debug, Default)]
 pub struct Marked {
     text: String,
     quoting: Vec<Quoting>,
-    /// Where each word ends in `text`, and whether there were quotes.
+    /// Where each word ends in `text`, and whether it had quotes.
     ends: Vec<(usize, bool)>,
 }
 
