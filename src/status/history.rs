@@ -124,7 +124,11 @@ fn svg(view: &View<'_>, asked: &History) -> String {
         });
         waits.extend(waiting.filter(|wait| wanted(wait.job)));
     }
-    picture::svg(view.host, &bars, &waits, view.now.wall)
+    let title = match &view.config.name {
+        Some(name) => format!("{name} on {}", view.host),
+        None => view.host.to_string(),
+    };
+    picture::svg(&title, &bars, &waits, view.now.wall)
 }
 
 #[cfg(test)]

@@ -489,16 +489,17 @@ fn title(bar: &Bar<'_>) -> String {
 
 /// What is drawn at the end of a run that did not go well.
 fn mark(look: Look, x: Pixels, y: Pixels) -> String {
-    let middle = y.and(12);
+    // Above the low bars, so that it is seen between them too.
+    let middle = y.and(4);
     match look {
         Look::Failed => {
-            let (a, b) = (x.and(3), x.and(9));
+            let (a, b) = (x.and(2), x.and(8));
             let (c, d) = (middle.and(-3), middle.and(3));
             format!("<path class=\"mark\" d=\"M{a} {c}L{b} {d}M{b} {c}L{a} {d}\"/>")
         }
         Look::Killed => {
-            let (a, b, c) = (x.and(2), x.and(10), x.and(6));
-            let (low, high) = (middle.and(4), middle.and(-4));
+            let (a, b, c) = (x.and(2), x.and(9), Pixels(x.0 + 55));
+            let (low, high) = (middle.and(3), middle.and(-4));
             format!("<path class=\"tip\" d=\"M{a} {low}H{b}L{c} {high}Z\"/>")
         }
         _ => String::new(),
@@ -541,7 +542,7 @@ fn legend(text: &mut String) {
             _ => (y.and(4), 16),
         };
         let (class, mark) = (look.class(), mark(look, x.and(16), y));
-        let beside = if mark.is_empty() { 22 } else { 31 };
+        let beside = if mark.is_empty() { 22 } else { 30 };
         let _ = write!(
             text,
             "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"16\" height=\"{height}\"/>{mark}<text class=\"soft\" x=\"{}\" y=\"{}\">{words}</text>",

@@ -123,7 +123,9 @@ fn the_picture_shows_the_last_hour_who_runs_and_who_waits() {
     assert!(in_the_hour.contains("queue_builder: ok"));
     let one = shown(&made, s(6100), asked(Some("cleanup"), false, None));
     assert!(one.contains("cleanup: running") && !one.contains("slave_scanner"));
+    made.config.name = Some("east".into());
     let failed = shown(&made, s(6100), asked(None, true, None));
+    assert!(failed.contains(">east on build1</text>"));
     assert!(!failed.contains("running since") && !failed.contains(" waits for"));
     assert!(failed.contains("class=\"bad\""));
 }
