@@ -18,6 +18,7 @@ use crate::system;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Appended, Kept, NotWritten, Unfit, Upcoming};
 use crate::system::log::Level;
+use crate::system::opening;
 
 const STATE_MODE: u32 = 0o600;
 const METRICS_MODE: u32 = 0o644;
@@ -66,11 +67,13 @@ impl Files {
     pub fn open_history(&mut self, config: &Sequencer, jobs: &mut Jobs) -> Option<String> {
         let path = history_beside(config.statefile.as_deref()?)?;
         let mut history = Appended::new(path, STATE_MODE);
-        // What cannot be replaced is told when it is to be.
-        let is_fit = files::fit(history.path()).is_ok();
+        let path = history.path();
+        // Where nothing can be written, the first write says why.
+        let is_writable = files::fit(path).is_ok() && opening::directory_of(path).is_ok();
+        let is_news = is_writable && files::identity(path).is_some();
         let why = match history.open() {
             Ok(text) => jobs.recall(&text),
-            Err(error) => is_fit.then(|| error_text(&error)),
+            Err(error) => is_news.then(|| error_text(&error)),
         };
         let shown = history.path().display();
         let warning = why.map(|why| format!("History file '{shown}': {why}."));

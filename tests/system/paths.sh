@@ -273,7 +273,7 @@ for kind in log pid; do
     }
 done
 
-# What root for good makes, replaces and removes while it runs: state, its lock, metrics, control socket.
+# What root for good makes, replaces and removes while it runs: state, its lock, history, metrics, control socket.
 # holds NAME DIRECTORY TEXT: with these in DIRECTORY the daemon says TEXT, and there is nothing new outside of it.
 holds() {
     label=$1
@@ -294,7 +294,7 @@ holds() {
     kill -TERM $daemon
     wait $daemon
     expect "$label: and stops" [ $? -eq 0 ]
-    [ -z "${3:-}" ] || for what in "state file" "metrics file"; do
+    [ -z "${3:-}" ] || for what in "state file" "history file" "metrics file"; do
         expect "$label: it says so of the $what" grep -F "cannot write $what '$2/" out
         expect "$label: and why" grep -F -- "$3" out
     done
@@ -310,7 +310,7 @@ as_user mkdir theirs/dir
 as_user ln -s ../../roots theirs/dir/link
 holds "root's state and metrics, through a link further up" "$here/theirs/dir/link/dir" \
     "root does not go there: '$here/theirs/dir/link' is a symbolic link of user $user"
-for of in state x.prom; do
+for of in state state.history x.prom; do
     prepare
     as_user ln -s ../precious theirs/$of
     as_user ln -s ../precious theirs/.$of.new
@@ -321,6 +321,8 @@ for of in state x.prom; do
 done
 prepare
 ln precious theirs/state
+ln precious theirs/state.history
+ln precious theirs/.state.history.new
 ln precious theirs/.state.new
 ln precious theirs/.state.lock
 ln precious theirs/x.prom

@@ -260,6 +260,15 @@ chmod 644 conf
     printf '[buildsequencer]\ncontrolsocket: %s\nstatefile: %s\nmetricsfile: %s\n' \
         "$here/theirs/socket" "$here/theirs/state" "$here/theirs/metrics.prom"
 } >all
+echo secret >roots/secret
+chmod 600 roots/secret
+setpriv --reuid 2001 --regid 2002 --clear-groups ln -s ../roots/secret theirs/state.history
+start ./program -c all -u builder
+expect "a link in the history's place is not followed" \
+    wait_for 20 log_has "cannot write history file .*: it is a symbolic link"
+expect "and what it leads to stays" [ "$(cat roots/secret)" = secret ]
+stop
+rm -f theirs/state theirs/state.history roots/secret
 start ./program -c all -u builder
 asks() { setpriv --reuid "$1" --regid "$2" --clear-groups ./program status -s theirs/socket; }
 expect "the user may ask it" wait_for 20 asks 2001 2002
@@ -270,6 +279,7 @@ expect "the socket is the user's" [ "$(owner theirs/socket)" = "builder:builders
 expect "the metrics are" wait_for 20 [ "$(owner theirs/metrics.prom)" = "builder:builders 644" ]
 stop
 expect "the state is" [ "$(stat -c %U:%G theirs/state)" = "builder:builders" ]
+expect "so is the history" [ "$(owner theirs/state.history)" = "builder:builders 600" ]
 are_gone() { [ ! -e theirs/socket ] && [ ! -e theirs/metrics.prom ]; }
 expect "socket and metrics are gone in the end" are_gone
 
