@@ -16,11 +16,11 @@
 //! - `system`: everything that touches the operating system; it knows no jobs.
 //! - `daemon`: the loop that owns all state, and what it owns: the run, the mailer, the waiters, the kept files.
 //!
-//! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks for),
-//! `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `exit` (how
-//! processes end), `clock` (a moment by both clocks), `lease` (until when
-//! this host may run anything), `text` (times, durations and foreign words as text), `near` (the
-//! known word nearest to an unknown one).
+//! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks
+//! for), `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `event`
+//! (all that can be logged), `message` (what a log takes), `json` (objects and strings), `exit` (how processes end),
+//! `clock` (a moment by both clocks), `lease` (until when this host may run anything), `text` (times, durations and
+//! foreign words as text), `near` (the known word nearest to an unknown one).
 //!
 //! ## How a byte of output travels
 //!
@@ -55,10 +55,13 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+mod event;
 pub mod exit;
 pub mod job;
+pub mod json;
 pub mod lease;
 pub mod mail;
+pub mod message;
 pub mod near;
 pub mod start;
 pub mod status;

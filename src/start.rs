@@ -15,6 +15,7 @@ use crate::cli::{self, Action, Options};
 use crate::config::values::is_stdout;
 use crate::config::{self, Loaded, Sequencer};
 use crate::daemon::{Daemon, Holds, Source};
+use crate::event::Event;
 use crate::exit;
 use crate::system::capabilities;
 use crate::system::claim::{self, Claim};
@@ -23,7 +24,7 @@ use crate::system::errors::error_text;
 use crate::system::files::{self, Files};
 use crate::system::lease;
 use crate::system::lock::Patience;
-use crate::system::log::{Level, Log, Rotation};
+use crate::system::log::{Log, Rotation};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
@@ -209,7 +210,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
 /// The end of a start without a lease. The log tells of it, and standard error too, where that is another place.
 fn without_lease(path: &Path, mut log: Log, detached: bool) -> Failed {
     let line = lease::run_out(path);
-    log.say(Level::Error, &line);
+    log.tell(&Event::LeaseLost(&line));
     log.flush(Instant::now(), SystemTime::now());
     if log.path().is_none() && !detached {
         return Failed::silently(exit::NO_LEASE);
@@ -339,10 +340,12 @@ fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Fail
         size: config.logsize,
         keep: config.logkeep,
     };
-    Log::open(path, rotation, identity).map_err(|error| {
+    let mut log = Log::open(path, rotation, identity).map_err(|error| {
         let path = path.unwrap_or(Path::new("-")).display();
         Failed::at_run_time(format!("cannot open log '{path}': {error}"))
-    })
+    })?;
+    (log.level, log.format, log.spew) = (config.loglevel, config.logformat, config.spew);
+    Ok(log)
 }
 
 /// What `check` found.

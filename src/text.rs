@@ -177,6 +177,16 @@ pub fn listed(names: &[&str], most: usize) -> String {
     text
 }
 
+/// The line that stands where this many bytes are left out, on a line of its own. `before` is the byte before it.
+pub fn left_out(bytes: u64, before: Option<u8>) -> String {
+    let break_before = match before {
+        None | Some(b'\n') => "",
+        Some(_) => "\n",
+    };
+    let word = if bytes == 1 { "byte" } else { "bytes" };
+    format!("{break_before}[... {bytes} {word} left out ...]\n")
+}
+
 /// A moment as a calendar has it, in UTC; seconds are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Utc {
@@ -244,6 +254,13 @@ impl Utc {
     /// `2026-11-23T23:36:37Z` (RFC 3339).
     pub fn rfc3339(&self) -> String {
         format!("{}Z", self.date_and_time())
+    }
+
+    /// `2026-11-23T23:36:37.042Z` (RFC 3339).
+    pub fn rfc3339_millis(time: SystemTime) -> String {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let second = Utc::from(time).date_and_time();
+        format!("{second}.{:03}Z", since.subsec_millis())
     }
 
     /// `2026-11-23 23:36:37`, where a heading says that it is UTC.

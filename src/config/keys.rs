@@ -6,9 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::values::{
-    address, addresses, boolean, command, count, duration, is_stdout, name, path, size,
+    address, addresses, boolean, command, count, duration, is_stdout, name, path, size, word,
 };
 use super::{ControlSocket, Job, Sequencer, Settings};
+use crate::message::{Format, Level};
 use crate::near;
 use crate::text::{seconds, shown};
 
@@ -141,6 +142,8 @@ const PATH: Kind<Option<PathBuf>> = Kind {
         |p| or_none(p.as_ref(), |p| p.display().to_string()),
     )
 };
+const LEVEL: Kind<Level> = Kind::new(|v| word(v, &Level::WORDS), |l| l.word().to_string());
+const FORMAT: Kind<Format> = Kind::new(|v| word(v, &Format::WORDS), |f| f.word().to_string());
 const LOG: Kind<Option<PathBuf>> = Kind {
     empty: Empty::Unset,
     ..Kind::new(
@@ -272,9 +275,11 @@ const FOREIGN: [(&str, &str); 14] = [
 ];
 
 /// `[buildsequencer]`
-pub const SEQUENCER: [Key<Sequencer>; 16] = [
+pub const SEQUENCER: [Key<Sequencer>; 18] = [
     sequencer!(name, NAME),
     sequencer!(logfile, LOG),
+    sequencer!(loglevel, LEVEL),
+    sequencer!(logformat, FORMAT),
     sequencer!(launch, BOOLEAN),
     sequencer!(mailproblemsto, TARGETS),
     sequencer!(fromaddress, ADDRESS),

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::message::{Format, Level};
 use crate::text::harmless;
 
 pub use layers::parse;
@@ -187,6 +188,10 @@ pub struct Sequencer {
     pub fromaddress: Box<str>,
     /// Accepted for compatibility, and not used.
     pub smtphost: Box<str>,
+    /// What matters less is not logged.
+    pub loglevel: Level,
+    /// How the log is written.
+    pub logformat: Format,
     /// Whether each decision of the loop is logged.
     pub spew: bool,
     /// The mail program with its arguments.
@@ -258,6 +263,8 @@ impl Default for Sequencer {
             mailproblemsto: Rc::new([]),
             fromaddress: FROM_ADDRESS.into(),
             smtphost: "localhost".into(),
+            loglevel: Level::Info,
+            logformat: Format::Twistd,
             spew: false,
             sendmail: SENDMAIL.into(),
             mailinterval: Duration::ZERO,

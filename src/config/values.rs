@@ -34,6 +34,15 @@ pub fn name(value: &str) -> Result<Box<str>, String> {
     Ok(value.into())
 }
 
+/// One of the known words, in any case.
+pub fn word<T: Copy>(value: &str, known: &[(&'static str, T)]) -> Result<T, String> {
+    let is_it = |(word, _): &&(&str, T)| word.eq_ignore_ascii_case(value);
+    known.iter().find(is_it).map(|(_, it)| *it).ok_or_else(|| {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        format!("{} is none of {}", shown(value), words.join(", "))
+    })
+}
+
 /// Seconds, whole or decimal, or with a unit: `5`, `0.25`, `250ms`, `15m`, `1d`.
 pub fn duration(value: &str) -> Result<Duration, String> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_lowercase());

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use super::Daemon;
 use crate::config::Job;
 use crate::config::diff::mailer_targets;
+use crate::event::Event;
 use crate::system;
-use crate::system::log::Level;
 
 /// How many lines one turn of the loop writes. That many take a few milliseconds.
 const LINES_PER_TURN: usize = 1 << 14;
@@ -26,7 +26,7 @@ pub(super) struct Announcement {
 impl Daemon {
     /// Logs what was loaded, in the original's words, and then the warnings.
     pub fn announce_start(&mut self, warnings: Vec<String>) {
-        self.log.say(Level::Info, "Loading jobs...");
+        self.log.tell(&Event::Loading);
         self.log.hold();
         self.announcement = Some(Announcement {
             at: system::now().wall,
@@ -34,14 +34,14 @@ impl Daemon {
             replaced: None,
         });
         for line in mailer_targets(&self.config.mailproblemsto) {
-            self.log.say(Level::Info, &line);
+            self.log.tell(&Event::Targets(&line));
         }
-        self.log.say(Level::Info, "Loaded.");
+        self.log.tell(&Event::Loaded(None));
         for warning in self.warnings.news(warnings) {
-            self.log.say(Level::Warning, &warning);
+            self.log.tell(&Event::Warning(&warning));
         }
-        for (level, line) in std::mem::take(&mut self.notices) {
-            self.log.say(level, &line);
+        for (event, line) in std::mem::take(&mut self.notices) {
+            self.log.tell(&event(&line));
         }
         self.go_on_announcing();
     }
@@ -58,8 +58,8 @@ impl Daemon {
             if !self.log.takes_more_first() {
                 return;
             }
-            let line = format!("   ...loaded {}", job.name);
-            self.log.say_first(announcement.at, Level::Info, &line);
+            let loaded = Event::Loaded(Some(&job.name));
+            self.log.tell_first(announcement.at, &loaded);
             announcement.next += 1;
         }
         if announcement.next == jobs.len() {

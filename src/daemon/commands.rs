@@ -11,14 +11,15 @@ use super::{Daemon, Phase};
 use crate::cli::Request;
 use crate::clock::Moment;
 use crate::config::{CONTROL_SOCKET, ControlSocket};
+use crate::event::Event;
 use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
+use crate::message::Level;
 use crate::near;
 use crate::status::job;
 use crate::system;
 use crate::system::control::{Asked, Peer};
-use crate::system::log::Level;
 use crate::text::{brief, harmless, shown};
 use crate::wire::{self, Asker};
 
@@ -64,7 +65,7 @@ impl Daemon {
             Some(path) => line.push_str(&format!("; it stays at '{}'", path.display())),
             None => line.push_str("; there is none now"),
         }
-        self.log.say(level, &line);
+        self.log.tell(&Event::Control(level, &line));
         Some(line)
     }
 
@@ -256,7 +257,7 @@ impl Daemon {
             let line = "the daemon stops; no job is started any more";
             return Err((exit::FAILURE, line.to_string()));
         }
-        self.say_asked(&format!("run {name}"), peer);
+        self.log.tell(&asked("run", Some(name), peer));
         self.jobs.request(index, now.instant);
         self.changed();
         Ok(index)
@@ -301,12 +302,18 @@ impl Daemon {
         if run.life.is_killed() {
             return (exit::OK, format!("{who} has been sent SIGKILL already"));
         }
-        let (haste, asked, doing) = if is_stopping {
-            (Haste::AtOnce, " at once", "killing")
+        let (haste, doing) = if is_stopping {
+            (Haste::AtOnce, "killing")
         } else {
-            (Haste::InOrder, "", "stopping")
+            (Haste::InOrder, "stopping")
         };
-        self.say_asked(&format!("kill {running}{asked}"), peer);
+        self.log.tell(&Event::Asked {
+            at_once: is_stopping,
+            request: "kill",
+            job: Some(&running),
+            uid: peer.uid,
+            pid: peer.pid,
+        });
         self.stop_run(Why::Operator, haste, now);
         match self.run.as_ref().and_then(|run| run.refusal.as_ref()) {
             Some(why) => (exit::FAILURE, format!("{who} cannot be signalled: {why}")),
@@ -341,13 +348,7 @@ impl Daemon {
         };
         if changed > 0 {
             self.changed();
-            self.say_asked(
-                &format!(
-                    "{verb}{}",
-                    name.map(|name| format!(" {name}")).unwrap_or_default()
-                ),
-                peer,
-            );
+            self.log.tell(&asked(verb, name, peer));
         }
         if let Err(why) = self.keep_state_now(changed > 0) {
             let line = format!("{done}, but a restart will not know: {why}");
@@ -370,7 +371,7 @@ impl Daemon {
     }
 
     fn reload_for(&mut self, peer: Peer, now: Moment) -> Reply {
-        let (status, lines) = match self.reload(&asked("reload", peer), now) {
+        let (status, lines) = match self.reload(asked("reload", None, peer), now) {
             Reload::Refused(lines) => (exit::CONFIG, lines),
             Reload::Adopted {
                 mut changes,
@@ -388,12 +389,14 @@ impl Daemon {
         };
         (status, lines.join("\n"))
     }
-
-    fn say_asked(&mut self, what: &str, peer: Peer) {
-        self.log.say(Level::Info, &asked(what, peer));
-    }
 }
 
-fn asked(what: &str, peer: Peer) -> String {
-    format!("Asked to {what} by uid {} (pid {}).", peer.uid, peer.pid)
+fn asked<'a>(request: &'a str, job: Option<&'a str>, peer: Peer) -> Event<'a> {
+    Event::Asked {
+        request,
+        job,
+        at_once: false,
+        uid: peer.uid,
+        pid: peer.pid,
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use super::Daemon;
 use crate::clock::Moment;
 use crate::config::Sequencer;
+use crate::event::Event;
 use crate::job::history::{self, file as history_file};
 use crate::job::jobs::Jobs;
 use crate::job::state::{self, State};
@@ -17,7 +18,6 @@ use crate::status::metrics;
 use crate::system;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Appended, Kept, NotWritten, Unfit, Upcoming};
-use crate::system::log::Level;
 use crate::system::opening;
 
 const STATE_MODE: u32 = 0o600;
@@ -295,8 +295,7 @@ impl Daemon {
         let shown = path.display();
         let why = format!("cannot write {what} '{shown}': {error}");
         if is_news {
-            self.log
-                .say(Level::Error, &format!("{why}; trying again every second."));
+            self.log.tell(&Event::NotWritten(&why));
         }
         Err(why)
     }

@@ -10,11 +10,11 @@ use super::Daemon;
 use super::ready::Ready;
 use crate::clock::Moment;
 use crate::config::Sequencer;
+use crate::event::Event;
 use crate::lease::Lease;
 use crate::status::View;
 use crate::system;
 use crate::system::lease::{self, LeaseFile};
-use crate::system::log::Level;
 
 /// How much earlier than planned a sleep may seem to end, in whole seconds of two clocks.
 const ROUNDING: u64 = 2;
@@ -53,7 +53,7 @@ impl Daemon {
             // The file is the next host's, and so is the time: kill first, and tell then.
             self.forget_state_file();
             self.stop_without_lease(now);
-            self.log.say(Level::Error, &line);
+            self.log.tell(&Event::LeaseLost(&line));
         }
         false
     }

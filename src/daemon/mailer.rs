@@ -13,12 +13,15 @@ use nix::unistd::Pid;
 use super::ready::Ready;
 use super::{Os, READ_SIZE, READS_PER_TURN};
 use crate::config::{Sequencer, command};
+use crate::event::{Decision, Event, Who};
 use crate::exit::Exit;
-use crate::mail::queue::{DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Verdict};
+use crate::mail::queue::{
+    DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Unsent, Verdict,
+};
 use crate::mail::report::{Message, Report};
-use crate::system::log::{Level, Log};
+use crate::message::Level;
+use crate::system::log::Log;
 use crate::system::process::{self, Signalled};
-use crate::text::shown;
 
 /// A sendmail process and the message that it reads.
 #[derive(Debug)]
@@ -83,10 +86,10 @@ impl Mailer {
         let nobody = ["-".into()];
         for target in if targets.is_empty() { &nobody } else { targets } {
             if &**target == "-" {
-                say_report(log, level, report.log_parts("-", 0));
+                log.tell(&Event::Report { level, report });
                 continue;
             }
-            log.say(Level::Info, &format!("Mailing report to: {target}"));
+            log.tell(&Event::Mailing { report, to: target });
             for dropped in self.queue.push(Rc::clone(report), target, now) {
                 log_unsent(log, &dropped, "the queue is full");
                 lost.push(dropped.unsent.report);
@@ -131,7 +134,10 @@ impl Mailer {
         // If this fails, no event reports sendmail's words, but the time limit still ends the delivery.
         let _ = registry.register(&mut output, Ready::MailOutput.token(), Interest::READABLE);
         let _ = registry.register(&mut input, Ready::MailInput.token(), Interest::WRITABLE);
-        log.spew(|| format!("Mail to {} goes to process {}", delivery.to, started.pid));
+        log.tell(&Event::Decision(Decision::Delivering {
+            to: &delivery.to,
+            pid: started.pid.as_raw(),
+        }));
         let mut delivering = Delivering {
             pid: started.pid,
             input: Some(input),
@@ -155,11 +161,7 @@ impl Mailer {
             return;
         }
         self.missing = Some(config.sendmail.clone());
-        let line = format!(
-            "sendmail is {} here; set it to a program that sends mail, or mailproblemsto to '-' to have reports in the log",
-            shown(&config.sendmail)
-        );
-        log.say(Level::Warning, &line);
+        log.tell(&Event::NoSendmail(&config.sendmail));
     }
 
     pub(super) fn event(&mut self, ready: Ready, os: &mut Os) {
@@ -207,20 +209,15 @@ impl Mailer {
     fn over(&mut self, result: Result<(), Failure>, log: &mut Log, now: Instant) -> Lost {
         match self.queue.finished(result, now) {
             None => {}
-            Some(Verdict::Sent) => log.spew(|| "sendmail took the message".to_string()),
+            Some(Verdict::Sent) => log.tell(&Event::Decision(Decision::Delivered)),
             Some(Verdict::Retry {
-                line, log: unsent, ..
-            }) => {
-                log.say(Level::Warning, &line);
-                if let Some(unsent) = unsent {
-                    say_report(log, Level::Error, unsent.log_parts());
-                }
-            }
+                line,
+                unsent,
+                log: in_full,
+                ..
+            }) => tell_failed(log, Level::Warning, &unsent, &line, in_full),
             Some(Verdict::GaveUp { line, dropped }) => {
-                log.say(Level::Error, &line);
-                if !dropped.logged {
-                    say_report(log, Level::Error, dropped.unsent.log_parts());
-                }
+                tell_failed(log, Level::Error, &dropped.unsent, &line, !dropped.logged);
                 return vec![dropped.unsent.report];
             }
         }
@@ -233,10 +230,12 @@ impl Mailer {
             return;
         };
         if let Some(why) = process::kill(delivering.pid, true).refusal() {
-            let pid = delivering.pid;
-            let line =
-                format!("sendmail (pid {pid}) cannot be signalled: {why}; leaving it behind.");
-            log.say(Level::Error, &line);
+            log.tell(&Event::Unkillable {
+                who: Who::Sendmail,
+                pid: delivering.pid.as_raw(),
+                why: Some(&why),
+                left: true,
+            });
         }
     }
 
@@ -247,17 +246,24 @@ impl Mailer {
     }
 }
 
-fn say_report(log: &mut Log, level: Level, (headers, body): (String, &[u8])) {
-    log.say_parts(level, &[headers.as_bytes(), body]);
+/// Logs why a try has failed, and the report `in_full` if that is asked.
+fn tell_failed(log: &mut Log, level: Level, unsent: &Unsent, line: &str, in_full: bool) {
+    log.tell(&Event::MailFailed {
+        level,
+        unsent,
+        line,
+    });
+    if in_full {
+        log.tell(&Event::UnsentReport(unsent));
+    }
 }
 
 /// Logs a report that left the queue unsent, whole and only once.
 pub(super) fn log_unsent(log: &mut Log, dropped: &Dropped, why: &str) {
     if !dropped.logged {
-        let to = &dropped.unsent.to;
-        let line = format!("Mail to {to} was not sent: {why}, the report follows");
-        log.say(Level::Error, &line);
-        say_report(log, Level::Error, dropped.unsent.log_parts());
+        let unsent = &dropped.unsent;
+        log.tell(&Event::MailNotSent { unsent, why });
+        log.tell(&Event::UnsentReport(unsent));
     }
 }
 

@@ -29,20 +29,22 @@ use mio::{Events, Interest, Poll};
 use crate::clock::Moment;
 use crate::config::values::is_stdout;
 use crate::config::{Config, ControlSocket, Job, Sequencer};
+use crate::event::{Decision, Event};
 use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
+use crate::message::Level;
 use crate::status::{Counters, Running, View, table};
 use crate::system;
 use crate::system::claim::Claim;
 use crate::system::control::Server;
 use crate::system::errors;
 use crate::system::files;
-use crate::system::log::{Level, Log};
+use crate::system::log::Log;
 use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
-use crate::text::{harmless, six_three_g};
+use crate::text::harmless;
 use crate::wire::ConfigFile;
 
 use announcement::Announcement;
@@ -163,6 +165,9 @@ impl Holds {
     }
 }
 
+/// A line that the log does not take yet, and the event that it is.
+type Notice = (for<'a> fn(&'a str) -> Event<'a>, String);
+
 /// All state of a running daemon.
 #[derive(Debug)]
 pub struct Daemon {
@@ -197,7 +202,7 @@ pub struct Daemon {
     /// The warnings about the configuration that have been logged.
     warnings: Warned,
     /// Lines that came up before the log got its first line.
-    notices: Vec<(Level, String)>,
+    notices: Vec<Notice>,
     signals: Signals,
     supervisor: Supervisor,
     os: Os,
@@ -265,13 +270,15 @@ impl Daemon {
             },
             holds,
         };
-        daemon.log.spew = daemon.config.spew;
         daemon.watch_log();
         let warnings = unlocked.into_iter().chain(state.warning).chain(history);
-        let warnings = warnings.map(|line| (Level::Warning, line));
-        daemon.notices.extend(warnings);
+        for line in warnings {
+            daemon.notices.push((|line| Event::Warning(line), line));
+        }
         if let Some(line) = daemon.open_control()? {
-            daemon.notices.push((Level::Info, format!("{line}.")));
+            let line = format!("{line}.");
+            let notice: Notice = (|line| Event::Control(Level::Info, line), line);
+            daemon.notices.push(notice);
         }
         daemon.open_files();
         Ok(daemon)
@@ -302,10 +309,7 @@ impl Daemon {
             match self.os.poll.poll(&mut events, timeout) {
                 Ok(()) => self.dispatch(&events, &mut ready),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.log.say(
-                    Level::Error,
-                    &format!("cannot wait for events: {error}; trying on"),
-                ),
+                Err(error) => self.log.tell(&Event::Fault(&error.to_string())),
             }
         }
     }
@@ -352,10 +356,7 @@ impl Daemon {
             Signal::User1 => self.rotate_log(),
             Signal::User2 => {
                 let table = table::table(&self.view_with_lease(now), false);
-                self.log.say(
-                    Level::Info,
-                    &format!("Received SIGUSR2, status:\n{}", table.trim_end()),
-                );
+                self.log.tell(&Event::Status(&table));
             }
             Signal::Child => self.reap(),
         }
@@ -380,7 +381,8 @@ impl Daemon {
                     .reaped(exit, &mut self.os, &mut self.log, now.instant);
                 self.delivery_over(&lost);
             } else {
-                self.log.spew(|| format!("Reaped orphan {pid}"));
+                let decision = Decision::ReapedOrphan(pid.as_raw());
+                self.log.tell(&Event::Decision(decision));
             }
         }
     }
@@ -423,9 +425,8 @@ impl Daemon {
         let wait = start.saturating_duration_since(now.instant);
         if self.announced != Some((next.job, next.due)) {
             self.announced = Some((next.job, next.due));
-            let name = &self.jobs.job(next.job).name;
-            let line = format!("Scheduling {name} for {} seconds time", six_three_g(wait));
-            self.log.say(Level::Info, &line);
+            let job = &self.jobs.job(next.job).name;
+            self.log.tell(&Event::Scheduled { job, wait });
         }
     }
 
@@ -525,11 +526,8 @@ impl Daemon {
         self.log.flush(Instant::now(), SystemTime::now());
         match self.log.rotate_or_reopen() {
             Ok(true) => self.watch_log(),
-            Ok(false) => self.log.say(
-                Level::Info,
-                "Received SIGUSR1; the log is standard output, nothing to rotate.",
-            ),
-            Err(error) => self.log.say(Level::Error, &error),
+            Ok(false) => self.log.tell(&Event::NothingToRotate),
+            Err(error) => self.log.tell(&Event::Log(&error)),
         }
     }
 

@@ -8,10 +8,11 @@ use super::{Daemon, Phase};
 use crate::clock::Moment;
 use crate::config::warnings::FEW;
 use crate::config::{self, Config, Fault, Job, Loaded, Sequencer, check};
+use crate::event::Event;
 use crate::system::claim::Claim;
 use crate::system::files::Files;
 use crate::system::lock::NoPatience;
-use crate::system::log::{Level, Rotation};
+use crate::system::log::Rotation;
 
 /// Faults of a refused reload that are kept, to be shown.
 const FAULTS_KEPT: usize = 1_000;
@@ -35,15 +36,15 @@ pub(super) enum Reload {
 impl Daemon {
     pub(super) fn hangup(&mut self, now: Moment) {
         // `reload` has logged the outcome.
-        let _ = self.reload("Received SIGHUP, reloading configuration.", now);
+        let _ = self.reload(Event::Hangup, now);
     }
 
     /// Reads the configuration again. Logs `why`, and then what has changed or why nothing has.
-    pub(super) fn reload(&mut self, why: &str, now: Moment) -> Reload {
+    pub(super) fn reload(&mut self, why: Event<'_>, now: Moment) -> Reload {
         // A stuck log would drop this line, so it is logged after the reload, which may open another log.
         let later = self.log.stuck_since().is_some();
         if !later {
-            self.log.say(Level::Info, why);
+            self.log.tell(&why);
         }
         self.supervisor.reloading(now.instant);
         let loaded = if self.phase == Phase::Working {
@@ -72,11 +73,11 @@ impl Daemon {
             }
             Err(lines) => {
                 if later {
-                    self.log.say(Level::Info, why);
+                    self.log.tell(&why);
                 }
                 self.counters.reloads_refused += 1;
                 for line in &lines {
-                    self.log.say(Level::Error, line);
+                    self.log.tell(&Event::Refused(line));
                 }
                 Reload::Refused(lines)
             }
@@ -88,7 +89,7 @@ impl Daemon {
 
     /// Puts a faultless configuration into force and says what has changed. If the log is stuck, the log is replaced
     /// first; `why` is the line that is still to be logged then.
-    fn adopt(&mut self, mut loaded: Loaded, why: Option<&str>, now: Moment) -> Reload {
+    fn adopt(&mut self, mut loaded: Loaded, why: Option<Event<'_>>, now: Moment) -> Reload {
         self.source.overrule(&mut loaded.config.sequencer);
         let warnings = check::all_warnings(&loaded, FEW);
         let of_text = loaded.few_warnings();
@@ -101,30 +102,34 @@ impl Daemon {
         let mut changes = config::diff::difference(before, (&sequencer, &jobs)).lines;
         let old = std::mem::replace(&mut self.config, sequencer);
         self.log.spew = self.config.spew;
+        self.log.format = self.config.logformat;
+        // The lower of two levels holds until the changes are logged.
+        self.log.level = self.log.level.min(self.config.loglevel);
         self.configured = now.wall;
         self.carry_over(jobs, now);
         let mut followed = Ok(());
         if let Some(why) = why {
             followed = self.follow_log();
-            self.log.say(Level::Info, why);
+            self.log.tell(&why);
         }
         if let Some(line) = &lease_stays {
-            self.log.say(Level::Error, line);
+            self.log.tell(&Event::Refused(line));
         }
         if changes.is_empty() {
             changes.push("Configuration reloaded: nothing has changed.".to_string());
         }
         for warning in self.warnings.news(of_text) {
-            self.log.say(Level::Warning, &warning);
+            self.log.tell(&Event::Warning(&warning));
         }
         for line in &changes {
-            self.log.say(Level::Info, line);
+            self.log.tell(&Event::Changed(line));
         }
+        self.log.level = self.config.loglevel;
         if why.is_none() {
             followed = self.follow_log();
         }
         if let Err(line) = &followed {
-            self.log.say(Level::Error, line);
+            self.log.tell(&Event::Log(line));
         }
         let parts = [
             followed.err(),
@@ -175,7 +180,7 @@ impl Daemon {
         match Claim::lay(path, std::process::id(), &mut NoPatience) {
             Ok(mut claim) => {
                 if let Some(warning) = claim.take_warning() {
-                    self.log.say(Level::Warning, &warning);
+                    self.log.tell(&Event::Warning(&warning));
                 }
                 self.holds.state = Some(claim);
                 None
@@ -187,7 +192,7 @@ impl Daemon {
                     None => "no state is kept".to_string(),
                 };
                 let line = format!("Cannot change the state file: {error}; {rest}.");
-                self.log.say(Level::Error, &line);
+                self.log.tell(&Event::Refused(&line));
                 Some(line)
             }
         }

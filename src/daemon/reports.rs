@@ -8,10 +8,10 @@ use super::Daemon;
 use super::runs::Ended;
 use crate::clock::Moment;
 use crate::config::Job;
+use crate::event::{Decision as Decided, Event};
 use crate::job::throttle::Decision;
 use crate::mail::report::{self, Kind, Origin, Report, Waiting};
-use crate::system::log::Level;
-use crate::text::seconds;
+use crate::message::Level;
 
 /// How many of those who wait for a stuck run its report names.
 const WAITERS_NAMED: usize = 20;
@@ -26,20 +26,16 @@ impl Daemon {
             throttle.failed(&ended.outcome.word(), row, interval, now)
         });
         let Decision::Mail(repeat) = decision else {
-            self.log.spew(|| {
-                format!(
-                    "Not mailing: {} was mailed for this within its mailinterval",
-                    job.name
-                )
-            });
+            let decided = Decided::NotMailing(&job.name);
+            self.log.tell(&Event::Decision(decided));
             return;
         };
         let run = about(job, ended.began.wall, ended.took);
         let failed = report::Failed {
             outcome: &ended.outcome,
             repeat,
-            stdout: ended.stdout.into_bytes(),
-            stderr: ended.stderr.into_bytes(),
+            stdout: ended.stdout.into_kept(),
+            stderr: ended.stderr.into_kept(),
         };
         let report = Report::failure(&run, failed, &self.origin(now.wall));
         self.send_report(report, job, Level::Warning, now);
@@ -63,14 +59,12 @@ impl Daemon {
         run.stuck_reported = true;
         let (job, pid, began) = (Rc::clone(&run.job), run.pid, run.began);
         let waiting = self.who_waits(now);
-        let after = seconds(job.settings.stuckafter);
-        self.log.say(
-            Level::Error,
-            &format!(
-                "Job {} still running after {after} seconds (pid {pid}), {}",
-                job.name, waiting.all
-            ),
-        );
+        self.log.tell(&Event::Stuck {
+            job: &job.name,
+            after: job.settings.stuckafter,
+            pid: pid.as_raw(),
+            waiting: &waiting.all,
+        });
         let run = about(&job, began.wall, now.since(began));
         let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
         let report = Report::stuck(

@@ -11,6 +11,7 @@ use super::stream::Stream;
 use super::{Daemon, Os};
 use crate::clock::{Moment, Stamp};
 use crate::config::Job;
+use crate::event::{Decision, Event, Name, Who};
 use crate::exit::Exit;
 use crate::job::history;
 use crate::job::jobs::{End, Index};
@@ -18,7 +19,7 @@ use crate::job::lifecycle::{Action, Group, Lifecycle, Why};
 use crate::job::outcome::{Brief, Cause, Outcome, Verdict};
 use crate::job::output::Capture;
 use crate::job::stuck;
-use crate::system::log::{Level, Log};
+use crate::system::log::Log;
 use crate::system::process::{self, Signalled, SpawnError};
 
 /// The run under way.
@@ -53,6 +54,10 @@ fn group(signalled: Signalled) -> Group {
         Signalled::Gone => Group::Gone,
         Signalled::Refused(_) => Group::OutOfReach,
     }
+}
+
+fn sending(signal: &'static str, group: Pid) -> Event<'static> {
+    Event::Decision(Decision::Sending(signal, group.as_raw()))
 }
 
 /// Whether a background process still holds a pipe open, so that we have to close it.
@@ -107,6 +112,16 @@ impl Ended {
         }
     }
 
+    /// It, as it is logged.
+    fn event(&self) -> Event<'_> {
+        Event::Completed {
+            job: &self.job.name,
+            outcome: &self.outcome,
+            took: self.took,
+            late: self.late,
+        }
+    }
+
     /// It, as the history keeps it.
     fn kept(&self) -> history::Run {
         let began = Stamp::at(self.began.wall);
@@ -151,7 +166,7 @@ impl Run {
         self.life.reaped(exit, now.instant);
         // The process has just closed its ends of the pipes. Reading now saves a turn.
         self.read_to_the_end(os, log);
-        log.spew(|| format!("Reaped the run's process, exit code {}", exit.code()));
+        log.tell(&Event::Decision(Decision::Reaped(exit.code())));
     }
 
     /// When `act` has something to do.
@@ -174,16 +189,16 @@ impl Run {
             let look = || group(process::look_at(pid));
             match self.life.next(now.instant, look)? {
                 Action::Terminate => {
-                    log.spew(|| format!("Sending SIGTERM to process group {pid}"));
+                    log.tell(&sending("SIGTERM", pid));
                     self.signalled(process::terminate(pid), log);
                 }
                 Action::Kill => {
-                    log.spew(|| format!("Sending SIGKILL to process group {pid}"));
+                    log.tell(&sending("SIGKILL", pid));
                     self.signalled(process::kill(pid, self.life.is_running()), log);
                 }
                 Action::End { pipes_kept } => return Some(pipes_kept),
                 Action::LeaveBehind => {
-                    self.tell_left_behind(log);
+                    log.tell(&self.unkillable(true));
                     return Some(self.stdout.is_open() || self.stderr.is_open());
                 }
             }
@@ -194,32 +209,25 @@ impl Run {
     fn signalled(&mut self, signalled: Signalled, log: &mut Log) {
         self.life.signalled(group(signalled));
         self.refusal = signalled.refusal();
-        let news = self.refusal.as_ref().filter(|_| !self.refusal_told);
-        if let Some(why) = news {
-            let who = self.who();
-            let line =
-                format!("{who} cannot be signalled: {why}; no other job starts before its end.");
-            log.say(Level::Error, &line);
+        if self.refusal.is_some() && !self.refusal_told {
+            log.tell(&self.unkillable(false));
             self.refusal_told = true;
         }
     }
 
-    fn tell_left_behind(&self, log: &mut Log) {
-        let who = self.who();
-        let line = match &self.refusal {
-            Some(why) => format!("{who} cannot be signalled: {why}; leaving it behind."),
-            None => format!("{who} does not die of SIGKILL; leaving it behind."),
+    /// What is left of the run does not end; it is `left` behind, or waited for.
+    fn unkillable(&self, left: bool) -> Event<'_> {
+        let job = &self.job.name;
+        let who = match self.life.is_running() {
+            true => Who::Run(job),
+            false => Who::Rest(job),
         };
-        log.say(Level::Error, &line);
-    }
-
-    /// What is left of the run, in words for a log line.
-    fn who(&self) -> String {
-        let (job, pid) = (&self.job.name, self.pid);
-        if self.life.is_running() {
-            format!("Job {job} (pid {pid})")
-        } else {
-            format!("What is left of job {job} (process group {pid})")
+        let (pid, why) = (self.pid.as_raw(), self.refusal.as_deref());
+        Event::Unkillable {
+            who,
+            pid,
+            why,
+            left,
         }
     }
 
@@ -239,11 +247,8 @@ impl Run {
             }
             // A process that SIGKILL did not end is reported by the caller, who leaves it behind.
             if !self.life.is_running() {
-                let line = format!(
-                    "Job {} has ended, but a background process keeps its output open; closing it and going on.",
-                    self.job.name
-                );
-                log.say(Level::Warning, &line);
+                let job = &self.job.name;
+                log.tell(&Event::Background { job });
             }
         }
         Ended {
@@ -272,7 +277,11 @@ impl Daemon {
         self.announced = None;
         let late = self.jobs.begin(index, now);
         self.waiters.run_begins(&job.name);
-        self.log.say(Level::Info, &format!("Running {}", job.name));
+        self.log.tell(&Event::Started {
+            job: &job.name,
+            pid: spawned.as_ref().ok().map(|(pid, ..)| pid.as_raw()),
+            late,
+        });
         match spawned {
             Ok((pid, stdout, stderr)) => {
                 let settings = &job.settings;
@@ -341,20 +350,10 @@ impl Daemon {
 
     /// Records, logs and reports the end of a run, also of one that could not be started.
     fn run_over(&mut self, ended: Ended, now: Moment) {
-        let verdict = ended.outcome.verdict();
-        let level = if verdict == Verdict::Failure {
-            Level::Warning
-        } else {
-            Level::Info
-        };
-        let line = format!(
-            "Job {} completed with exit code {}",
-            ended.job.name, ended.outcome
-        );
-        self.log.say(level, &line);
+        self.log.tell(&ended.event());
         if ended.job.settings.alwayslog {
-            self.log_output(b"Job output was:\n", &ended.stdout);
-            self.log_output(b"Job error output was:\n", &ended.stderr);
+            self.log_output(&ended.job, Name::Stdout, &ended.stdout);
+            self.log_output(&ended.job, Name::Stderr, &ended.stderr);
         }
         if let Some(index) = ended.index {
             let (stdout, stderr) = (ended.stdout.missing(), ended.stderr.missing());
@@ -364,7 +363,7 @@ impl Daemon {
                 left_out: stdout.saturating_add(stderr),
             };
             self.jobs.end(index, end, now);
-            if verdict == Verdict::Failure {
+            if ended.outcome.verdict() == Verdict::Failure {
                 let (stdout, stderr) = (&ended.stdout, &ended.stderr);
                 self.jobs.keep_tail(index, ended.kept(), stdout, stderr);
             }
@@ -373,9 +372,9 @@ impl Daemon {
         self.jobs
             .remember(ended.index, &ended.job, run, now.instant);
         self.files.ran(&ended.job.name, &run);
-        self.tell_waiters(&ended, &line, now);
+        self.tell_waiters(&ended, now);
         self.changed();
-        match verdict {
+        match ended.outcome.verdict() {
             Verdict::Failure => self.report_failure(ended, now),
             Verdict::Success => self.report_recovery(&ended, now),
             Verdict::Neither => {}
@@ -383,7 +382,7 @@ impl Daemon {
     }
 
     /// Sends the run's output to the clients that wait for it.
-    fn tell_waiters(&mut self, ended: &Ended, line: &str, now: Moment) {
+    fn tell_waiters(&mut self, ended: &Ended, now: Moment) {
         let job = &ended.job.name;
         if !self.waiters.wait_for(job) {
             return;
@@ -392,15 +391,19 @@ impl Daemon {
         ended.stdout.append_to(&mut output);
         ended.stderr.append_to(&mut output);
         let code = ended.outcome.code;
+        let line = ended.event().to_string();
         self.waiters
-            .run_ended(job, code, line, &output, &mut self.control, now);
+            .run_ended(job, code, &line, &output, &mut self.control, now);
     }
 
-    fn log_output(&mut self, heading: &[u8], output: &Capture) {
+    fn log_output(&mut self, job: &Job, stream: Name, output: &Capture) {
         let gap = output.gap();
-        let [first, gap, older, newer] = output.parts(&gap);
-        self.log
-            .say_parts(Level::Info, &[heading, first, gap, older, newer, b"\n"]);
+        self.log.tell(&Event::Output {
+            job: &job.name,
+            stream,
+            parts: output.parts(&gap),
+            missing: output.missing(),
+        });
     }
 
     /// When the run under way has to be reported as stuck, unless it has been.

@@ -8,9 +8,9 @@ use super::Daemon;
 use super::mailer::log_unsent;
 use super::runs::Haste;
 use crate::clock::Moment;
+use crate::event::Event;
 use crate::job::lifecycle::Why;
 use crate::mail::queue::Dropped;
-use crate::system::log::Level;
 
 /// How long mail may take after the last run has ended.
 const MAIL_TIME: Duration = Duration::from_secs(3);
@@ -92,8 +92,8 @@ impl Daemon {
     pub(super) fn stop(&mut self, signal: &str, now: Moment) {
         match self.phase {
             Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
-                self.log
-                    .say(Level::Info, &format!("Received {signal}, shutting down."));
+                let again = false;
+                self.log.tell(&Event::Stopping { signal, again });
                 self.supervisor.stopping(now.instant);
                 self.holds.begin_to_stop();
                 self.stop_by = Some(now.instant + self.config.stopdelay + STOP_TIME);
@@ -108,10 +108,8 @@ impl Daemon {
                 };
             }
             Phase::Stopping { .. } | Phase::Killing | Phase::Mailing { .. } => {
-                self.log.say(
-                    Level::Info,
-                    &format!("Received {signal} again, stopping at once."),
-                );
+                let again = true;
+                self.log.tell(&Event::Stopping { signal, again });
                 self.phase = Phase::Killing;
                 self.mailer.abandon(&mut self.log);
                 self.stop_run(Why::Shutdown, Haste::AtOnce, now);
@@ -139,14 +137,8 @@ impl Daemon {
     /// SIGQUIT: no more jobs start, and the run under way ends in its own time.
     pub(super) fn drain(&mut self, now: Moment) {
         if self.phase == Phase::Working {
-            let line = match &self.run {
-                Some(run) => format!(
-                    "Received SIGQUIT, draining: {} may end, then the daemon stops.",
-                    run.job.name
-                ),
-                None => "Received SIGQUIT, draining: no job runs.".to_string(),
-            };
-            self.log.say(Level::Info, &line);
+            let running = self.run.as_ref().map(|run| &*run.job.name);
+            self.log.tell(&Event::Draining(running));
             self.holds.begin_to_stop();
             self.phase = Phase::Draining;
             self.dismiss_waiters(now);
@@ -221,7 +213,7 @@ impl Daemon {
             match words.next() {
                 Some(dropped) => log_unsent(&mut self.log, &dropped, "the daemon stops"),
                 None => {
-                    self.log.say(Level::Info, "Main loop terminated.");
+                    self.log.tell(&Event::Terminated);
                     self.last_words = None;
                     return;
                 }

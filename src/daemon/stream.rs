@@ -10,13 +10,15 @@ use mio::{Interest, Registry};
 use super::READS_PER_TURN;
 use super::ready::Ready;
 use crate::config::Job;
+use crate::event::{Event, Name};
 use crate::job::output::{Capture, LineSplitter};
-use crate::system::log::{Level, Log};
+use crate::system::log::Log;
 use crate::system::process::{self, OutputPipe};
 
 /// One of a run's two outputs, on its way to log and mail.
 #[derive(Debug)]
 pub(super) struct Stream {
+    name: Name,
     pipe: Option<Receiver>,
     /// The end that the process writes to. It stays open here until the process has been reaped: otherwise each process
     /// that ends would wake the daemon three times, by each pipe's end and by SIGCHLD.
@@ -41,6 +43,10 @@ impl Stream {
         let mut ours = Receiver::from(pipe.ours);
         registry.register(&mut ours, output.token(), Interest::READABLE)?;
         Ok(Stream {
+            name: match output {
+                Ready::Stderr => Name::Stderr,
+                _ => Name::Stdout,
+            },
             pipe: Some(ours),
             theirs: Some(pipe.theirs),
             capture: Capture::new(job.settings.maxoutput),
@@ -69,7 +75,7 @@ impl Stream {
                     self.capture.push(&buffer[..n]);
                     if let Some(lines) = &mut self.lines {
                         // Lines are logged as they are cut, because one turn's lines are too many to keep.
-                        lines.push(&buffer[..n], |line| say_live(log, job, line));
+                        lines.push(&buffer[..n], |line| tell_line(log, job, self.name, line));
                     }
                     if n == buffer.len() && !self.widened {
                         self.widened = true;
@@ -106,11 +112,11 @@ impl Stream {
 
     pub(super) fn finish_lines(&mut self, job: &str, log: &mut Log) {
         if let Some(lines) = &mut self.lines {
-            lines.finish(|line| say_live(log, job, line));
+            lines.finish(|line| tell_line(log, job, self.name, line));
         }
     }
 }
 
-fn say_live(log: &mut Log, job: &str, line: &[u8]) {
-    log.say_parts(Level::Info, &[job.as_bytes(), b": ", line]);
+fn tell_line(log: &mut Log, job: &str, stream: Name, line: &[u8]) {
+    log.tell(&Event::Line { job, stream, line });
 }

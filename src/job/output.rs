@@ -1,6 +1,10 @@
 //! What is kept of a run's output: the first and the last part of each stream, in bounded memory. It also cuts a stream
 //! into lines for the log. Pure: it reads no pipe and writes no log.
 
+use std::ops::Range;
+
+use crate::text::left_out;
+
 /// The longest piece of a line that a `LineSplitter` hands out, in bytes.
 pub const MAX_PIECE: usize = 8192;
 
@@ -98,14 +102,20 @@ impl Capture {
     }
 
     /// The kept bytes, as `append_to` writes them. A short stream without a gap is not copied.
-    pub fn into_bytes(mut self) -> Vec<u8> {
+    pub fn into_kept(mut self) -> Kept {
+        let missing = self.missing();
         let gap = self.gap();
+        let begin = self.head.len();
         self.head.reserve_exact(gap.len() + self.tail.len());
         self.head.extend_from_slice(gap.as_bytes());
         let (newer, older) = self.tail.split_at(self.oldest);
         self.head.extend_from_slice(older);
         self.head.extend_from_slice(newer);
-        self.head
+        Kept {
+            bytes: self.head,
+            gap: begin..begin + gap.len(),
+            missing,
+        }
     }
 
     /// The line that stands where bytes are missing, on a line of its own; empty if none are.
@@ -114,12 +124,29 @@ impl Capture {
         if missing == 0 {
             return String::new();
         }
-        let break_before = match self.head.last() {
-            None | Some(b'\n') => "",
-            Some(_) => "\n",
-        };
-        let bytes = if missing == 1 { "byte" } else { "bytes" };
-        format!("{break_before}[... {missing} {bytes} left out ...]\n")
+        left_out(missing, self.head.last().copied())
+    }
+}
+
+/// What was kept of a stream, in one piece.
+#[derive(Debug)]
+pub struct Kept {
+    /// The bytes, with a line where some are missing.
+    pub bytes: Vec<u8>,
+    /// Where that line is; empty if none are.
+    pub gap: Range<usize>,
+    /// How many are.
+    pub missing: u64,
+}
+
+impl From<Vec<u8>> for Kept {
+    fn from(bytes: Vec<u8>) -> Kept {
+        let end = bytes.len();
+        Kept {
+            bytes,
+            gap: end..end,
+            missing: 0,
+        }
     }
 }
 

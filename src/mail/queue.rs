@@ -131,9 +131,9 @@ pub struct Unsent {
 }
 
 impl Unsent {
-    /// The whole report as it is logged.
-    pub fn log_parts(&self) -> (String, &[u8]) {
-        self.report.log_parts(&self.to, self.copy)
+    /// The report's headers as they are logged, before its body.
+    pub fn log_headers(&self) -> String {
+        self.report.log_headers(&self.to, self.copy)
     }
 }
 
@@ -166,8 +166,10 @@ pub enum Verdict {
         line: String,
         /// How long from now.
         after: Duration,
-        /// The report, to be logged at once: the fault is permanent and it has not been logged yet.
-        log: Option<Unsent>,
+        /// The report.
+        unsent: Unsent,
+        /// Whether the report is to be logged at once: the fault is permanent and it has not been logged yet.
+        log: bool,
     },
     /// That was the last try; the message is given up.
     GaveUp {
@@ -328,10 +330,15 @@ impl Queue {
         };
         entry.failed_tries += 1;
         entry.due = now + after;
-        let log = (failure.permanent() && !entry.logged).then(|| entry.unsent.clone());
-        entry.logged |= log.is_some();
+        let log = failure.permanent() && !entry.logged;
+        entry.logged |= log;
         let line = format!("{start}, next try in {} seconds", seconds(after));
-        Some(Verdict::Retry { line, after, log })
+        Some(Verdict::Retry {
+            line,
+            after,
+            unsent: entry.unsent.clone(),
+            log,
+        })
     }
 
     fn gave_up(&mut self, messages: usize, now: Instant) {

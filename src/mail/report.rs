@@ -2,12 +2,15 @@
 //! neither who gets a report nor when, and it sends nothing.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::job::outcome::Outcome;
+use crate::job::output::Kept;
 use crate::job::throttle::{Recovery, Repeat};
 use crate::mail::quoted_printable;
+use crate::message::Stream;
 use crate::text::{Utc, seconds, unix_seconds};
 
 /// The longest value of a header line, in bytes. With its name it stays below the 998 of RFC 5322, 2.1.1.
@@ -66,9 +69,9 @@ pub struct Failed<'a> {
     /// What to say of earlier failures.
     pub repeat: Option<Repeat>,
     /// The kept part of its standard output.
-    pub stdout: Vec<u8>,
+    pub stdout: Kept,
     /// The kept part of its standard error.
-    pub stderr: Vec<u8>,
+    pub stderr: Kept,
 }
 
 /// What a report is about.
@@ -95,7 +98,22 @@ pub struct Report {
     id: String,
     domain: String,
     body: Vec<u8>,
+    /// Where the body's text about the run ends, and where its two streams are.
+    text: usize,
+    streams: Vec<Place>,
+    code: i32,
+    took: Duration,
     encoded: bool,
+}
+
+/// Where a stream stands in the body, and how many bytes its gap says are missing.
+#[derive(Debug)]
+struct Place {
+    name: &'static str,
+    begin: usize,
+    gap: Range<usize>,
+    end: usize,
+    missing: u64,
 }
 
 impl Report {
@@ -113,19 +131,25 @@ impl Report {
                 repeat.not_mailed
             );
         }
-        head.push_str("\nStandard Error:\n\n");
+        head.push('\n');
+        let text = head.len();
+        head.push_str("Standard Error:\n\n");
         let middle = b"\n\nStandard Output:\n\n";
         let mut body = head.into_bytes();
-        let output = failed.stderr.len() + middle.len() + failed.stdout.len() + 1;
+        let output = failed.stderr.bytes.len() + middle.len() + failed.stdout.bytes.len() + 1;
         body.reserve_exact(output);
-        body.extend_from_slice(&failed.stderr);
-        drop(failed.stderr);
+        let stderr = append("stderr", failed.stderr, &mut body);
         body.extend_from_slice(middle);
-        body.extend_from_slice(&failed.stdout);
+        let stdout = append("stdout", failed.stdout, &mut body);
         body.push(b'\n');
         let subject = format!("Job {} exited with code {outcome}", run.job);
         let kind = Kind::Failure(failed.outcome.word());
-        Report::new(kind, run, &subject, body, origin)
+        Report {
+            text,
+            streams: vec![stderr, stdout],
+            code: failed.outcome.code,
+            ..Report::new(kind, run, &subject, body, origin)
+        }
     }
 
     /// The notice that a job works again. `run` is the run that succeeded.
@@ -196,7 +220,11 @@ impl Report {
             id: identity(origin),
             domain: domain(origin.host),
             encoded: quoted_printable::needed(&body),
+            text: body.len(),
             body,
+            streams: Vec::new(),
+            code: 0,
+            took: run.took,
         }
     }
 
@@ -221,11 +249,47 @@ impl Report {
         headers + self.id.len() + self.domain.len() + self.job.len() + self.body.len()
     }
 
-    /// The report as it is logged: all headers, then the body, which is never encoded. `to` is `-`, or the recipient
-    /// who did not get it. `copy` tells the copies of a report apart, as in `Message::new`.
-    pub fn log_parts(&self, to: &str, copy: u64) -> (String, &[u8]) {
+    /// The exit code and the outcome's word; `None` if the run goes on.
+    pub fn outcome(&self) -> Option<(i32, &str)> {
+        match &self.kind {
+            Kind::Failure(word) => Some((self.code, word)),
+            Kind::Recovery => Some((0, "ok")),
+            Kind::Stuck => None,
+        }
+    }
+
+    /// How long the run took, or how long it has run so far.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// The headers of the report as it is logged: all of them. `to` is `-`, or the recipient who did not get it. `copy`
+    /// tells the copies of a report apart, as in `Message::new`.
+    pub fn log_headers(&self, to: &str, copy: u64) -> String {
         let encoding = if self.body.is_ascii() { "7bit" } else { "8bit" };
-        (self.headers(to, copy, encoding), &self.body)
+        self.headers(to, copy, encoding)
+    }
+
+    /// The body, which is never encoded in the log.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body without the run's output.
+    pub fn text(&self) -> &[u8] {
+        &self.body[..self.text]
+    }
+
+    /// The run's output.
+    pub fn streams(&self) -> Vec<Stream<'_>> {
+        let stream = |place: &Place| Stream {
+            before: &self.body[place.begin..place.gap.start],
+            gap: &self.body[place.gap.clone()],
+            after: [&self.body[place.gap.end..place.end], &[]],
+            name: place.name,
+            missing: place.missing,
+        };
+        self.streams.iter().map(stream).collect()
     }
 
     /// All header lines, and the empty line after them.
@@ -290,6 +354,19 @@ impl Message {
             self.pos = end;
         }
         true
+    }
+}
+
+/// Appends what was kept of a stream to the body, and frees it.
+fn append(name: &'static str, kept: Kept, body: &mut Vec<u8>) -> Place {
+    let begin = body.len();
+    body.extend_from_slice(&kept.bytes);
+    Place {
+        name,
+        begin,
+        gap: begin + kept.gap.start..begin + kept.gap.end,
+        end: body.len(),
+        missing: kept.missing,
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::View;
-use super::json::Object;
 use super::picture::{self, Bar, Waits};
 use crate::cli::{Form, History};
 use crate::job::history::{Entry, RECENT, Run};
+use crate::json::Object;
 use crate::text::{Utc, precise};
 
 /// Runs that are shown unless another number is asked for.

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 
 use super::history::{self, began};
-use super::json::{self, Object};
+use super::json;
 use super::{Row, State, View, table};
 use crate::config::{Job, check};
 use crate::job::history::Entry;
 use crate::job::tails::Tail;
+use crate::json::Object;
 use crate::text::{Utc, brief, harmless};
 
 /// Runs, and failed runs, that are shown.

@@ -1,11 +1,8 @@
 //! The status as one JSON object for programs. Fields are added and never removed or renamed. Times are RFC 3339 in
 //! UTC, durations are seconds, and an unknown value is null.
 
-use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
-
 use super::{Row, View};
-use crate::text::{Utc, seconds};
+use crate::json::{Object, quote};
 
 /// The whole object and a line feed; of the jobs only those that fail if that is asked.
 pub fn json(view: &View<'_>, failed: bool) -> String {
@@ -143,102 +140,6 @@ pub(super) fn job(view: &View<'_>, row: &Row<'_>, text: &mut String) {
     object.end();
 }
 
-/// A JSON object being written to the end of a text.
-pub(super) struct Object<'a> {
-    text: &'a mut String,
-    is_empty: bool,
-}
-
-impl<'a> Object<'a> {
-    pub(super) fn begin(text: &'a mut String) -> Object<'a> {
-        text.push('{');
-        Object {
-            text,
-            is_empty: true,
-        }
-    }
-
-    pub(super) fn end(self) {
-        self.text.push('}');
-    }
-
-    /// Begins a field and returns the text that its value is to be written to.
-    pub(super) fn name(&mut self, name: &str) -> &mut String {
-        if !std::mem::replace(&mut self.is_empty, false) {
-            self.text.push_str(", ");
-        }
-        self.text.push('"');
-        self.text.push_str(name);
-        self.text.push_str("\": ");
-        self.text
-    }
-
-    pub(super) fn text(&mut self, name: &str, value: &str) {
-        quote(self.name(name), value);
-    }
-
-    pub(super) fn maybe(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(value) => self.text(name, value),
-            None => self.name(name).push_str("null"),
-        }
-    }
-
-    pub(super) fn display(&mut self, name: &str, value: Option<impl std::fmt::Display>) {
-        let text = self.name(name);
-        match value {
-            Some(value) => {
-                let _ = write!(text, "{value}");
-            }
-            None => text.push_str("null"),
-        }
-    }
-
-    pub(super) fn number(&mut self, name: &str, value: u64) {
-        self.display(name, Some(value));
-    }
-
-    pub(super) fn boolean(&mut self, name: &str, value: bool) {
-        self.name(name)
-            .push_str(if value { "true" } else { "false" });
-    }
-
-    pub(super) fn duration(&mut self, name: &str, value: Option<Duration>) {
-        self.display(name, value.map(seconds));
-    }
-
-    pub(super) fn time(&mut self, name: &str, value: Option<SystemTime>) {
-        let text = self.name(name);
-        match value {
-            Some(time) => {
-                let _ = write!(text, "\"{}\"", Utc::from(time).rfc3339());
-            }
-            None => text.push_str("null"),
-        }
-    }
-}
-
-/// Writes `value` as a JSON string (RFC 8259, 7).
-fn quote(text: &mut String, value: &str) {
-    text.push('"');
-    let special = |c: char| matches!(c, '"' | '\\') || c.is_control();
-    let mut rest = value;
-    while let Some(at) = rest.find(special) {
-        text.push_str(&rest[..at]);
-        let mut others = rest[at..].chars();
-        match others.next() {
-            Some(c @ ('"' | '\\')) => text.extend(['\\', c]),
-            Some(c) => {
-                let _ = write!(text, "\\u{:04x}", u32::from(c));
-            }
-            None => {}
-        }
-        rest = others.as_str();
-    }
-    text.push_str(rest);
-    text.push('"');
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
@@ -246,6 +147,7 @@ mod tests {
     use super::*;
     use crate::mail::queue::Failure;
     use serde_json::{Value, json as value};
+    use std::time::Duration;
 
     fn parsed(made: &Made, at: Duration) -> Value {
         let text = json(&made.view(at), false);
@@ -355,15 +257,5 @@ mod tests {
         assert_eq!(jobs[2]["paused_since"], "2026-11-23T23:37:07Z");
         assert_eq!(jobs[2]["paused_by_uid"], 1000);
         assert_eq!(jobs[2]["due"], Value::Null);
-    }
-
-    #[test]
-    fn any_text_is_a_string() {
-        let hostile = "\"\\\u{0}\u{1f}\n\t\u{7f}\u{85}\u{2028}\u{10ffff}é";
-        let mut quoted = String::new();
-        quote(&mut quoted, hostile);
-        let string: String = serde_json::from_str(&quoted).unwrap();
-        assert_eq!(string, hostile);
-        assert!(quoted.chars().all(|c| !c.is_control()));
     }
 }

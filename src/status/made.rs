@@ -183,8 +183,8 @@ impl Made {
         let failed = Failed {
             outcome: &outcome,
             repeat: None,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
+            stdout: Vec::new().into(),
+            stderr: Vec::new().into(),
         };
         let origin = Origin {
             from: "a@example.com",

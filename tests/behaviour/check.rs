@@ -38,6 +38,8 @@ fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
         "[buildsequencer]\n\
          name: none\n\
          logfile: -\n\
+         loglevel: info\n\
+         logformat: twistd\n\
          launch: false\n\
          mailproblemsto: -\n\
          fromaddress: launchpad@lists.canonical.com\n\
@@ -96,8 +98,8 @@ fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
     assert_eq!(stdout(&second), stdout(&first));
     // The default socket, which may be missing, has become one set by hand, whose directory may not.
     let said = findings(&second);
-    let socket = |line: &str| line.starts_with("conf:15: controlsocket: ");
-    let warned = |line: &str| line.starts_with("warning: conf:20: job a: no shell reads this");
+    let socket = |line: &str| line.starts_with("conf:17: controlsocket: ");
+    let warned = |line: &str| line.starts_with("warning: conf:22: job a: no shell reads this");
     assert!(
         said.lines().all(|line| socket(line) || warned(line)),
         "{said}"

@@ -33,7 +33,7 @@ fn every_key_is_printed_with_its_value() {
     );
     assert_eq!(
         print(&config),
-        "[buildsequencer]\nname: none\nlogfile: -\nlaunch: false\nmailproblemsto: -\nfromaddress: launchpad@lists.canonical.com\n\
+        "[buildsequencer]\nname: none\nlogfile: -\nloglevel: info\nlogformat: twistd\nlaunch: false\nmailproblemsto: -\nfromaddress: launchpad@lists.canonical.com\n\
          smtphost: localhost\nspew: false\nsendmail: /usr/sbin/sendmail -i\nmailinterval: 0\nlogsize: 1000000\nlogkeep: 10\n\
          statefile: none\nstopdelay: 0\ncontrolsocket: /run/buildd-sequencer/control.sock\nmetricsfile: none\nleasefile: none\n\
          \n[buildsequencer_job.b]\ncommand: x  y\nmindelay: 1\nalwayslog: false\ntimeout: 0\nkilldelay: 5\nstuckafter: 3600\n\
@@ -135,6 +135,8 @@ const COMMANDS: &[&str] = &[
 ];
 const TARGETS: &[&str] = &["-", "", "none", "a@x", "- a@x\n  b@x", "- -", "<a@x>, b@x,"];
 const PATHS: &[&str] = &["none", "", "-", "/a b", "\n /x ;y", "\n \"\"", "rel/é", ";"];
+const LEVELS: &[&str] = &["error", "Warning", "none"];
+const FORMATS: &[&str] = &["json", "TWISTD", "none"];
 const BOOLEANS: &[&str] = &["yes", "OFF", "1", "none", "False"];
 
 proptest! {
@@ -142,7 +144,7 @@ proptest! {
     fn a_printed_configuration_reads_back_as_the_same(
         sequencer in lines_of(&[
             ("name", &["a", "none", "b-1.C_d"]), ("logfile", PATHS), ("statefile", PATHS), ("metricsfile", PATHS), ("controlsocket", PATHS),
-            ("mailproblemsto", TARGETS), ("launch", BOOLEANS), ("spew", BOOLEANS), ("sendmail", COMMANDS),
+            ("mailproblemsto", TARGETS), ("launch", BOOLEANS), ("loglevel", LEVELS), ("logformat", FORMATS), ("spew", BOOLEANS), ("sendmail", COMMANDS),
             ("smtphost", &["localhost", "\n a ; b", "\n  \"\"", "none"]), ("fromaddress", &["a@x", "none", "<b@x>", "\n é@x"]),
             ("mailinterval", DURATIONS), ("stopdelay", DURATIONS), ("logsize", &["0", "1G", "none"]), ("logkeep", &["7"]),
         ]),

@@ -123,8 +123,8 @@ fn report() -> Rc<Report> {
     let failed = Failed {
         outcome: &outcome,
         repeat: None,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
+        stdout: Vec::new().into(),
+        stderr: Vec::new().into(),
     };
     let origin = Origin {
         from: "launchpad@lists.canonical.com",

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn captured(limit: u64, stream: &str) -> String {
     let mut capture = Capture::new(limit);
     capture.push(stream.as_bytes());
-    String::from_utf8(capture.into_bytes()).unwrap()
+    String::from_utf8(capture.into_kept().bytes).unwrap()
 }
 
 /// What a capture of `limit` bytes keeps of a stream that comes at once.
@@ -70,7 +70,7 @@ fn a_capture_costs_nothing_before_there_is_output() {
     assert!(!capture.is_empty());
     assert!(capture.head.capacity() < 100, "not what it might hold");
     let address = capture.head.as_ptr();
-    let bytes = capture.into_bytes();
+    let bytes = capture.into_kept().bytes;
     assert_eq!(bytes, b"FOO");
     assert_eq!(bytes.as_ptr(), address, "not copied");
 }
@@ -162,7 +162,7 @@ proptest! {
             capture.append_to(&mut log);
             prop_assert_eq!(&log[8..], kept(limit, &stream));
         }
-        prop_assert_eq!(capture.into_bytes(), kept(limit, &stream));
+        prop_assert_eq!(capture.into_kept().bytes, kept(limit, &stream));
     }
 
     #[test]

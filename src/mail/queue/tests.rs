@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 fn log_text(unsent: &Unsent) -> Vec<u8> {
-    let (headers, body) = unsent.log_parts();
-    [headers.as_bytes(), body].concat()
+    [unsent.log_headers().as_bytes(), unsent.report.body()].concat()
 }
 
 const MIB: usize = 1 << 20;
@@ -35,9 +34,9 @@ fn report(job: &str, size: usize) -> Rc<Report> {
     let failed = Failed {
         outcome: &outcome,
         repeat: None,
-        stdout: vec![b'\n'; size],
+        stdout: vec![b'\n'; size].into(),
         // One byte shows at once that it needs encoding, so that large reports take the test no time.
-        stderr: vec![0xff],
+        stderr: vec![0xff].into(),
     };
     let origin = Origin {
         from: "launchpad@lists.canonical.com",
@@ -123,10 +122,12 @@ fn a_failed_delivery_is_tried_again_after_30_seconds_and_1_2_4_8_16_minutes() {
         now += s(7);
         let failure = Failure::Exited(75, "mail system\n is down\n".to_string());
         match queue.finished(Err(failure), now).unwrap() {
-            Verdict::Retry { line, after, log } => {
+            Verdict::Retry {
+                line, after, log, ..
+            } => {
                 assert_eq!(line, format!("{what}, next try in {wait} seconds"));
                 assert_eq!(after, s(wait));
-                assert!(log.is_none());
+                assert!(!log);
             }
             other => unreachable!("{other:?}"),
         }
@@ -203,7 +204,7 @@ fn a_permanent_fault_is_logged_at_once_and_never_again_while_the_tries_go_on() {
         queue.start(now).unwrap();
         match queue.finished(exits(status), now).unwrap() {
             Verdict::Retry { after, log, .. } => {
-                logged.push(log.is_some());
+                logged.push(log);
                 now += after;
             }
             other => unreachable!("{other:?}"),
@@ -662,9 +663,9 @@ impl World {
             Verdict::Retry { after, log, .. } => {
                 assert_eq!(after, s(30 << (fate.tries - 1)));
                 fate.due = self.now + after;
-                assert_eq!(log.is_some(), permanent && !fate.permanent);
+                assert_eq!(log, permanent && !fate.permanent);
                 fate.permanent |= permanent;
-                fate.logged += usize::from(log.is_some());
+                fate.logged += usize::from(log);
             }
             Verdict::GaveUp { dropped, .. } => {
                 assert_eq!(fate.tries, 7);

@@ -61,8 +61,8 @@ fn failure(run: &Run<'_>, outcome: &Outcome, stdout: &[u8], stderr: &[u8]) -> Re
     let failed = Failed {
         outcome,
         repeat: None,
-        stdout: stdout.to_vec(),
-        stderr: stderr.to_vec(),
+        stdout: stdout.to_vec().into(),
+        stderr: stderr.to_vec().into(),
     };
     Report::failure(run, failed, &origin("cocoplum"))
 }
@@ -76,8 +76,7 @@ fn mailed(report: Report, to: &str) -> Vec<u8> {
 }
 
 fn log_text(report: &Report, to: &str, copy: u64) -> Vec<u8> {
-    let (headers, body) = report.log_parts(to, copy);
-    [headers.as_bytes(), body].concat()
+    [report.log_headers(to, copy).as_bytes(), report.body()].concat()
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -262,8 +261,8 @@ fn a_repeat_says_how_many_failures_were_not_mailed() {
             since: clock(),
             not_mailed: 56,
         }),
-        stdout: Vec::new(),
-        stderr: Vec::new(),
+        stdout: Vec::new().into(),
+        stderr: Vec::new().into(),
     };
     let report = Report::failure(&run("scan", "scan"), failed, &origin("cocoplum"));
     assert_eq!(report.subject(), "Job scan exited with code 3");
@@ -335,8 +334,8 @@ fn a_line_feed_anywhere_makes_no_header_of_its_own() {
     let failed = Failed {
         outcome: &outcome,
         repeat: None,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
+        stdout: Vec::new().into(),
+        stderr: Vec::new().into(),
     };
     let report = Report::failure(&run(evil, evil), failed, &origin);
     let message = text(mailed(report, evil));
@@ -398,7 +397,7 @@ fn a_sequencer_with_a_name_says_it_in_a_header_after_the_host() {
             &waiting,
             &origin,
         );
-        report.log_parts("-", 0).0
+        report.log_headers("-", 0)
     };
     let (with, without) = (at(Some("east")), at(None));
     let header = "X-Buildd-Sequencer: east\n";
@@ -534,7 +533,7 @@ proptest! {
         let outcome = Outcome { code, cause: Cause::NotStarted(reason) };
         let run = Run { job: &job, command: &command, started: now, took: by };
         let origin = Origin { from: &from, host: &host, name: None, pid: u32::MAX, number: u64::MAX, now };
-        let failed = Failed { outcome: &outcome, repeat: None, stdout: Vec::new(), stderr: Vec::new() };
+        let failed = Failed { outcome: &outcome, repeat: None, stdout: Vec::new().into(), stderr: Vec::new().into() };
         let report = Report::failure(&run, failed, &origin);
         let logged = text(log_text(&report, &to, 1));
         let sent = text(mailed(report, &to));

@@ -4,7 +4,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use super::Level;
+use crate::message::Level;
 
 /// The most bytes of a message on one line. journald splits a line longer than `LineMax=` (49,152 bytes unless
 /// journald.conf(5) says otherwise) and reads the rest as the next entry, priority included.
@@ -16,14 +16,12 @@ pub(super) fn names(file: &Metadata) -> bool {
         .is_ok_and(|stream| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
-impl Level {
-    /// The prefix that journald reads as this priority.
-    fn prefix(self) -> &'static [u8] {
-        match self {
-            Level::Info => b"<6>",
-            Level::Warning => b"<4>",
-            Level::Error => b"<3>",
-        }
+/// The prefix that journald reads as this priority.
+pub(super) fn prefix(level: Level) -> &'static [u8] {
+    match level {
+        Level::Info => b"<6>",
+        Level::Warning => b"<4>",
+        Level::Error => b"<3>",
     }
 }
 
@@ -42,7 +40,7 @@ pub(super) fn more_bytes(parts: &[&[u8]]) -> usize {
 
 /// Adds a message, which begins with `stamp`. journald ends an entry at a NUL, so each NUL becomes `\0`.
 pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8]]) {
-    let prefix = level.prefix();
+    let prefix = prefix(level);
     to.extend_from_slice(prefix);
     to.extend_from_slice(stamp);
     let mut lines = Lines {
@@ -68,7 +66,7 @@ pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8
 
 /// Turns whole lines that `append` made into the form of any other log.
 pub(super) fn take_off(lines: &[u8]) -> Vec<u8> {
-    let prefix = Level::Info.prefix().len();
+    let prefix = prefix(Level::Info).len();
     let lines = lines.split_inclusive(|&byte| byte == b'\n');
     lines.flat_map(|line| &line[prefix..]).copied().collect()
 }
@@ -143,7 +141,7 @@ mod tests {
         let mut bytes = Vec::new();
         append(&mut bytes, level, STAMP, parts);
         let size: usize = parts.iter().map(|part| part.len()).sum();
-        let begin = level.prefix().len() + STAMP.len() + 1;
+        let begin = prefix(level).len() + STAMP.len() + 1;
         assert!(
             bytes.len() <= begin + size + more_bytes(parts),
             "too little room"

@@ -1,25 +1,31 @@
 //! The log: twistd's line format, a file or standard output, rotation, and what happens to lines that nobody takes. It
 //! never blocks, never fails towards its caller, and knows nothing of what the lines mean. This file holds the lines
 //! until they are written: `buffer` keeps them whole, `sink` writes to each kind of log, `file` opens and `rotation`
-//! rotates a file, `journal` knows the form of lines in the journal.
+//! rotates a file, `json` knows the form of messages for programs, `journal` that of lines in the journal, and `own` is
+//! what the log says of itself.
 
 mod buffer;
 mod file;
 mod journal;
+mod json;
+mod own;
 mod place;
 mod rotation;
 mod sink;
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::message::{Format, Level, Message, Rank};
 use crate::system::privileges::Identity;
 use crate::text::{Utc, unix_seconds};
 
 pub use file::OpenError;
+pub use own::Own;
 pub use rotation::Rotation;
 pub use sink::is_stdout;
 
@@ -34,17 +40,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How many bytes a turn gathers before it writes them.
 const BATCH: usize = 64 * 1024;
 
-/// How much a line matters. On a standard output that is the journal it becomes a priority (sd-daemon(3)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// `<6>`: the ordinary course of things.
-    Info,
-    /// `<4>`: a failed run, or something an operator should look at.
-    Warning,
-    /// `<3>`: lost mail, a stuck job, a refused reload.
-    Error,
-}
-
 /// The log.
 #[derive(Debug)]
 pub struct Log {
@@ -56,13 +51,20 @@ pub struct Log {
     journal: bool,
     /// Whether decisions are logged as well.
     pub spew: bool,
+    /// What matters less is not logged.
+    pub level: Level,
+    /// How messages are written from now on. Those that wait stay as they are.
+    pub format: Format,
     waiting: Buffer,
-    /// Lines that wait behind those of `say_first`; `None` if nothing is held.
+    /// Lines that wait behind those of `tell_first`; `None` if nothing is held.
     held: Option<Buffer>,
     dropped: u64,
     dropped_in_all: u64,
     trouble: Option<Trouble>,
+    /// The second of the last message, and that second as twistd writes it.
     stamp: (i64, String),
+    /// The words of the message that is being added.
+    words: String,
 }
 
 /// Why lines wait.
@@ -115,43 +117,41 @@ impl Log {
             rotation: Rotation { size: 0, keep: 0 },
             journal,
             spew: false,
+            level: Level::Info,
+            format: Format::Twistd,
             waiting: Buffer::default(),
             held: None,
             dropped: 0,
             dropped_in_all: 0,
             trouble: None,
             stamp: (i64::MIN, String::new()),
+            words: String::new(),
         }
     }
 
-    /// Logs a message with the present time. It is written once enough has come together, or by `flush`.
-    pub fn say(&mut self, level: Level, message: &str) {
-        self.say_parts(level, &[message.as_bytes()]);
-    }
-
-    /// Logs a message that comes in parts, with the present time.
-    pub fn say_parts(&mut self, level: Level, parts: &[&[u8]]) {
-        let wall = SystemTime::now();
-        self.add_parts(wall, level, parts);
-        self.write_batch(wall);
-    }
-
-    /// Logs a decision if `spew` is on. Otherwise it is not even put into words.
-    pub fn spew(&mut self, decision: impl FnOnce() -> String) {
-        if self.spew {
-            self.say(Level::Info, &decision());
+    /// Logs a message with the present time, if its level matters enough; else it is not even put into words. It is
+    /// written once enough has come together, or by `flush`.
+    pub fn tell(&mut self, message: &dyn Message) {
+        if self.wants(message) {
+            let wall = SystemTime::now();
+            self.add(wall, message);
+            self.write_batch(wall);
         }
     }
 
-    /// Adds a message; its further lines begin with a tab. Nothing is written before `flush`.
-    pub fn add(&mut self, now: SystemTime, level: Level, message: &[u8]) {
-        self.add_parts(now, level, &[message]);
+    fn wants(&self, message: &dyn Message) -> bool {
+        let matters = || message.head().1 >= self.level;
+        match message.rank() {
+            Rank::Always => true,
+            Rank::ByLevel => matters(),
+            Rank::Decision => self.spew && matters(),
+        }
     }
 
-    /// Adds a message that comes in parts, so that nobody has to copy a large one together.
-    pub fn add_parts(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
+    /// Adds a message. Nothing is written before `flush`.
+    fn add(&mut self, now: SystemTime, message: &dyn Message) {
         if self.end().len() >= MOST_WAITING {
-            let lines = 1 + line_feeds(parts) as u64;
+            let lines = self.lines_of(message);
             self.dropped += lines;
             self.dropped_in_all += lines;
             return;
@@ -159,24 +159,39 @@ impl Log {
         if self.dropped > 0 {
             self.add_dropped_notice(now);
         }
-        self.append(now, level, parts);
+        self.append(now, message);
     }
 
-    /// Holds back all messages until `release`, behind those of `say_first`. Those are so many that they are put into
+    /// How many lines it would be.
+    fn lines_of(&self, message: &dyn Message) -> u64 {
+        let mut lines = 0;
+        match self.format {
+            Format::Twistd => {
+                let words = message.to_string();
+                lines = 1 + line_feeds(&[words.as_bytes()]) + line_feeds(&message.bytes());
+            }
+            Format::Json => json::lines("", message, &mut |_| lines += 1),
+        }
+        lines as u64
+    }
+
+    /// Holds back all messages until `release`, behind those of `tell_first`. Those are so many that they are put into
     /// words only as the log takes them.
     pub fn hold(&mut self) {
         self.held.get_or_insert_default();
     }
 
     /// Logs a message ahead of the held ones, with the time `at`.
-    pub fn say_first(&mut self, at: SystemTime, level: Level, message: &str) {
-        let held = self.held.take();
-        self.append(at, level, &[message.as_bytes()]);
-        self.held = held;
-        self.write_batch(at);
+    pub fn tell_first(&mut self, at: SystemTime, message: &dyn Message) {
+        if self.wants(message) {
+            let held = self.held.take();
+            self.append(at, message);
+            self.held = held;
+            self.write_batch(at);
+        }
     }
 
-    /// Puts the held messages behind those of `say_first`.
+    /// Puts the held messages behind those of `tell_first`.
     pub fn release(&mut self) {
         if let Some(held) = self.held.take() {
             self.waiting.take(held);
@@ -188,7 +203,7 @@ impl Log {
         self.trouble.is_none() && self.held.as_ref().is_none_or(|held| held.len() < BATCH)
     }
 
-    /// Whether `say_first` may log more.
+    /// Whether `tell_first` may log more.
     pub fn takes_more_first(&self) -> bool {
         self.trouble.is_none()
     }
@@ -198,11 +213,24 @@ impl Log {
         self.held.as_mut().unwrap_or(&mut self.waiting)
     }
 
-    fn append(&mut self, now: SystemTime, level: Level, parts: &[&[u8]]) {
+    fn append(&mut self, now: SystemTime, message: &dyn Message) {
         let second = unix_seconds(now);
         if self.stamp.0 != second {
             self.stamp = (second, Utc::from(now).log_stamp() + " [-] ");
         }
+        match self.format {
+            Format::Twistd => self.append_words(message),
+            Format::Json => self.append_objects(now, message),
+        }
+    }
+
+    fn append_words(&mut self, message: &dyn Message) {
+        let (_, level) = message.head();
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        let _ = write!(words, "{message}");
+        let [a, b, c, d, e] = message.bytes();
+        let parts = &[words.as_bytes(), a, b, c, d, e];
         let buffer = self.held.as_mut().unwrap_or(&mut self.waiting);
         let stamp = self.stamp.1.as_bytes();
         let size: usize = parts.iter().map(|part| part.len()).sum();
@@ -219,6 +247,26 @@ impl Log {
         } else {
             append_plainly(buffer.end(), stamp, parts);
         }
+        // What the words of one large message needed is given back.
+        if words.capacity() <= BATCH {
+            self.words = words;
+        }
+    }
+
+    fn append_objects(&mut self, now: SystemTime, message: &dyn Message) {
+        let (_, level) = message.head();
+        let prefix = if self.journal {
+            journal::prefix(level)
+        } else {
+            b""
+        };
+        let time = Utc::rfc3339_millis(now);
+        let to = self.end().end();
+        json::lines(&time, message, &mut |line| {
+            to.extend_from_slice(prefix);
+            to.extend_from_slice(line.as_bytes());
+            to.push(b'\n');
+        });
     }
 
     fn write_batch(&mut self, wall: SystemTime) {
@@ -253,14 +301,15 @@ impl Log {
         self.waiting.is_empty() && self.held.is_none()
     }
 
+    fn add_own(&mut self, wall: SystemTime, message: &Own<'_>) {
+        if self.wants(message) {
+            self.append(wall, message);
+        }
+    }
+
     fn add_dropped_notice(&mut self, wall: SystemTime) {
-        let lines = match self.dropped {
-            1 => "1 log line was".to_string(),
-            n => format!("{n} log lines were"),
-        };
-        let notice = format!("{lines} dropped here because the log could not be written");
-        self.dropped = 0;
-        self.append(wall, Level::Error, &[notice.as_bytes()]);
+        let dropped = std::mem::take(&mut self.dropped);
+        self.append(wall, &Own::Dropped(dropped));
     }
 
     fn write_waiting(&mut self, now: Instant) {
@@ -293,7 +342,7 @@ impl Log {
         }
         match file.turn(self.rotation) {
             Ok(notes) => self.turned(&notes, wall),
-            Err(error) => self.append(wall, Level::Error, &[error.as_bytes()]),
+            Err(error) => self.add_own(wall, &Own::File(Level::Error, &error)),
         }
     }
 
@@ -302,7 +351,7 @@ impl Log {
         self.waiting.begin_line_anew();
         self.trouble = None;
         for note in notes {
-            self.append(wall, Level::Warning, &[note.as_bytes()]);
+            self.add_own(wall, &Own::File(Level::Warning, note));
         }
     }
 

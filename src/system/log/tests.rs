@@ -20,8 +20,12 @@ fn log_in(directory: &Path, size: u64, keep: u32) -> Log {
     Log::open(Some(&path), Rotation { size, keep }, None).unwrap()
 }
 
+fn info(text: &str) -> Own<'_> {
+    Own::File(Level::Info, text)
+}
+
 fn write(log: &mut Log, message: &str) {
-    log.add(wall(), Level::Info, message.as_bytes());
+    log.add(wall(), &info(message));
     log.flush(Instant::now(), wall());
 }
 
@@ -46,11 +50,11 @@ fn further_lines_of_a_message_begin_with_a_tab() {
 fn a_large_message_takes_no_more_memory_than_its_lines_need() {
     let directory = tempfile::tempdir().unwrap();
     // Each of these becomes two bytes, or five.
-    let message = vec![b'\n'; 1_200_000];
+    let message = "\n".repeat(1_200_000);
     for journal in [false, true] {
         let mut log = log_in(directory.path(), 0, 0);
         log.journal = journal;
-        log.append(wall(), Level::Info, &[&message]);
+        log.append(wall(), &info(&message));
         let bytes = log.waiting.end();
         let most = bytes.len() / 4 * 5 + 2 * BATCH;
         assert!(bytes.capacity() <= most, "{} of {most}", bytes.capacity());
@@ -183,7 +187,7 @@ fn a_full_disk_holds_lines_back_and_counts_the_dropped_ones() {
     let line = "x".repeat(1000);
     let t0 = Instant::now();
     for _ in 0..2000 {
-        log.add(wall(), Level::Info, line.as_bytes());
+        log.add(wall(), &info(&line));
     }
     log.flush(t0, wall());
     assert_eq!(log.stuck_since(), Some(t0));
@@ -439,18 +443,15 @@ fn all_of(pipe: &mut File) -> String {
 #[test]
 fn what_is_said_first_comes_before_what_is_held_and_no_more_of_it_than_the_log_takes() {
     let (mut log, mut pipe) = on_a_pipe();
-    log.add(wall(), Level::Info, b"begin");
+    log.add(wall(), &info("begin"));
     log.hold();
-    log.add(
-        wall() + Duration::from_secs(60),
-        Level::Info,
-        b"said meanwhile",
-    );
+    let later = wall() + Duration::from_secs(60);
+    log.add(later, &info("said meanwhile"));
     let (mut said, mut read) = (0, String::new());
     while said < 5000 {
         while said < 5000 && log.takes_more_first() {
             said += 1;
-            log.say_first(wall(), Level::Info, &format!("line {said}"));
+            log.tell_first(wall(), &info(&format!("line {said}")));
         }
         assert!(log.waiting.len() < 2 * BATCH, "{}", log.waiting.len());
         read += &all_of(&mut pipe);
@@ -474,16 +475,16 @@ fn what_is_held_is_bounded_as_all_that_waits() {
     let (mut log, mut pipe) = on_a_pipe();
     log.hold();
     for _ in 0..3000 {
-        log.add(wall(), Level::Info, "x".repeat(1000).as_bytes());
+        log.add(wall(), &info(&"x".repeat(1000)));
     }
     assert!(!log.takes_more());
     assert!(log.takes_more_first());
     // Told once, when it is the turn of what was held.
     for _ in 0..3 {
         log.flush(Instant::now(), wall());
-        log.add(wall(), Level::Info, b"dropped as well");
+        log.add(wall(), &info("dropped as well"));
     }
-    log.say_first(wall(), Level::Info, "first");
+    log.tell_first(wall(), &info("first"));
     log.release();
     let mut read = String::new();
     while !log.is_written() {
@@ -506,11 +507,11 @@ fn a_log_that_moves_takes_what_waits_along_whole() {
     let path = directory.path().join("log");
     let (mut log, _pipe) = on_a_pipe();
     let long = "x".repeat(100_000);
-    log.add(wall(), Level::Info, long.as_bytes());
+    log.add(wall(), &info(&long));
     log.flush(Instant::now(), wall());
     assert!(log.stuck_since().is_some());
     log.hold();
-    log.add(wall(), Level::Info, b"held");
+    log.add(wall(), &info("held"));
     log.move_to(Some(&path)).unwrap();
     log.release();
     log.flush(Instant::now(), wall());
@@ -527,9 +528,9 @@ fn lines_that_move_out_of_the_journal_lose_their_priorities() {
     let path = directory.path().join("log");
     let (mut log, _pipe) = on_a_pipe();
     log.journal = true;
-    log.add(wall(), Level::Error, b"one\ntwo");
+    log.add(wall(), &Own::File(Level::Error, "one\ntwo"));
     log.hold();
-    log.add(wall(), Level::Warning, b"held");
+    log.add(wall(), &Own::File(Level::Warning, "held"));
     log.move_to(Some(&path)).unwrap();
     log.release();
     write(&mut log, "three");

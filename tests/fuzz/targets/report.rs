@@ -80,8 +80,8 @@ fuzz_target!(|input: (u16, bool, [String; 5], Vec<u8>, Vec<u8>)| {
         let failed = Failed {
             outcome: &outcome,
             repeat: None,
-            stdout: stdout.clone(),
-            stderr: stderr.clone(),
+            stdout: stdout.clone().into(),
+            stderr: stderr.clone().into(),
         };
         Report::failure(&run, failed, &origin)
     } else {
