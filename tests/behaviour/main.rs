@@ -24,6 +24,7 @@ mod faults;
 mod history;
 mod lease;
 mod log;
+mod log_json;
 mod mail;
 mod metrics;
 mod name;
