@@ -14,7 +14,7 @@ use nix::unistd::geteuid;
 use crate::cli::{self, Action, Options};
 use crate::config::values::is_stdout;
 use crate::config::{self, Loaded, Sequencer};
-use crate::daemon::{Daemon, Holds, Source};
+use crate::daemon::{self, Daemon, Holds, Source};
 use crate::event::Event;
 use crate::exit;
 use crate::system::capabilities;
@@ -177,6 +177,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     };
     let log =
         directories.under_inherited_mask(|| open_log(&config.sequencer, identity.as_ref()))?;
+    let listener = daemon::bind(&config.sequencer);
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
@@ -195,7 +196,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     };
     let holds = Holds { state, pidfile };
     let mut daemon =
-        Daemon::new(source, config, log, holds, signals).map_err(Failed::at_run_time)?;
+        Daemon::new(source, config, log, holds, signals, listener).map_err(Failed::at_run_time)?;
     daemon.announce_start(warnings);
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
@@ -378,8 +379,11 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let pidfile = pidfile_path(options, &directories).and_then(|path| look_at_pidfile(path, user));
     let view = View::take(&identity);
     let commands = verify::commands(&config);
-    let unstartable = commands.warnings.into_iter();
-    warnings.extend(unstartable.map(|notice| format!("warning: {}", origins.locate(notice))));
+    let unfit = commands
+        .warnings
+        .into_iter()
+        .chain(verify::listener(&config.sequencer));
+    warnings.extend(unfit.map(|notice| format!("warning: {}", origins.locate(notice))));
     let mut findings = commands.faults;
     findings.extend(verify::files(&config.sequencer, log));
     if let View::Strangers(why) = &view {

@@ -9,7 +9,9 @@ use crate::config::doubts::shell_that_knows;
 use crate::config::{About, Config, ControlSocket, Sequencer};
 use crate::system::access::{self, Flaw};
 use crate::system::control;
+use crate::system::errors::error_text;
 use crate::system::files;
+use crate::system::http;
 use crate::system::log::{Log, is_stdout};
 use crate::system::mounts;
 use crate::system::privileges::Identity;
@@ -121,6 +123,18 @@ pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
         .into_iter()
         .filter_map(|(key, path, look)| about(key, look(path?)));
     log.into_iter().chain(found).collect()
+}
+
+/// Looks whether this machine has the address to listen on. If not, it may have it later, so the daemon starts all the
+/// same.
+pub fn listener(config: &Sequencer) -> Option<(About, String)> {
+    let listen = config.listen?;
+    let error = http::fit(listen).err()?;
+    let why = error_text(&error);
+    let line = format!(
+        "listen: cannot listen on {listen}: {why}; the daemon runs its jobs without it and tries again every 30 seconds"
+    );
+    Some((About::Key("listen"), line))
 }
 
 /// Whether the log is rotated: it is a file, which is renamed within its directory once it has grown.

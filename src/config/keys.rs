@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::listen::{Listen, listen};
 use super::values::{
     address, addresses, boolean, command, count, duration, is_stdout, name, path, size, word,
 };
@@ -154,6 +155,10 @@ const LOG: Kind<Option<PathBuf>> = Kind {
         },
     )
 };
+const LISTEN: Kind<Option<Listen>> = Kind::new(
+    |v| listen(v).map(Some),
+    |l| or_none(l.as_ref(), Listen::to_string),
+);
 const SOCKET: Kind<ControlSocket> = Kind {
     empty: Empty::Unset,
     none: Some(|| ControlSocket::Off),
@@ -275,7 +280,7 @@ const FOREIGN: [(&str, &str); 14] = [
 ];
 
 /// `[buildsequencer]`
-pub const SEQUENCER: [Key<Sequencer>; 18] = [
+pub const SEQUENCER: [Key<Sequencer>; 19] = [
     sequencer!(name, NAME),
     sequencer!(logfile, LOG),
     sequencer!(loglevel, LEVEL),
@@ -293,6 +298,7 @@ pub const SEQUENCER: [Key<Sequencer>; 18] = [
     sequencer!(stopdelay, DURATION),
     sequencer!(controlsocket, SOCKET),
     sequencer!(metricsfile, PATH),
+    sequencer!(listen, LISTEN),
     sequencer!(leasefile, PATH),
 ];
 

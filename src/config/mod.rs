@@ -10,6 +10,7 @@ pub mod diff;
 pub mod doubts;
 pub mod keys;
 mod layers;
+pub mod listen;
 pub mod values;
 pub mod warnings;
 
@@ -210,6 +211,8 @@ pub struct Sequencer {
     pub controlsocket: ControlSocket,
     /// Where metrics are written.
     pub metricsfile: Option<PathBuf>,
+    /// Where HTTP is served.
+    pub listen: Option<listen::Listen>,
     /// The file that says until when this host may run anything.
     pub leasefile: Option<PathBuf>,
 }
@@ -274,6 +277,7 @@ impl Default for Sequencer {
             stopdelay: Duration::ZERO,
             controlsocket: ControlSocket::Default,
             metricsfile: None,
+            listen: None,
             leasefile: None,
         }
     }

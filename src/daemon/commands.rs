@@ -72,11 +72,15 @@ impl Daemon {
     /// Executes one request and, if it is time, sends the status to the clients that have asked for it. It takes one
     /// request a turn, so that the next run starts, and the end of one is noticed, before the next request.
     pub(super) fn serve(&mut self, now: Moment) {
-        if let Some(asked) = self.control.next_request() {
+        if let Some(asked) = self.control.next_request(now.instant) {
             self.execute(&asked, now);
         }
+        self.serve_http(now);
         let next_start = self.next_start(now);
-        let there = |client| self.control.holds(client);
+        let there = |client, form: &Form| match form {
+            Form::Page { .. } => self.http.clients.holds(client),
+            _ => self.control.clients.holds(client),
+        };
         let taken = self.showing.take(next_start, there, now.instant);
         if let Some((clients, form)) = taken {
             self.show(&clients, &form);
@@ -84,6 +88,9 @@ impl Daemon {
     }
 
     fn show(&mut self, clients: &[u64], form: &Form) {
+        if let Form::Page { page, head } = *form {
+            return self.show_page(clients, page, head);
+        }
         let (now, before) = (system::now(), system::processor_time());
         let view = self.view_with_lease(now);
         // A job may have been removed since it was asked for.
@@ -109,8 +116,10 @@ impl Daemon {
     pub(super) fn write_answers(&mut self, now: Moment) {
         let enough = now.instant + ANSWERING_TIME;
         let until = self.next_start(now).map_or(enough, |at| at.min(enough));
-        self.control
-            .write_answers(now.instant, || Instant::now() >= until);
+        let is_enough = || Instant::now() >= until;
+        for clients in [&mut self.control.clients, &mut self.http.clients] {
+            clients.write_answers(now.instant, &is_enough);
+        }
     }
 
     fn execute(&mut self, asked: &Asked, now: Moment) {

@@ -15,9 +15,11 @@ mod showing;
 mod stop;
 mod stream;
 mod waiters;
+mod web;
 
 use std::collections::HashSet;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -36,9 +38,10 @@ use crate::message::Level;
 use crate::status::{Counters, Running, View, table};
 use crate::system;
 use crate::system::claim::Claim;
-use crate::system::control::Server;
+use crate::system::control;
 use crate::system::errors;
 use crate::system::files;
+use crate::system::http;
 use crate::system::log::Log;
 use crate::system::notify::Supervisor;
 use crate::system::pidfile::PidFile;
@@ -56,6 +59,8 @@ use runs::Run;
 use showing::Showing;
 use stop::{LastWords, Phase};
 use waiters::Waiters;
+use web::Missing;
+pub use web::bind;
 
 /// How many events one turn takes from the kernel. The next turn takes the rest.
 const EVENTS: usize = 64;
@@ -196,7 +201,10 @@ pub struct Daemon {
     files: Files,
     /// Without one, nothing limits the time.
     lease: Option<Held>,
-    control: Server,
+    control: control::Server,
+    http: http::Server,
+    /// An address for HTTP that could not be had.
+    missing: Option<Missing>,
     waiters: Waiters,
     showing: Showing,
     /// The warnings about the configuration that have been logged.
@@ -211,13 +219,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that has loaded its configuration and opened its log. The error says what the system refused.
+    /// A daemon that has loaded its configuration, opened its log and, if it could, bound `listener`. The error says what the system refused.
     pub fn new(
         source: Source,
         config: Config,
         log: Log,
         mut holds: Holds,
         mut signals: Signals,
+        listener: Option<TcpListener>,
     ) -> Result<Daemon, String> {
         let refused =
             |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));
@@ -256,7 +265,9 @@ impl Daemon {
             counters: Counters::default(),
             files,
             lease,
-            control: Server::new(Ready::Client(0).token()),
+            control: control::Server::new(Ready::Client(0).token()),
+            http: http::Server::new(Ready::HttpClient(0).token()),
+            missing: None,
             waiters: Waiters::default(),
             showing: Showing::default(),
             warnings: Warned::default(),
@@ -278,6 +289,10 @@ impl Daemon {
         if let Some(line) = daemon.open_control()? {
             let line = format!("{line}.");
             let notice: Notice = (|line| Event::Control(Level::Info, line), line);
+            daemon.notices.push(notice);
+        }
+        if let Some(line) = daemon.open_http(listener, now.instant) {
+            let notice: Notice = (|line| Event::Http(Level::Warning, line), line);
             daemon.notices.push(notice);
         }
         daemon.open_files();
@@ -332,10 +347,15 @@ impl Daemon {
                 }
                 Ready::MailInput | Ready::MailOutput => self.mailer.event(ready, &mut self.os),
                 Ready::Log => self.log.flush_ready(Instant::now(), SystemTime::now()),
-                Ready::Client(slot) => self.control.client_event(slot, Instant::now()),
+                Ready::Client(slot) => self.control.clients.client_event(slot, Instant::now()),
+                Ready::HttpClient(slot) => self.http.clients.client_event(slot, Instant::now()),
                 Ready::Listener => {
                     let registry = self.os.poll.registry();
-                    self.control.accept(registry, Instant::now());
+                    self.control.clients.accept(registry, Instant::now());
+                }
+                Ready::HttpListener => {
+                    let registry = self.os.poll.registry();
+                    self.http.clients.accept(registry, Instant::now());
                 }
                 Ready::Signal(index) => {
                     if let Some(signal) = self.signals.take(index) {
@@ -454,7 +474,9 @@ impl Daemon {
             self.has_mailed().then_some(now.instant),
             self.supervisor.deadline(),
             self.files_deadline(now),
-            self.control.deadline(now.instant),
+            self.control.clients.deadline(now.instant),
+            self.http.clients.deadline(now.instant),
+            self.http_deadline(),
             self.showing.deadline(next_start, now.instant),
         ]
         .into_iter()
@@ -477,7 +499,10 @@ impl Daemon {
         }
         self.act_on_phase(now);
         self.supervisor.act(now.instant);
-        self.control.act(self.os.poll.registry(), now.instant);
+        for clients in [&mut self.control.clients, &mut self.http.clients] {
+            clients.act(self.os.poll.registry(), now.instant);
+        }
+        self.act_on_http(now.instant);
     }
 
     /// The daemon's state as the status shows it.
@@ -504,6 +529,7 @@ impl Daemon {
             queue: &self.mailer.queue,
             counters: &self.counters,
             lines_dropped: self.log.lines_dropped(),
+            not_listening: self.missing.as_ref().map(|missing| &*missing.why),
             lease: None,
         }
     }

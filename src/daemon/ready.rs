@@ -4,7 +4,7 @@
 
 use mio::Token;
 
-use crate::system::control::{MAX_CLIENTS, Server};
+use crate::system::clients::{Clients, MAX_CLIENTS};
 use crate::system::signals::Signals;
 
 /// One source of events. The order of the variants is the order of service.
@@ -26,6 +26,10 @@ pub(super) enum Ready {
     Client(usize),
     /// A new client connects to the control socket.
     Listener,
+    /// A client of HTTP, by its slot.
+    HttpClient(usize),
+    /// A new client of HTTP connects.
+    HttpListener,
     /// A signal, by its index among those watched; SIGCHLD is the last of them.
     Signal(usize),
 }
@@ -33,7 +37,9 @@ pub(super) enum Ready {
 const LOG: usize = 5;
 const CLIENTS: usize = LOG + 1;
 const LISTENER: usize = CLIENTS + MAX_CLIENTS;
-const SIGNALS: usize = CLIENTS + Server::TOKENS;
+const HTTP_CLIENTS: usize = CLIENTS + Clients::TOKENS;
+const HTTP_LISTENER: usize = HTTP_CLIENTS + MAX_CLIENTS;
+const SIGNALS: usize = HTTP_CLIENTS + Clients::TOKENS;
 const END: usize = SIGNALS + Signals::TOKENS;
 
 impl Ready {
@@ -48,6 +54,8 @@ impl Ready {
             Ready::Log => LOG,
             Ready::Client(slot) => CLIENTS + slot,
             Ready::Listener => LISTENER,
+            Ready::HttpClient(slot) => HTTP_CLIENTS + slot,
+            Ready::HttpListener => HTTP_LISTENER,
             Ready::Signal(index) => SIGNALS + index,
         })
     }
@@ -63,6 +71,8 @@ impl Ready {
             LOG => Ready::Log,
             slot @ CLIENTS..LISTENER => Ready::Client(slot - CLIENTS),
             LISTENER => Ready::Listener,
+            slot @ HTTP_CLIENTS..HTTP_LISTENER => Ready::HttpClient(slot - HTTP_CLIENTS),
+            HTTP_LISTENER => Ready::HttpListener,
             index @ SIGNALS..END => Ready::Signal(index - SIGNALS),
             _ => return None,
         })

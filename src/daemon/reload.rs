@@ -134,6 +134,7 @@ impl Daemon {
         let parts = [
             followed.err(),
             self.move_control(&old.controlsocket),
+            self.follow_http(now.instant),
             self.follow_state(&old),
             lease_stays,
         ];

@@ -1,27 +1,65 @@
 //! The clients that have asked for the status, and when to make it. It is made only on request, so it is never out of
 //! date. It is made once for all clients that have asked by then, and seldom enough that even a crowd of them delays no
-//! job.
+//! job. What is given over HTTP is given for a second.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::cli::History;
 use crate::clock::Moment;
-use crate::status::{View, history, job, json, metrics, table};
+use crate::status::{Reader, View, history, job, json, metrics, page, table};
+use crate::system::http::{Answer, PLAIN};
 
 /// At most one part in this many of the time is spent on making the status.
 const SHARE: u32 = 10;
 /// How long a client waits at most for a moment in which no job could be delayed. Where jobs are always due there may
 /// be no such moment.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a page is given to all who ask for it.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// The media type of metrics, which tells their format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Has a browser draw the page again every 5 seconds.
+const AGAIN: &str = "Refresh: 5\r\n";
 
 /// What is shown, and in which form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    Table { failed: bool },
-    Json { failed: bool },
+    Table {
+        failed: bool,
+    },
+    Json {
+        failed: bool,
+    },
     History(History),
-    Job { name: String, json: bool },
+    Job {
+        name: String,
+        json: bool,
+    },
     Metrics,
+    /// A page over HTTP, or its head alone.
+    Page {
+        page: Page,
+        head: bool,
+    },
+}
+
+/// What is read over HTTP, by anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    Metrics,
+    Ready,
+    Json,
+    Lane,
+}
+
+/// A page that was made a moment ago.
+#[derive(Debug)]
+struct Kept {
+    page: Page,
+    answer: Answer,
+    until: Instant,
 }
 
 /// A client that has asked for the status.
@@ -40,6 +78,7 @@ pub(super) struct Showing {
     cost: Duration,
     /// The status is not made again before this moment.
     not_before: Option<Instant>,
+    kept: Vec<Kept>,
 }
 
 impl Showing {
@@ -51,9 +90,15 @@ impl Showing {
         });
     }
 
+    /// When the status may be made, if any client waits for it, or a page is to be forgotten.
+    pub(super) fn deadline(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
+        let old = self.kept.iter().map(|kept| kept.until);
+        old.chain(self.due(next_start, now)).min()
+    }
+
     /// When the status may be made, if any client waits for it. The moments before a job is due, at `next_start`, are
     /// left free.
-    pub(super) fn deadline(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
+    fn due(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
         let first = self.viewers.first()?;
         let at = self.not_before.map_or(now, |at| at.max(now));
         match next_start {
@@ -66,11 +111,13 @@ impl Showing {
     pub(super) fn take(
         &mut self,
         next_start: Option<Instant>,
-        there: impl Fn(u64) -> bool,
+        there: impl Fn(u64, &Form) -> bool,
         now: Instant,
     ) -> Option<(Vec<u64>, Form)> {
-        self.viewers.retain(|viewer| there(viewer.client));
-        if self.deadline(next_start, now)? > now {
+        self.kept.retain(|kept| kept.until > now);
+        self.viewers
+            .retain(|viewer| there(viewer.client, &viewer.form));
+        if self.due(next_start, now)? > now {
             return None;
         }
         self.take_first()
@@ -94,16 +141,61 @@ impl Showing {
         self.cost = cost;
         self.not_before = Some(now + cost * SHARE);
     }
+
+    /// The page as it was made within the last second.
+    pub(super) fn kept(&self, page: Page, now: Instant) -> Option<Answer> {
+        let mut kept = self.kept.iter();
+        let kept = kept.find(|kept| kept.page == page && kept.until > now);
+        kept.map(|kept| kept.answer.clone())
+    }
+
+    /// Gives this to all who ask for the page within the next second.
+    pub(super) fn keep(&mut self, page: Page, answer: Answer, now: Instant) {
+        self.kept.retain(|kept| kept.page != page);
+        self.kept.push(Kept {
+            page,
+            answer,
+            until: now + SHARED,
+        });
+    }
 }
 
 impl Form {
     pub(super) fn make(&self, view: &View<'_>) -> String {
         match self {
             Form::Table { failed } => table::table(view, *failed),
-            Form::Json { failed } => json::json(view, *failed),
+            Form::Json { failed } => json::json(view, *failed, Reader::Operator),
             Form::History(asked) => history::history(view, asked),
             Form::Job { name, json } => job::job(view, name, *json),
             Form::Metrics => metrics::metrics(view),
+            Form::Page { .. } => String::new(),
+        }
+    }
+}
+
+impl Page {
+    pub(super) fn make(self, view: &View<'_>) -> Answer {
+        let (mut status, mut fields) = (200, "");
+        let (kind, text) = match self {
+            Page::Metrics => (METRICS, metrics::metrics(view)),
+            Page::Json => ("application/json", json::json(view, false, Reader::Anybody)),
+            Page::Lane => {
+                fields = AGAIN;
+                ("text/html; charset=utf-8", page::page(view))
+            }
+            Page::Ready => {
+                let (Ok(mut line) | Err(mut line)) = view
+                    .health_for(Reader::Anybody)
+                    .inspect_err(|_| status = 503);
+                line.push('\n');
+                (PLAIN, line)
+            }
+        };
+        Answer {
+            status,
+            kind,
+            fields,
+            text: Rc::new(text.into_bytes()),
         }
     }
 }
@@ -134,7 +226,7 @@ mod tests {
         let t0 = Instant::now();
         let mut showing = three(t0);
         assert_eq!(showing.deadline(None, t0), Some(t0));
-        let there = |_| true;
+        let there = |_, _: &Form| true;
         let taken = showing.take(None, there, t0);
         assert_eq!(taken, Some((vec![1, 3], Form::Table { failed: false })));
         let taken = showing.take(None, there, t0);
@@ -147,7 +239,7 @@ mod tests {
     fn it_is_not_made_for_those_who_have_gone() {
         let t0 = Instant::now();
         let mut showing = three(t0);
-        let taken = showing.take(None, |client| client == 2, t0);
+        let taken = showing.take(None, |client, _| client == 2, t0);
         assert_eq!(taken, Some((vec![2], Form::Json { failed: false })));
         assert_eq!(showing.deadline(None, t0), None);
     }
@@ -156,7 +248,7 @@ mod tests {
     fn of_the_time_a_tenth_is_spent_on_it() {
         let t0 = Instant::now();
         let mut showing = three(t0);
-        let there = |_| true;
+        let there = |_, _: &Form| true;
         assert!(showing.take(None, there, t0).is_some());
         showing.made(ms(3), t0 + ms(5));
         let next = t0 + ms(35);
@@ -168,7 +260,7 @@ mod tests {
     #[test]
     fn it_is_made_after_a_start_that_is_near_but_a_client_has_not_to_wait_for_ever() {
         let t0 = Instant::now();
-        let there = |_| true;
+        let there = |_, _: &Form| true;
         let mut showing = three(t0);
         showing.made(ms(3), t0 - ms(100));
         let start = Some(t0 + ms(2));

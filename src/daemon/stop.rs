@@ -196,8 +196,12 @@ impl Daemon {
         // The state is written after the mail has ended, because it says which failures still have to be mailed.
         self.close_files();
         self.control.close();
+        self.close_http();
         self.show_all();
-        self.control.finish_answers(ANSWER_TIME);
+        let until = Instant::now() + ANSWER_TIME;
+        for clients in [&mut self.control.clients, &mut self.http.clients] {
+            clients.finish_answers(until);
+        }
         self.last_words = Some(unsent.into_iter());
         self.phase = Phase::Closing {
             since: Instant::now(),

@@ -3,7 +3,8 @@
 
 use crate::clock::Moment;
 use crate::exit;
-use crate::system::control::{MAX_CLIENTS, Server};
+use crate::system::clients::MAX_CLIENTS;
+use crate::system::control::Server;
 
 /// One connection stays free for clients that only ask, a health check above all.
 pub(super) const MAX_WAITERS: usize = MAX_CLIENTS - 1;
@@ -26,7 +27,7 @@ pub(super) struct Waiters(Vec<Waiter>);
 impl Waiters {
     /// Whether no more clients may wait. Clients that have gone do not count.
     pub(super) fn is_full(&mut self, control: &Server) -> bool {
-        self.0.retain(|waiter| control.holds(waiter.client));
+        self.0.retain(|waiter| control.clients.holds(waiter.client));
         self.0.len() >= MAX_WAITERS
     }
 

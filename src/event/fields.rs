@@ -108,6 +108,7 @@ pub(super) fn write(event: &Event<'_>, object: &mut Object<'_>) {
         | Event::Refused(_)
         | Event::Warning(_)
         | Event::Control(..)
+        | Event::Http(..)
         | Event::Log(_)
         | Event::Fault(_)
         | Event::LeaseLost(_)

@@ -112,6 +112,8 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// Which control socket there is instead of the configured one, and why.
     Control(Level, &'a str),
+    /// Where HTTP is served, or why it is not.
+    Http(Level, &'a str),
     /// The log could not be moved or rotated.
     Log(&'a str),
     /// The kernel refused what it should never refuse.
@@ -194,6 +196,7 @@ impl Message for Event<'_> {
             Event::Refused(_) => ("reload", Level::Error),
             Event::Warning(_) => ("warning", Level::Warning),
             Event::Control(level, _) => ("control", level),
+            Event::Http(level, _) => ("http", level),
             Event::Log(_) => ("log", Level::Error),
             Event::Fault(_) => ("fault", Level::Error),
             Event::LeaseLost(_) => ("lease", Level::Error),

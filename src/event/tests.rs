@@ -128,7 +128,7 @@ fn samples(each: &mut dyn FnMut(&dyn Message, &str, Value)) {
         &origin(),
     );
     let head = "Job: scan\nCommand: scan --all\n";
-    let in_words: [(Event<'_>, &str, Value); 47] = [
+    let in_words: [(Event<'_>, &str, Value); 49] = [
         (Event::Loading, "Loading jobs...", json!({})),
         (
             Event::Loaded(Some(job)),
@@ -406,6 +406,16 @@ fn samples(each: &mut dyn FnMut(&dyn Message, &str, Value)) {
         (
             Event::Control(Level::Error, "cannot listen"),
             "cannot listen",
+            json!({}),
+        ),
+        (
+            Event::Http(Level::Info, "Listening"),
+            "Listening",
+            json!({}),
+        ),
+        (
+            Event::Http(Level::Warning, "Cannot listen"),
+            "Cannot listen",
             json!({}),
         ),
         (Event::Log("cannot open log"), "cannot open log", json!({})),

@@ -113,6 +113,7 @@ impl fmt::Display for Event<'_> {
             | Event::Refused(line)
             | Event::Warning(line)
             | Event::Control(_, line)
+            | Event::Http(_, line)
             | Event::LeaseLost(line)
             | Event::Log(line) => f.write_str(line),
             Event::Fault(why) => write!(f, "cannot wait for events: {why}; trying on"),

@@ -1,11 +1,12 @@
 //! The status as one JSON object for programs. Fields are added and never removed or renamed. Times are RFC 3339 in
 //! UTC, durations are seconds, and an unknown value is null.
 
-use super::{Row, View};
+use super::{Reader, Row, View};
 use crate::json::{Object, quote};
 
-/// The whole object and a line feed; of the jobs only those that fail if that is asked.
-pub fn json(view: &View<'_>, failed: bool) -> String {
+/// The whole object and a line feed; of the jobs only those that fail if that is asked. A reader who may not know all
+/// gets the same without some fields.
+pub fn json(view: &View<'_>, failed: bool, reader: Reader) -> String {
     let mut text = String::new();
     let mut object = Object::begin(&mut text);
     object.text("version", env!("CARGO_PKG_VERSION"));
@@ -20,8 +21,9 @@ pub fn json(view: &View<'_>, failed: bool) -> String {
     object.text("state", view.phase);
     running(view, object.name("running"));
     object.number("waiting", view.waiting().map_or(0, |(n, ..)| n as u64));
-    mail(view, object.name("mail"));
-    reload(view, object.name("reload"));
+    mail(view, reader, object.name("mail"));
+    reload(view, reader, object.name("reload"));
+    object.maybe("not_listening", view.not_listening);
     object.number("log_lines_dropped", view.lines_dropped);
     object.display("lease_seconds_left", view.lease);
     busy(view, object.name("busy"));
@@ -46,25 +48,32 @@ pub(super) fn running(view: &View<'_>, text: &mut String) {
     object.end();
 }
 
-fn mail(view: &View<'_>, text: &mut String) {
+fn mail(view: &View<'_>, reader: Reader, text: &mut String) {
     let failing = view.queue.failing_since().map(|at| view.wall_time(at));
     let mut object = Object::begin(text);
     object.number("queued", view.queue.len() as u64);
-    object.maybe("last_error", view.queue.last_error());
+    if reader == Reader::Operator {
+        object.maybe("last_error", view.queue.last_error());
+    }
     object.time("failing_since", failing);
     object.end();
 }
 
-fn reload(view: &View<'_>, text: &mut String) {
+fn reload(view: &View<'_>, reader: Reader, text: &mut String) {
     let Some((ok, at)) = view.counters.last_reload else {
         return text.push_str("null");
     };
     let mut object = Object::begin(text);
     object.boolean("ok", ok);
     object.time("at", Some(at));
+    let faults = view.counters.faults.as_slice();
+    object.number("fault_count", faults.len() as u64);
+    if reader == Reader::Anybody {
+        return object.end();
+    }
     let text = object.name("faults");
     text.push('[');
-    for (n, fault) in view.counters.faults.iter().enumerate() {
+    for (n, fault) in faults.iter().enumerate() {
         text.push_str(if n == 0 { "" } else { ", " });
         quote(text, fault);
     }
@@ -150,7 +159,7 @@ mod tests {
     use std::time::Duration;
 
     fn parsed(made: &Made, at: Duration) -> Value {
-        let text = json(&made.view(at), false);
+        let text = json(&made.view(at), false, Reader::Operator);
         assert!(text.ends_with("}\n"));
         serde_json::from_str(&text).unwrap()
     }
@@ -165,7 +174,7 @@ mod tests {
                 "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
                 "mail": {"queued": 0, "last_error": null, "failing_since": null},
-                "reload": null, "log_lines_dropped": 0, "lease_seconds_left": null, "busy": {"window": 1, "share": 0.0, "jobs": []},
+                "reload": null, "not_listening": null, "log_lines_dropped": 0, "lease_seconds_left": null, "busy": {"window": 1, "share": 0.0, "jobs": []},
                 "summary": {"jobs": 1, "failing": 0, "paused": 0, "late": 0},
                 "jobs": [{
                     "name": "a", "state": "waiting", "behind": null, "due": "2026-11-23T23:36:42Z",
@@ -213,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             all["reload"],
-            value!({"ok": false, "at": "2026-11-23T23:37:27Z",
+            value!({"ok": false, "at": "2026-11-23T23:37:27Z", "fault_count": 2,
                     "faults": ["/etc/a.conf:3: \"x\"", "b:1: y"]})
         );
         assert_eq!(
@@ -225,7 +234,8 @@ mod tests {
             value!({"window": 1000, "share": 0.1023, "jobs": [
                 {"name": "queue_builder", "share": 0.1}, {"name": "slave_scanner", "share": 0.0023}]})
         );
-        let failing: Value = serde_json::from_str(&json(&made.view(s(1000)), true)).unwrap();
+        let failing: Value =
+            serde_json::from_str(&json(&made.view(s(1000)), true, Reader::Operator)).unwrap();
         let names: Vec<_> = failing["jobs"]
             .as_array()
             .unwrap()

@@ -31,6 +31,7 @@ pub(super) struct Made {
     pub(super) counters: Counters,
     pub(super) phase: &'static str,
     pub(super) lines_dropped: u64,
+    pub(super) not_listening: Option<&'static str>,
     pub(super) lease: Option<u64>,
     /// Why the run under way cannot be signalled.
     pub(super) refusal: Option<&'static str>,
@@ -69,6 +70,7 @@ impl Made {
             counters: Counters::default(),
             phase: "working",
             lines_dropped: 0,
+            not_listening: None,
             lease: None,
             refusal: None,
             running: None,
@@ -226,6 +228,7 @@ impl Made {
             queue: &self.queue,
             counters: &self.counters,
             lines_dropped: self.lines_dropped,
+            not_listening: self.not_listening,
             lease: self.lease,
         }
     }

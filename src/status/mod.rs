@@ -8,6 +8,7 @@ pub mod json;
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod made;
 pub mod metrics;
+pub mod page;
 pub mod picture;
 pub mod table;
 
@@ -90,8 +91,19 @@ pub struct View<'a> {
     pub counters: &'a Counters,
     /// Log lines that could not be written.
     pub lines_dropped: u64,
+    /// The address for HTTP that cannot be had, and why.
+    pub not_listening: Option<&'a str>,
     /// Seconds that are left of the lease, where there is one and that has been looked for.
     pub lease: Option<u64>,
+}
+
+/// Who reads what is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody who may connect to the control socket.
+    Operator,
+    /// Anybody who can reach this machine, and so is not told what other programs have said or the configuration holds.
+    Anybody,
 }
 
 /// How many jobs are in which trouble.
@@ -366,10 +378,10 @@ impl<'a> View<'a> {
     }
 
     /// What is wrong with mail, if anything.
-    fn mail_fault(&self) -> Option<String> {
+    fn mail_fault(&self, reader: Reader) -> Option<String> {
         let why = match self.queue.last_error() {
-            Some(error) => format!(": {error}"),
-            None => String::new(),
+            Some(error) if reader == Reader::Operator => format!(": {error}"),
+            _ => String::new(),
         };
         if let Some(since) = self.queue.failing_since() {
             let time = self.now.instant.saturating_duration_since(since);
@@ -383,10 +395,15 @@ impl<'a> View<'a> {
 
     /// Whether all is well, in one line. `Err` says what is wrong.
     pub fn health(&self) -> Result<String, String> {
+        self.health_for(Reader::Operator)
+    }
+
+    /// The same, as this reader may know it.
+    pub fn health_for(&self, reader: Reader) -> Result<String, String> {
         if let Some(run) = self.running {
             self.health_of(&run)?;
         }
-        if let Some(line) = self.mail_fault() {
+        if let Some(line) = self.mail_fault(reader) {
             return Err(line);
         }
         if let Some((false, at)) = self.counters.last_reload {
@@ -755,7 +772,7 @@ mod tests {
         view.now.wall = std::time::UNIX_EPOCH;
         let _ = (
             table::table(&view, false),
-            json::json(&view, false),
+            json::json(&view, false, Reader::Operator),
             metrics::metrics(&view),
         );
     }

@@ -585,7 +585,7 @@ fn shortened(name: &str) -> String {
 }
 
 /// Text that stands in XML, in content or in quotes (XML 1.0, 2.4); what XML cannot hold is left out.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

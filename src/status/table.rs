@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Row, State, View};
+use super::{Reader, Row, State, View};
 use crate::job::record::Last;
-use crate::text::{brief, harmless, write_brief, write_precise};
+use crate::text::{brief, counted, harmless, write_brief, write_precise};
 
 /// How wide a terminal is.
 const WIDTH: usize = 80;
-const COLUMNS: usize = 8;
-const TITLES: [&str; COLUMNS] = [
+pub(super) const COLUMNS: usize = 8;
+pub(super) const TITLES: [&str; COLUMNS] = [
     "JOB", "STATE", "DUE", "ENDED", "TOOK", "LAST", "RUNS", "FAILED",
 ];
 /// The columns that hold words and are set flush left.
@@ -19,6 +19,25 @@ const SPACES: &str = "                                                          
 
 /// The whole table; of the jobs only those that fail if that is asked.
 pub fn table(view: &View<'_>, failed: bool) -> String {
+    let mut text = above(view, Reader::Operator);
+    let mut cells = Cells::default();
+    for title in TITLES {
+        cells.push(|text| text.push_str(title));
+    }
+    for row in view.rows().filter(|row| !failed || row.is_failing()) {
+        fill(&mut cells, view, &row);
+    }
+    text.push('\n');
+    if failed && cells.ends.len() == COLUMNS {
+        text.push_str("no job is failing\n");
+    } else {
+        cells.print(&mut text);
+    }
+    text
+}
+
+/// The lines above the table, as this reader may know them.
+pub(super) fn above(view: &View<'_>, reader: Reader) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -50,23 +69,13 @@ pub fn table(view: &View<'_>, failed: bool) -> String {
             brief(time)
         );
     }
-    mail(view, &mut text);
+    mail(view, reader, &mut text);
+    if let Some(why) = view.not_listening {
+        let _ = writeln!(text, "HTTP {why}, tried again every 30s");
+    }
     summary(view, &mut text);
     busy(view, &mut text);
-    reload(view, &mut text);
-    let mut cells = Cells::default();
-    for title in TITLES {
-        cells.push(|text| text.push_str(title));
-    }
-    for row in view.rows().filter(|row| !failed || row.is_failing()) {
-        fill(&mut cells, view, &row);
-    }
-    text.push('\n');
-    if failed && cells.ends.len() == COLUMNS {
-        text.push_str("no job is failing\n");
-    } else {
-        cells.print(&mut text);
-    }
+    reload(view, reader, &mut text);
     text
 }
 
@@ -118,12 +127,15 @@ fn busy(view: &View<'_>, text: &mut String) {
 }
 
 /// `RELOAD refused 3m12s ago: FILE:LINE: ...`
-fn reload(view: &View<'_>, text: &mut String) {
+fn reload(view: &View<'_>, reader: Reader, text: &mut String) {
     let Some((false, at)) = view.counters.last_reload else {
         return;
     };
     let _ = write!(text, "RELOAD refused {} ago", brief(since(view, at)));
-    if let [first, others @ ..] = view.counters.faults.as_slice() {
+    let faults = view.counters.faults.as_slice();
+    if reader == Reader::Anybody {
+        let _ = write!(text, ": {}", counted(faults.len(), "fault"));
+    } else if let [first, others @ ..] = faults {
         let _ = write!(text, ": {}", harmless(first));
         if !others.is_empty() {
             let _ = write!(text, " (and {} more)", others.len());
@@ -169,7 +181,7 @@ pub(super) fn running(view: &View<'_>, text: &mut String) {
     text.push('\n');
 }
 
-fn mail(view: &View<'_>, text: &mut String) {
+fn mail(view: &View<'_>, reader: Reader, text: &mut String) {
     let queue = view.queue;
     if queue.is_empty() && view.gave_up_mail().is_none() {
         return;
@@ -177,7 +189,10 @@ fn mail(view: &View<'_>, text: &mut String) {
     let _ = write!(text, "MAIL    {} queued", queue.len());
     if let (Some(error), Some(at)) = (queue.last_error(), queue.last_error_at()) {
         let ago = view.now.instant.saturating_duration_since(at);
-        let _ = write!(text, "; last error {} ago: {error}", brief(ago));
+        let _ = write!(text, "; last error {} ago", brief(ago));
+        if reader == Reader::Operator {
+            text.extend([": ", error]);
+        }
     }
     text.push('\n');
 }
@@ -185,7 +200,7 @@ fn mail(view: &View<'_>, text: &mut String) {
 /// All cells of the table, row by row in one text. With thousands of jobs, a string for each cell would take longer
 /// than everything else.
 #[derive(Default)]
-struct Cells {
+pub(super) struct Cells {
     text: String,
     /// Where each cell ends in the text.
     ends: Vec<usize>,
@@ -200,6 +215,13 @@ impl Cells {
         let width = &mut self.widths[self.ends.len() % COLUMNS];
         *width = (*width).max(self.text.len() - start);
         self.ends.push(self.text.len());
+    }
+
+    /// The cells of all rows, one row after the other.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        let ends = self.ends.iter();
+        ends.map(move |&end| &self.text[std::mem::replace(&mut start, end)..end])
     }
 
     fn print(&self, text: &mut String) {
@@ -229,7 +251,7 @@ fn pad(text: &mut String, spaces: usize) {
 }
 
 /// Adds the cells of a row.
-fn fill(cells: &mut Cells, view: &View<'_>, row: &Row<'_>) {
+pub(super) fn fill(cells: &mut Cells, view: &View<'_>, row: &Row<'_>) {
     let ago = |at: Instant| view.now.instant.saturating_duration_since(at);
     let or_none = |text: &mut String, duration: Option<Duration>| match duration {
         Some(duration) => write_brief(text, duration),

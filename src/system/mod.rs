@@ -3,10 +3,12 @@
 pub mod access;
 pub mod capabilities;
 pub mod claim;
+pub mod clients;
 pub mod control;
 pub mod detach;
 pub mod errors;
 pub mod files;
+pub mod http;
 pub mod inherited;
 pub mod lease;
 pub mod lock;

@@ -53,6 +53,7 @@ fn the_effective_configuration_is_printed_jobs_in_order_with_all_settings() {
          stopdelay: 0\n\
          controlsocket: /run/buildd-sequencer/control.sock\n\
          metricsfile: none\n\
+         listen: none\n\
          leasefile: none\n\
          \n\
          [buildsequencer_job.b]\n\

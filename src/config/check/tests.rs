@@ -35,7 +35,7 @@ fn every_key_is_printed_with_its_value() {
         print(&config),
         "[buildsequencer]\nname: none\nlogfile: -\nloglevel: info\nlogformat: twistd\nlaunch: false\nmailproblemsto: -\nfromaddress: launchpad@lists.canonical.com\n\
          smtphost: localhost\nspew: false\nsendmail: /usr/sbin/sendmail -i\nmailinterval: 0\nlogsize: 1000000\nlogkeep: 10\n\
-         statefile: none\nstopdelay: 0\ncontrolsocket: /run/buildd-sequencer/control.sock\nmetricsfile: none\nleasefile: none\n\
+         statefile: none\nstopdelay: 0\ncontrolsocket: /run/buildd-sequencer/control.sock\nmetricsfile: none\nlisten: none\nleasefile: none\n\
          \n[buildsequencer_job.b]\ncommand: x  y\nmindelay: 1\nalwayslog: false\ntimeout: 0\nkilldelay: 5\nstuckafter: 3600\n\
          startdelay: 1\nmailproblemsto: -\nmailinterval: 0\nmaxdelay: 0\nmaxoutput: 1048576\nlivelog: false\n\
          \n[buildsequencer_job.a]\ncommand: z\nmindelay: 150\nalwayslog: false\ntimeout: 0\nkilldelay: 5\nstuckafter: 3600\n\

@@ -1,31 +1,32 @@
-//! One client's connection: reads its line and writes its answer, without ever blocking. It does not know what the line
-//! means.
+//! One client's connection: reads its request and writes its answer, without ever blocking. It does not know what the
+//! request means.
 
 use std::io::{ErrorKind, IoSlice, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
 
-use super::{MAX_LINE, PATIENCE, Peer};
+use super::listener::Stream;
+use super::{PATIENCE, Protocol};
 
-/// The answer to a line that is too long.
-const TOO_LONG: &[u8] = b"the request is longer than 4096 bytes\n";
-/// Its exit status: wrong usage.
-const TOO_LONG_STATUS: u8 = 2;
+/// How many bytes one read takes.
+const READ: usize = 4096;
+/// How often a client is read that goes on sending after its request. One that sends more is not waited for.
+const MOST_READS: usize = 16;
 /// How much of an answer is written at once. This delays a job by a few microseconds at most.
 const PIECE: usize = 64 * 1024;
 
 /// What a connection is doing.
 #[derive(Debug)]
 enum Stage {
-    /// It reads the line, which is not complete.
+    /// It reads the request, which is not complete.
     Reading(Vec<u8>),
-    /// The line is complete, and has this number in the order of requests.
-    Asked(u64, String),
-    /// The line has been handed on. There is no time limit for its answer.
+    /// The request is complete, or too long, and has this number in the order of requests.
+    Asked(u64, Option<Vec<u8>>),
+    /// The request has been handed on. There is no time limit for its answer.
     Held,
     /// The answer is being written.
     Answering {
@@ -33,13 +34,14 @@ enum Stage {
         /// Whether the connection can take more, as far as is known.
         writable: bool,
     },
+    /// The answer is written. What the client still sends is thrown away until it closes the connection.
+    Ending,
 }
 
-/// What is left of an answer: first the exit status on a line of its own, then the text, which several clients may
-/// share.
+/// What is left of an answer: first its head, then the text, which several clients may share.
 #[derive(Debug)]
 struct Answer {
-    status: Vec<u8>,
+    head: Vec<u8>,
     text: Rc<Vec<u8>>,
     written: usize,
 }
@@ -48,8 +50,8 @@ struct Answer {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: u64,
-    pub(super) peer: Peer,
-    stream: UnixStream,
+    stream: Stream,
+    protocol: &'static Protocol,
     stage: Stage,
     /// When the client last sent or took something.
     heard: Instant,
@@ -65,27 +67,37 @@ pub(super) enum Then {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, peer: Peer, stream: UnixStream, now: Instant) -> Connection {
+    pub(super) fn new(
+        id: u64,
+        stream: Stream,
+        protocol: &'static Protocol,
+        now: Instant,
+    ) -> Connection {
         Connection {
             id,
-            peer,
             stream,
+            protocol,
             stage: Stage::Reading(Vec::new()),
             heard: now,
         }
     }
 
-    /// When it will have been silent for too long. Each byte of the line does not renew the time for sending it.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// When it will have been silent for too long. Each byte of the request does not renew the time for sending it.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let is_awaited = matches!(self.stage, Stage::Reading(_) | Stage::Answering { .. });
+        let is_awaited = !matches!(self.stage, Stage::Asked(..) | Stage::Held);
         is_awaited.then(|| self.heard + PATIENCE)
     }
 
-    /// Handles an event: reads what has come of the line, which gets the number `turn` once it is complete, or notes
+    /// Handles an event: reads what has come of the request, which gets the number `turn` once it is complete, or notes
     /// that more can be written.
     pub(super) fn event(&mut self, turn: u64, now: Instant) -> Then {
         match &mut self.stage {
-            Stage::Reading(_) => return self.read_line(turn, now),
+            Stage::Reading(_) => return self.read_request(turn, now),
+            Stage::Ending => return self.read_on(),
             Stage::Asked(..) | Stage::Held => {
                 if self.has_hung_up() {
                     return Then::Goes;
@@ -97,7 +109,7 @@ impl Connection {
     }
 
     /// Whether the client has closed both directions, so that nobody is left to be answered. Closing only its sending
-    /// side is another way to end the line.
+    /// side is another way to end the request.
     pub(super) fn has_hung_up(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
         let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
@@ -105,7 +117,7 @@ impl Connection {
             && fds[0].revents().is_some_and(|told| told.intersects(gone))
     }
 
-    /// Its number in the order of requests, if its line is complete.
+    /// Its number in the order of requests, if its request is complete.
     pub(super) fn turn(&self) -> Option<u64> {
         match self.stage {
             Stage::Asked(turn, _) => Some(turn),
@@ -113,10 +125,10 @@ impl Connection {
         }
     }
 
-    /// Hands on its line. From then on there is no time limit for its answer.
-    pub(super) fn take_line(&mut self) -> Option<String> {
+    /// Hands on its request, or that it was too long. From then on there is no time limit for its answer.
+    pub(super) fn take_request(&mut self) -> Option<Option<Vec<u8>>> {
         match std::mem::replace(&mut self.stage, Stage::Held) {
-            Stage::Asked(_, line) => Some(line),
+            Stage::Asked(_, request) => Some(request),
             other => {
                 self.stage = other;
                 None
@@ -124,9 +136,9 @@ impl Connection {
         }
     }
 
-    pub(super) fn answer(&mut self, status: u8, text: Rc<Vec<u8>>, now: Instant) {
+    pub(super) fn answer(&mut self, head: &str, text: Rc<Vec<u8>>, now: Instant) {
         let answer = Answer {
-            status: format!("{status}\n").into_bytes(),
+            head: head.into(),
             text,
             written: 0,
         };
@@ -148,24 +160,23 @@ impl Connection {
         }
     }
 
-    fn read_line(&mut self, turn: u64, now: Instant) -> Then {
-        let Stage::Reading(line) = &mut self.stage else {
+    fn read_request(&mut self, turn: u64, now: Instant) -> Then {
+        let Stage::Reading(request) = &mut self.stage else {
             return Then::Stays;
         };
-        let mut buffer = [0; MAX_LINE];
+        let mut buffer = [0; READ];
         let end = loop {
             match self.stream.read(&mut buffer) {
-                // A client that closes its sending side has said everything, with or without a line feed.
-                Ok(0) if line.is_empty() => return Then::Goes,
-                Ok(0) => break line.len(),
+                // A client that closes its sending side has said everything, whether or not that looks like an end.
+                Ok(0) if request.is_empty() => return Then::Goes,
+                Ok(0) => break Some(request.len()),
                 Ok(n) => {
-                    line.extend_from_slice(&buffer[..n]);
-                    let end = line.iter().position(|&byte| byte == b'\n');
-                    if end.unwrap_or(line.len()) >= MAX_LINE {
-                        self.answer(TOO_LONG_STATUS, Rc::new(TOO_LONG.to_vec()), now);
-                        return Then::Stays;
+                    request.extend_from_slice(&buffer[..n]);
+                    let end = (self.protocol.end)(request);
+                    if end.unwrap_or(request.len() + 1) > self.protocol.longest {
+                        break None;
                     }
-                    if let Some(end) = end {
+                    if end.is_some() {
                         break end;
                     }
                 }
@@ -174,11 +185,28 @@ impl Connection {
                 Err(_) => return Then::Goes,
             }
         };
-        let line = String::from_utf8_lossy(&line[..end]);
-        let line = line.trim_end_matches('\r').to_string();
-        self.stage = Stage::Asked(turn, line);
+        let request = end.map(|end| {
+            request.truncate(end);
+            std::mem::take(request)
+        });
+        self.stage = Stage::Asked(turn, request);
         self.heard = now;
         Then::Stays
+    }
+
+    /// Throws away what the client sends although it has its answer.
+    fn read_on(&mut self) -> Then {
+        let mut buffer = [0; READ];
+        for _ in 0..MOST_READS {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Then::Goes,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Then::Stays,
+                Err(_) => return Then::Goes,
+            }
+        }
+        Then::Goes
     }
 
     /// Writes one piece of its answer.
@@ -192,10 +220,15 @@ impl Connection {
             Err(ErrorKind::WouldBlock) => *writable = false,
             Err(_) => return Then::Goes,
         }
-        match answer.left() {
-            0 => Then::Goes,
-            _ => Then::Stays,
+        if answer.left() > 0 {
+            return Then::Stays;
         }
+        let fd = self.stream.as_raw_fd();
+        if !self.protocol.lingers || shutdown(fd, Shutdown::Write).is_err() {
+            return Then::Goes;
+        }
+        self.stage = Stage::Ending;
+        self.read_on()
     }
 
     /// Handles a client whose time is up. This turn may come late (the daemon was stopped, or a disk was slow), so what
@@ -203,9 +236,9 @@ impl Connection {
     pub(super) fn is_silent(&mut self, turn: u64, now: Instant) -> Then {
         let heard = self.heard;
         let then = match &self.stage {
-            Stage::Reading(_) => self.read_line(turn, now),
+            Stage::Reading(_) => self.read_request(turn, now),
             Stage::Answering { .. } => self.write_piece(now),
-            Stage::Asked(..) | Stage::Held => Then::Stays,
+            Stage::Asked(..) | Stage::Held | Stage::Ending => Then::Stays,
         };
         if self.heard == heard {
             Then::Goes
@@ -230,15 +263,15 @@ impl Connection {
 
 impl Answer {
     fn left(&self) -> usize {
-        (self.status.len() + self.text.len()).saturating_sub(self.written)
+        (self.head.len() + self.text.len()).saturating_sub(self.written)
     }
 
     /// Writes a piece of the rest.
-    fn write_to(&mut self, stream: &mut UnixStream) -> Result<(), ErrorKind> {
-        let status = &self.status[self.written.min(self.status.len())..];
-        let text = &self.text[self.written.saturating_sub(self.status.len())..];
+    fn write_to(&mut self, stream: &mut Stream) -> Result<(), ErrorKind> {
+        let head = &self.head[self.written.min(self.head.len())..];
+        let text = &self.text[self.written.saturating_sub(self.head.len())..];
         let piece = &text[..text.len().min(PIECE)];
-        match stream.write_vectored(&[IoSlice::new(status), IoSlice::new(piece)]) {
+        match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(piece)]) {
             Ok(0) => Err(ErrorKind::WriteZero),
             Ok(n) => {
                 self.written += n;
