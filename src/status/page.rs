@@ -28,7 +28,8 @@ font:15px/1.45 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-seri
 h1{font-size:22px;margin:0}p{margin:4px 0;overflow-wrap:anywhere}.soft{color:var(--soft);font-size:13px}\
 .health{margin:14px 0;padding:9px 14px;border:1px solid var(--line);border-left:5px solid var(--good);border-radius:6px;\
 background:var(--side);font-weight:600}.health.not{border-left-color:var(--bad);color:var(--bad)}\
-p b{display:inline-block;min-width:84px;font-size:12px;letter-spacing:.04em;color:var(--soft)}\
+dl{display:grid;grid-template-columns:84px 1fr;gap:4px 8px;margin:0}dd{margin:0;overflow-wrap:anywhere}\
+dt{font-size:12px;line-height:22px;letter-spacing:.04em;font-weight:600;color:var(--soft)}\
 .scroll{overflow-x:auto;margin:18px 0;border:1px solid var(--line);border-radius:6px}.scroll svg{display:block}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{padding:5px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}\
@@ -50,7 +51,10 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// The whole page.
 pub fn page(view: &View<'_>) -> String {
-    let host = escaped(view.host);
+    let host = match &view.config.name {
+        Some(name) => format!("{name} on {}", escaped(view.host)),
+        None => escaped(view.host),
+    };
     let (class, health) = match view.health_for(Reader::Anybody) {
         Ok(line) => ("health", line),
         Err(line) => ("health not", line),
@@ -67,15 +71,16 @@ pub fn page(view: &View<'_>) -> String {
     let now = Utc::from(view.now.wall).plain();
     let _ = writeln!(
         text,
-        "<p class=\"soft\">{}<br>as of {now} UTC, drawn again every 5 seconds</p>\n<p class=\"{class}\">{}</p>",
+        "<p class=\"soft\">{}<br>as of {now} UTC, drawn again every 5 seconds</p>\n<p class=\"{class}\">{}</p>\n<dl>",
         escaped(lines.next().unwrap_or_default()),
         escaped(&health)
     );
     for line in lines {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let (word, rest) = (escaped(word), escaped(rest));
-        let _ = writeln!(text, "<p><b>{word}</b> {rest}</p>");
+        let (word, rest) = (escaped(word), escaped(rest.trim_start()));
+        let _ = writeln!(text, "<dt>{word}</dt><dd>{rest}</dd>");
     }
+    text.push_str("</dl>\n");
     table(view, &mut text);
     text.push_str("<div class=\"scroll\">");
     text.push_str(&history(

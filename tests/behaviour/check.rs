@@ -100,7 +100,7 @@ fn what_is_printed_is_a_configuration_that_prints_as_the_same() {
     // The default socket, which may be missing, has become one set by hand, whose directory may not.
     let said = findings(&second);
     let socket = |line: &str| line.starts_with("conf:17: controlsocket: ");
-    let warned = |line: &str| line.starts_with("warning: conf:22: job a: no shell reads this");
+    let warned = |line: &str| line.starts_with("warning: conf:23: job a: no shell reads this");
     assert!(
         said.lines().all(|line| socket(line) || warned(line)),
         "{said}"

@@ -22,6 +22,7 @@ mod detach;
 mod doubts;
 mod faults;
 mod history;
+mod http;
 mod lease;
 mod log;
 mod log_json;
@@ -58,6 +59,9 @@ fn what_waits() {
         notify::the_supervisor_waits,
         commands::a_health_check_of_a_frozen_daemon_fails_within_two_seconds,
         schedule::delays_are_kept,
+        http::clients_have_five_seconds_and_not_more,
+        http::an_address_that_is_taken_or_not_there_keeps_no_job_from_running_and_is_tried_again,
+        http::after_its_clients_the_daemon_sleeps_as_before,
         control::who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then,
     );
 }

@@ -199,6 +199,7 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         "waiting",
         "mail",
         "reload",
+        "not_listening",
         "log_lines_dropped",
         "lease_seconds_left",
         "busy",
@@ -236,7 +237,10 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
         ["failing_since", "last_error", "queued"]
     );
     place.told("reload");
-    assert_eq!(names(&json(&place)["reload"]), ["at", "faults", "ok"]);
+    assert_eq!(
+        names(&json(&place)["reload"]),
+        ["at", "fault_count", "faults", "ok"]
+    );
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn the_worst_is_on_top_and_the_rest_is_as_in_status() {
         "{page}"
     );
     assert!(
-        page.contains("<p><b>RUNNING</b> stuck, pid 20417, for 1m30s: STUCK"),
+        page.contains("<dt>RUNNING</dt><dd>stuck, pid 20417, for 1m30s: STUCK"),
         "{page}"
     );
     assert!(page.contains("<td>exit 3</td>") && page.contains("<svg class=\"lane\""));
@@ -80,11 +80,11 @@ fn no_word_of_other_programs_or_of_the_configuration_is_shown() {
     let view = made.view(s(4000));
     let page = page(&view);
     assert!(
-        page.contains("<b>MAIL</b>    1 queued; last error 1h06m ago<"),
+        page.contains("<dt>MAIL</dt><dd>1 queued; last error 1h06m ago<"),
         "{page}"
     );
     assert!(
-        page.contains("<b>RELOAD</b> refused 1h05m ago: 2 faults<"),
+        page.contains("<dt>RELOAD</dt><dd>refused 1h05m ago: 2 faults<"),
         "{page}"
     );
     assert!(page.contains("mail has been failing for 1h06m<"), "{page}");
@@ -106,6 +106,7 @@ fn nothing_foreign_becomes_markup() {
     made.not_listening = Some("<script>alert('&\"')</script>");
     made.begins(0, s(5));
     made.ends(s(6), 143, Cause::TimedOut(s(1)));
+    made.config.name = Some("ppa".into());
     let mut view = made.view(s(7));
     view.host = "<i>\"&'";
     let file = std::path::PathBuf::from("/<u>\n&");
@@ -114,7 +115,10 @@ fn nothing_foreign_becomes_markup() {
     for sign in ["<i>", "<u>", "<script", "&\"", "\n&"] {
         assert!(!page.contains(sign), "{sign}: {page}");
     }
-    assert!(page.contains("<h1>&lt;i&gt;&quot;&amp;'</h1>"), "{page}");
+    assert!(
+        page.contains("<h1>ppa on &lt;i&gt;&quot;&amp;'</h1>"),
+        "{page}"
+    );
     assert!(page.contains("read /&lt;u&gt;\\n&amp; "), "{page}");
 }
 

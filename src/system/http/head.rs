@@ -15,6 +15,13 @@ pub struct Request<'a> {
     pub path: &'a str,
 }
 
+impl Request<'_> {
+    /// Whether it asks for something to read, which changes nothing.
+    pub fn is_to_read(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
+    }
+}
+
 /// The length of the head that these bytes begin with. It ends with an empty line, or with the first byte that no head
 /// has: whatever comes after that, the head is refused.
 pub fn end(bytes: &[u8]) -> Option<usize> {
@@ -30,7 +37,8 @@ pub fn end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Reads a whole head; `None` if it is not one, or not of a request without a body.
+/// Reads a whole head; `None` if it is not one, or if a body could follow what asks for something to read. What else is
+/// asked is refused by its method, and nothing after the head is ever taken for a request.
 pub fn read(head: &[u8]) -> Option<Request<'_>> {
     let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.strip_suffix("\r\n\r\n")?.split("\r\n");
@@ -47,7 +55,7 @@ pub fn read(head: &[u8]) -> Option<Request<'_>> {
             "0" => !is("transfer-encoding"),
             _ => !is("content-length") && !is("transfer-encoding"),
         };
-        if !may_be {
+        if !may_be && request.is_to_read() {
             return None;
         }
         hosts += usize::from(is("host"));

@@ -133,16 +133,14 @@ impl Server {
             let (status, fields) = match &request {
                 None => (431, ""),
                 Some(None) => (400, ""),
-                Some(Some(request)) => match request.method {
-                    "GET" | "HEAD" => {
-                        return Some(Asked {
-                            client,
-                            path: request.path.to_string(),
-                            head: request.method == "HEAD",
-                        });
-                    }
-                    _ => (405, "Allow: GET, HEAD\r\n"),
-                },
+                Some(Some(request)) if request.is_to_read() => {
+                    return Some(Asked {
+                        client,
+                        path: request.path.to_string(),
+                        head: request.method == "HEAD",
+                    });
+                }
+                Some(Some(_)) => (405, "Allow: GET, HEAD\r\n"),
             };
             let refusal = Answer {
                 fields,
