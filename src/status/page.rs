@@ -66,7 +66,8 @@ pub fn page(view: &View<'_>) -> String {
          <body><h1>{host}</h1>\n",
         escaped(&health)
     );
-    let above = above(view, Reader::Anybody);
+    // A line that was folded for terminals is one again.
+    let above = above(view, Reader::Anybody).replace("\n ", " ");
     let mut lines = above.lines();
     let now = Utc::from(view.now.wall).plain();
     let _ = writeln!(

@@ -101,6 +101,26 @@ fn no_word_of_other_programs_or_of_the_configuration_is_shown() {
 }
 
 #[test]
+fn a_line_that_is_folded_in_a_terminal_is_one() {
+    let names = ["a", "b", "c", "d"].map(|name| name.repeat(25));
+    let jobs: Vec<(&str, u64)> = names.iter().map(|name| (&**name, 1000)).collect();
+    let mut made = Made::new(&jobs);
+    for job in 0..4 {
+        let from = s(100 * job as u64);
+        made.runs(job, from, from + s(90), 0);
+    }
+    let page = page(&made.view(s(400)));
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("<dt>BUSY"))
+        .unwrap();
+    assert!(
+        names.iter().all(|name| line.contains(name.as_str())),
+        "{line}"
+    );
+}
+
+#[test]
 fn nothing_foreign_becomes_markup() {
     let mut made = Made::three();
     made.not_listening = Some("<script>alert('&\"')</script>");
