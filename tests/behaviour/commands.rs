@@ -601,7 +601,7 @@ fn wrong_usage_exits_2_and_asks_nobody() {
         &["kill", ""],
         &["pause", ""],
         &["resume", "a", "b"],
-        &["status", "a"],
+        &["status", "a", "b"],
         &["reload", "--json"],
         &["healthcheck", "--wait"],
         &["statu"],
