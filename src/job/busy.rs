@@ -194,6 +194,51 @@ mod tests {
     }
 
     #[test]
+    fn of_the_oldest_minute_the_part_counts_that_is_within_the_hour() {
+        let t0 = Instant::now();
+        let mut busy = Busy::new(t0);
+        busy.ran("old", t0, t0 + s(60));
+        busy.ran("new", t0 + s(120), t0 + s(180));
+        busy.ran("last", t0 + s(3600), t0 + s(3601));
+        let of = |at: u64| {
+            let shares = busy.shares(t0 + s(at), None);
+            let jobs = shares.jobs.into_iter();
+            (
+                shares.share,
+                jobs.map(|(job, share)| format!("{job} {share}"))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(
+            of(3630),
+            (
+                253,
+                ["new 167", "old 83", "last 3"].map(String::from).to_vec()
+            )
+        );
+        assert_eq!(
+            of(3660),
+            (169, ["new 167", "last 3"].map(String::from).to_vec())
+        );
+    }
+
+    #[test]
+    fn a_job_that_runs_again_is_told_of_once_and_equals_come_by_name() {
+        let t0 = Instant::now();
+        let mut busy = Busy::new(t0);
+        busy.ran("b", t0, t0 + s(10));
+        busy.ran("c", t0 + s(10), t0 + s(30));
+        let shares = busy.shares(t0 + s(100), Some(("b", t0 + s(90))));
+        assert_eq!(percent(&shares), (40, vec![("b", 20), ("c", 20)]));
+        let shares = busy.shares(t0 + s(8_640_000), Some(("hangs", t0)));
+        assert_eq!(
+            percent(&shares),
+            (100, vec![("hangs", 100)]),
+            "for 100 days"
+        );
+    }
+
+    #[test]
     fn a_run_of_a_day_fills_the_hour_and_no_more_memory() {
         let t0 = Instant::now();
         let mut busy = Busy::new(t0);
@@ -213,6 +258,11 @@ mod tests {
             let from = t0 + ms(n * 100);
             busy.ran(&format!("job{n}"), from, from + ms(10));
         }
+        let named = busy.shares(t0 + s(51), None).jobs;
+        assert!(
+            named.iter().all(|(job, _)| job != "job499"),
+            "it took no longer than others"
+        );
         busy.ran("long", t0 + s(51), t0 + s(59));
         let shares = busy.shares(t0 + s(60), None);
         assert_eq!(shares.jobs[0].0, "long");

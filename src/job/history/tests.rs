@@ -133,3 +133,14 @@ fn room_grows_to_what_will_be_kept_and_not_beyond() {
         assert!(own.runs.capacity() <= OF_EACH && own.failures.capacity() <= OF_EACH);
     }
 }
+
+#[test]
+fn a_run_that_the_stop_of_the_daemon_interrupted_has_not_failed() {
+    let mut history = History::new(1);
+    let cause = Cause::Shutdown { forced: false };
+    let outcome = Brief::of(&Outcome { code: 143, cause });
+    let interrupted = Run::new(Stamp::at(at(0)), s(1), s(0), outcome);
+    history.add(Some(0), "a", interrupted);
+    assert_eq!(history.last(None, true, 9), []);
+    assert_eq!(history.last(None, false, 9).len(), 1);
+}

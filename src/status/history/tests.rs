@@ -129,3 +129,30 @@ fn the_picture_shows_the_last_hour_who_runs_and_who_waits() {
     assert!(!failed.contains("running since") && !failed.contains(" waits for"));
     assert!(failed.contains("class=\"bad\""));
 }
+
+#[test]
+fn the_picture_begins_with_the_first_run_of_the_hour_or_the_twentieth_from_the_end() {
+    let svg = |made: &Made, at: u64| {
+        let asked = History {
+            form: Form::Svg,
+            ..History::default()
+        };
+        shown(made, s(at), asked)
+    };
+    let mut made = Made::three();
+    made.runs(1, s(900), s(1000), 0);
+    made.runs(2, s(1300), s(1500), 0);
+    for n in 0..25 {
+        made.runs(0, s(2000 + 10 * n), s(2001 + 10 * n), 0);
+    }
+    let picture = svg(&made, 5000);
+    assert!(picture.contains("cleanup: ok"), "it reaches into the hour");
+    assert!(!picture.contains("queue_builder: ok"), "it does not");
+    assert!(picture.contains("slave_scanner waited"));
+    let mut made = Made::three();
+    made.runs(1, s(900), s(1000), 0);
+    for n in 0..20 {
+        made.runs(0, s(2000 + 10 * n), s(2001 + 10 * n), 0);
+    }
+    assert!(!svg(&made, 90_000).contains("queue_builder: ok"));
+}

@@ -222,6 +222,71 @@ fn a_picture_stays_small_whatever_has_run() {
 }
 
 #[test]
+fn forty_jobs_have_a_row_each() {
+    let names: Vec<String> = (0..40).map(|n| format!("job_number_{n}")).collect();
+    let picture = svg("build1", &many(&names), &[], at(3000));
+    assert!(!picture.contains("more jobs"));
+    assert!(
+        names
+            .iter()
+            .all(|name| picture.contains(&format!(">{name}<")))
+    );
+}
+
+#[test]
+fn what_is_short_is_seen_and_what_failed_lies_on_top() {
+    let bars = [
+        bar("a", 0, 0, 0, outcome(3, Cause::Exited)),
+        bar("a", 1, 16, 0, ok()),
+        bar("b", 900, 1, 0, ok()),
+    ];
+    let picture = svg("t", &bars, &[], at(1000));
+    let place = |text: &str| picture.rfind(text).unwrap();
+    assert!(place("class=\"bad\"") > picture.find("a: ok").unwrap());
+    let failed = picture
+        .lines()
+        .find(|line| line.contains("a: exit 3"))
+        .unwrap();
+    assert!(failed.contains("width=\"2\" height=\"16\""), "{failed}");
+    assert!(
+        picture.contains(">2%<") && picture.contains(">&lt;1%<"),
+        "{picture}"
+    );
+    assert!(picture.contains(">2% of 16m40s busy<"));
+    assert_eq!(picture.matches(">2026-11-23<").count(), 1);
+}
+
+#[test]
+fn the_axis_begins_where_the_first_wait_does_and_is_a_minute_long_at_least() {
+    let of = |began, took, late, now| svg("t", &[bar("a", began, took, late, ok())], &[], at(now));
+    assert!(of(0, 5, 0, 5).contains(" of 1m00s busy<"));
+    assert!(of(100, 5, 100, 200).contains(" of 3m20s busy<"));
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_nobody_busier_than_always() {
+    let bars = [bar("a", 0, 100, 0, ok()), bar("a", 0, 100, 0, ok())];
+    assert!(svg("t", &bars, &[], at(100)).contains(">100%<"));
+}
+
+#[test]
+fn a_job_does_not_wait_behind_itself() {
+    let bars = [bar("a", 0, 30, 0, ok()), bar("a", 35, 5, 20, ok())];
+    let picture = svg("t", &bars, &[], at(60));
+    assert!(
+        picture.contains("<title>a waited 20.0s</title>"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn only_a_name_that_has_no_room_is_shortened() {
+    let name = "abcdefghijklmnopqrstuvwxyz";
+    assert_eq!(shortened(&name[..25]), &name[..25]);
+    assert_eq!(shortened(name), format!("{}\u{2026}", &name[..24]));
+}
+
+#[test]
 fn nothing_known_is_a_picture_too() {
     let picture = svg("build1", &[], &[], at(0));
     assert!(picture.contains("no run is known yet"));
