@@ -3,7 +3,7 @@
 # Needs root (chroot), a C compiler's tools and a static busybox.
 . tests/system/lib.sh
 
-most_bytes=1700000
+most_bytes=1640000
 most_crates=15
 
 # The binary itself.
