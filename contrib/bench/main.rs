@@ -24,8 +24,9 @@ use figures::Table;
 
 type Section = (&'static str, fn(&mut Table));
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("runs", sections::runs),
+    ("history", sections::history),
     ("output", sections::output),
     ("start", sections::start),
     ("quiet", sections::quiet),

@@ -50,6 +50,22 @@ pub fn runs(table: &mut Table) {
     table.row("sleeps a run", &each(1, sleeps).show(), &beside);
 }
 
+/// Own CPU a run, with the state file and its history and without.
+pub fn history(table: &mut Table) {
+    let jobs = job("a", &format!("command: {JOB}\nmindelay: 0"));
+    let without = Contender::daemon(&format!("{ALONE}{jobs}"));
+    let with = Contender::daemon(&format!("{ALONE}statefile: state\n{jobs}"));
+    std::thread::sleep(seconds(0.5));
+    let spent = take_turns(&mut [without, with], 15, seconds(0.1));
+    let cpu = |which: usize| -> Figures { spent[which].iter().map(Spent::cpu_per_run).collect() };
+    let beside = format!("without {}", cpu(0).show());
+    table.row(
+        "own CPU a run with a state file, µs",
+        &cpu(1).show(),
+        &beside,
+    );
+}
+
 /// Two gigabytes from a job, beside `cat`. The job itself tells the time.
 pub fn output(table: &mut Table) {
     let mut ratios = Figures::default();
