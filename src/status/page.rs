@@ -41,8 +41,8 @@ td:nth-child(1){font-weight:600}.stuck td:nth-child(2),.bad td:nth-child(6){colo
 @media(max-width:700px){body{padding:10px}thead{display:none}table,tbody{display:block}\
 tr{display:grid;grid-template-columns:repeat(3,1fr);padding:8px 12px;gap:1px 8px;border-top:1px solid var(--line)}\
 tr:first-child{border:0}td{border:0;padding:0;white-space:normal;overflow-wrap:anywhere;text-align:left}\
-td:nth-child(1){grid-column:1/3}td:nth-child(2){text-align:right}\
-td:nth-child(n+3)::before{display:block;font-size:11px;color:var(--soft);font-weight:400}\
+td:nth-child(-n+2){grid-column:1/-1}td:nth-child(n+3){font-size:14px}\
+td:nth-child(n+3)::before{margin-right:6px;font-size:12px;color:var(--soft);font-weight:400}\
 td:nth-child(3)::before{content:'due'}td:nth-child(4)::before{content:'ended'}td:nth-child(5)::before{content:'took'}\
 td:nth-child(6)::before{content:'last'}td:nth-child(7)::before{content:'runs'}td:nth-child(8)::before{content:'failed'}}";
 
