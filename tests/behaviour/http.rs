@@ -551,10 +551,13 @@ fn all_addresses_are_ipv4_and_where_there_is_any_ipv6_in_one_socket() {
 }
 
 pub fn an_address_that_is_taken_or_not_there_keeps_no_job_from_running_and_is_tried_again() {
-    at_once!(taken_at_the_start_and_freed, taken_at_a_reload);
+    at_once!(
+        an_address_that_is_taken_at_the_start_is_had_once_it_is_free,
+        a_reload_to_an_address_that_cannot_be_had_says_so_and_stays
+    );
 }
 
-fn taken_at_the_start_and_freed() {
+fn an_address_that_is_taken_at_the_start_is_had_once_it_is_free() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -593,7 +596,7 @@ fn taken_at_the_start_and_freed() {
     );
 }
 
-fn taken_at_a_reload() {
+fn a_reload_to_an_address_that_cannot_be_had_says_so_and_stays() {
     let place = Place::new();
     let a = idle_job("a", "true");
     let (daemon, port) = serving(&place, "", &a);
