@@ -551,3 +551,89 @@ fn a_line_that_a_file_has_taken_in_part_goes_on_there_before_it_is_rotated() {
     write(&mut log, "three");
     assert_eq!(text(&path), format!("{STAMP}three\n"));
 }
+
+#[test]
+fn objects_that_move_into_the_journal_and_out_of_it_stay_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let (mut log, _pipe) = on_a_pipe();
+    log.format = Format::Json;
+    log.add(wall(), &Own::File(Level::Error, "one\ntwo"));
+    log.waiting.remake(journal::put_on);
+    log.journal = true;
+    log.add(wall(), &Own::File(Level::Error, "three\0"));
+    log.move_to(Some(&path)).unwrap();
+    log.flush(Instant::now(), wall());
+    let object = |message: &str| {
+        format!(
+            "{{\"time\": \"2026-11-23T23:36:37.000Z\", \"level\": \"error\", \"event\": \"log\", \
+             \"message\": \"{message}\"}}\n"
+        )
+    };
+    let expected = [object("one"), object("two"), object("three\\u0000")];
+    assert_eq!(text(&path), expected.concat());
+}
+
+#[test]
+fn dropped_objects_are_counted_and_told_of_by_one() {
+    let (mut log, mut pipe) = on_a_pipe();
+    log.format = Format::Json;
+    let two_lines = format!("{}\n{}", "x".repeat(2000), "y".repeat(2000));
+    for _ in 0..1000 {
+        log.add(wall(), &info(&two_lines));
+    }
+    let mut read = String::new();
+    while !log.is_written() {
+        log.flush_ready(Instant::now(), wall());
+        read += &all_of(&mut pipe);
+    }
+    let lines: Vec<serde_json::Value> = read
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (last, kept) = lines.split_last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["level"]),
+        (&"dropped".into(), &"error".into())
+    );
+    assert_eq!(last["lines"].as_u64(), Some(2000 - kept.len() as u64));
+    assert_eq!(log.lines_dropped(), 2000 - kept.len() as u64);
+}
+
+/// What only has a level, and cannot be put into words.
+struct Unspeakable(Level, Rank);
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("it was put into words")
+    }
+}
+
+impl Message for Unspeakable {
+    fn head(&self) -> (&'static str, Level) {
+        ("unspeakable", self.0)
+    }
+
+    fn rank(&self) -> Rank {
+        self.1
+    }
+
+    fn fields(&self, _: &mut crate::json::Object<'_>) {}
+}
+
+#[test]
+fn what_is_not_logged_is_not_put_into_words() {
+    let (mut log, mut pipe) = on_a_pipe();
+    for format in [Format::Twistd, Format::Json] {
+        log.format = format;
+        log.level = Level::Error;
+        log.spew = true;
+        log.tell(&Unspeakable(Level::Warning, Rank::ByLevel));
+        log.tell_first(wall(), &Unspeakable(Level::Info, Rank::Decision));
+        log.level = Level::Info;
+        log.spew = false;
+        log.tell(&Unspeakable(Level::Error, Rank::Decision));
+    }
+    log.flush(Instant::now(), wall());
+    assert_eq!(all_of(&mut pipe), "");
+}
