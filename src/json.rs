@@ -98,14 +98,7 @@ impl<'a> Object<'a> {
 /// Writes `value` as a string (RFC 8259, 7).
 pub fn quote(text: &mut String, value: &str) {
     text.push('"');
-    let mut rest = value;
-    while let Some(at) = rest.find(|c| width(c) != c.len_utf8()) {
-        text.push_str(&rest[..at]);
-        let mut others = rest[at..].chars();
-        others.next().into_iter().for_each(|c| escape(text, c));
-        rest = others.as_str();
-    }
-    text.push_str(rest);
+    escape_text(text, value);
     text.push('"');
 }
 
@@ -155,15 +148,10 @@ pub fn quote_ends(
 }
 
 /// How many of the first bytes fit into a string of at most `most` bytes, as escaped; no character is cut.
-pub fn fit(bytes: &[u8], most: usize) -> usize {
-    // One more character decides whether the last one that fits is whole.
-    let near = &bytes[..bytes.len().min(most + char::MAX.len_utf8())];
-    let (mut used, mut fits) = (0, 0);
-    for (c, length) in characters(near) {
-        used += width(c);
-        if used > most {
-            break;
-        }
+pub fn fit(bytes: &[u8], mut most: usize) -> usize {
+    let mut fits = 0;
+    while let Some((width, length)) = first(&bytes[fits..]).filter(|(width, _)| *width <= most) {
+        most -= width;
         fits += length;
     }
     fits
@@ -173,16 +161,26 @@ pub fn fit(bytes: &[u8], most: usize) -> usize {
 fn fit_end(bytes: &[u8], most: usize) -> usize {
     let goes_on = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
     let mut begin = bytes.iter().take(3).take_while(goes_on).count();
-    let ending = &bytes[begin..];
-    let mut used: usize = characters(ending).map(|(c, _)| width(c)).sum();
-    for (c, length) in characters(ending) {
-        if used <= most {
-            break;
-        }
-        used -= width(c);
+    let (mut at, mut used) = (begin, 0);
+    while let Some((width, length)) = first(&bytes[at..]) {
+        at += length;
+        used += width;
+    }
+    while let Some((width, length)) = first(&bytes[begin..]).filter(|_| used > most) {
+        used -= width;
         begin += length;
     }
     begin
+}
+
+/// How many bytes the first character is as escaped, and how many it is here. What is not UTF-8 is U+FFFD.
+fn first(bytes: &[u8]) -> Option<(usize, usize)> {
+    let near = &bytes[..bytes.len().min(char::MAX.len_utf8())];
+    let chunk = near.utf8_chunks().next()?;
+    Some(match chunk.valid().chars().next() {
+        Some(c) => (width(c), c.len_utf8()),
+        None => (width(char::REPLACEMENT_CHARACTER), chunk.invalid().len()),
+    })
 }
 
 fn size(parts: &[&[u8]]) -> usize {
@@ -200,23 +198,23 @@ fn part(parts: &[&[u8]], mut skip: usize, most: usize) -> Vec<u8> {
     bytes
 }
 
-/// Characters, with the number of bytes that each stands for. What is not UTF-8 is U+FFFD.
-fn characters(bytes: &[u8]) -> impl Iterator<Item = (char, usize)> {
-    bytes.utf8_chunks().flat_map(|chunk| {
-        let broken = Some(chunk.invalid().len()).filter(|length| *length > 0);
-        let broken = broken.map(|length| (char::REPLACEMENT_CHARACTER, length));
-        chunk
-            .valid()
-            .chars()
-            .map(|c| (c, c.len_utf8()))
-            .chain(broken)
-    })
+fn escape_all(text: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        escape_text(text, chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
 }
 
-fn escape_all(text: &mut String, bytes: &[u8]) {
-    for (c, _) in characters(bytes) {
-        escape(text, c);
+fn escape_text(text: &mut String, mut rest: &str) {
+    while let Some(at) = rest.find(|c| width(c) != c.len_utf8()) {
+        text.push_str(&rest[..at]);
+        let mut others = rest[at..].chars();
+        others.next().into_iter().for_each(|c| escape(text, c));
+        rest = others.as_str();
     }
+    text.push_str(rest);
 }
 
 /// Adds a character as it stands in a string.

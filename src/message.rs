@@ -113,8 +113,8 @@ pub trait Message: fmt::Display {
     }
 
     /// What follows the words byte for byte.
-    fn bytes(&self) -> [&[u8]; 5] {
-        [&[]; 5]
+    fn bytes(&self) -> Option<[&[u8]; 5]> {
+        None
     }
 
     /// Writes what it is about into a JSON object.

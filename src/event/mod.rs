@@ -213,8 +213,8 @@ impl Message for Event<'_> {
         }
     }
 
-    fn bytes(&self) -> [&[u8]; 5] {
-        match *self {
+    fn bytes(&self) -> Option<[&[u8]; 5]> {
+        Some(match *self {
             Event::Output {
                 parts: [a, b, c, d],
                 ..
@@ -222,8 +222,8 @@ impl Message for Event<'_> {
             Event::Line { line, .. } => [line, b"", b"", b"", b""],
             Event::Report { report, .. } => [report.body(), b"", b"", b"", b""],
             Event::UnsentReport(unsent) => [unsent.report.body(), b"", b"", b"", b""],
-            _ => [b""; 5],
-        }
+            _ => return None,
+        })
     }
 
     fn fields(&self, object: &mut Object<'_>) {

@@ -168,7 +168,9 @@ impl Log {
         match self.format {
             Format::Twistd => {
                 let words = message.to_string();
-                lines = 1 + line_feeds(&[words.as_bytes()]) + line_feeds(&message.bytes());
+                lines = 1
+                    + line_feeds(&[words.as_bytes()])
+                    + line_feeds(&message.bytes().unwrap_or_default());
             }
             Format::Json => json::lines("", message, &mut |_| lines += 1),
         }
@@ -229,8 +231,14 @@ impl Log {
         let mut words = std::mem::take(&mut self.words);
         words.clear();
         let _ = write!(words, "{message}");
-        let [a, b, c, d, e] = message.bytes();
-        let parts = &[words.as_bytes(), a, b, c, d, e];
+        let mut parts = [words.as_bytes(), b"", b"", b"", b"", b""];
+        let parts = match message.bytes() {
+            Some(bytes) => {
+                parts[1..].copy_from_slice(&bytes);
+                &parts
+            }
+            None => &parts[..1],
+        };
         let buffer = self.held.as_mut().unwrap_or(&mut self.waiting);
         let stamp = self.stamp.1.as_bytes();
         let size: usize = parts.iter().map(|part| part.len()).sum();
