@@ -18,7 +18,7 @@ use crate::daemon::{self, Daemon, Holds, Source};
 use crate::event::Event;
 use crate::exit;
 use crate::system::capabilities;
-use crate::system::claim::{self, Claim};
+use crate::system::claim::{self, Claim, LEASE_FILE, STATE_FILE};
 use crate::system::detach::Detaching;
 use crate::system::errors::error_text;
 use crate::system::files::{self, Files};
@@ -190,11 +190,23 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
             return Err(without_lease(path, log, detaching.is_some()));
         }
     }
-    let state = match &config.sequencer.statefile {
-        Some(path) => Some(Claim::lay(path, taker.pid, &mut waiting).map_err(not_claimed)?),
+    let mut claim =
+        |what, path: &Path| Claim::lay(what, path, taker.pid, &mut waiting).map_err(not_claimed);
+    let (lease, state) = (&config.sequencer.leasefile, &config.sequencer.statefile);
+    let lease = lease.as_ref().map(|path| claim(LEASE_FILE, path));
+    let lease = lease.transpose()?;
+    let state = match state {
+        // The lease decides between hosts. A lock can outlive it: a host that is frozen keeps it, or a file server for
+        // one that is lost.
+        Some(path) if lease.is_some() => Some(Claim::try_to_lay(STATE_FILE, path, taker.pid)),
+        Some(path) => Some(claim(STATE_FILE, path)?),
         None => None,
     };
-    let holds = Holds { state, pidfile };
+    let holds = Holds {
+        state,
+        lease,
+        pidfile,
+    };
     let mut daemon =
         Daemon::new(source, config, log, holds, signals, listener).map_err(Failed::at_run_time)?;
     daemon.announce_start(warnings);

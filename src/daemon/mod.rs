@@ -147,6 +147,8 @@ struct Os {
 pub struct Holds {
     /// The claim on the state file.
     pub state: Option<Claim>,
+    /// The claim on the lease file: one daemon a host works under it.
+    pub lease: Option<Claim>,
     /// The pid file.
     pub pidfile: Option<PidFile>,
 }
@@ -154,15 +156,16 @@ pub struct Holds {
 impl Holds {
     fn take_warnings(&mut self) -> Vec<String> {
         let pidfile = self.pidfile.as_ref().and_then(PidFile::warning);
-        let state = self.state.as_mut().and_then(Claim::take_warning);
-        pidfile.into_iter().chain(state).collect()
+        let claims = [&mut self.state, &mut self.lease].into_iter().flatten();
+        let claims: Vec<_> = claims.filter_map(Claim::take_warning).collect();
+        pidfile.into_iter().chain(claims).collect()
     }
 
     /// Tells a daemon that waits for this one's end that no more jobs will start. A drain tells it too, although it can
     /// take long: the waiting daemon has a limit of its own.
     fn begin_to_stop(&self) {
-        if let Some(state) = &self.state {
-            state.begin_to_stop();
+        for claim in [&self.state, &self.lease].into_iter().flatten() {
+            claim.begin_to_stop();
         }
         if let Some(pidfile) = &self.pidfile {
             pidfile.begin_to_stop();

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::config::warnings::FEW;
 use crate::config::{self, Config, Fault, Job, Loaded, Sequencer, check};
 use crate::event::Event;
-use crate::system::claim::Claim;
+use crate::system::claim::{Claim, STATE_FILE};
 use crate::system::files::Files;
 use crate::system::lock::NoPatience;
 use crate::system::log::Rotation;
@@ -178,7 +178,7 @@ impl Daemon {
         if self.holds.state.as_ref().is_some_and(|it| it.is_of(path)) {
             return None;
         }
-        match Claim::lay(path, std::process::id(), &mut NoPatience) {
+        match Claim::lay(STATE_FILE, path, std::process::id(), &mut NoPatience) {
             Ok(mut claim) => {
                 if let Some(warning) = claim.take_warning() {
                     self.log.tell(&Event::Warning(&warning));

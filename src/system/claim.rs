@@ -8,8 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::system::errors::system_text;
-use crate::system::lock::{self, Holder, Lock, Patience};
+use crate::system::lock::{self, Holder, Lock, NoPatience, Patience};
 use crate::system::opening::{self, LOCK};
+
+/// What the file of the state is called.
+pub const STATE_FILE: &str = "State file";
+/// What the file of the lease is called.
+pub const LEASE_FILE: &str = "Lease file";
 
 /// A file that no other daemon may have while this value lives, if it could be locked.
 #[derive(Debug)]
@@ -22,7 +27,7 @@ pub struct Claim {
 #[derive(Debug)]
 pub enum Error {
     /// Another daemon holds it.
-    Held(PathBuf, Holder),
+    Held(&'static str, PathBuf, Holder),
     /// A signal ended the wait for a daemon that is stopping.
     Ended,
 }
@@ -30,9 +35,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Held(path, holder) => {
-                let path = path.display();
-                write!(f, "another instance holds state file '{path}'{holder}")
+            Error::Held(what, path, holder) => {
+                let (what, path) = (what.to_ascii_lowercase(), path.display());
+                write!(f, "another instance holds {what} '{path}'{holder}")
             }
             Error::Ended => f.write_str(lock::ENDED),
         }
@@ -40,8 +45,14 @@ impl fmt::Display for Error {
 }
 
 impl Claim {
-    /// Claims the file at `path` for the process `pid`. If it cannot be locked, that is only a warning.
-    pub fn lay(path: &Path, pid: u32, patience: &mut impl Patience) -> Result<Claim, Error> {
+    /// Claims the file at `path`, which is a `what`, for the process `pid`. If it cannot be locked, that is only a
+    /// warning.
+    pub fn lay(
+        what: &'static str,
+        path: &Path,
+        pid: u32,
+        patience: &mut impl Patience,
+    ) -> Result<Claim, Error> {
         // Nothing is made beside a device, which will not be written either.
         if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
             return Ok(Claim {
@@ -58,18 +69,30 @@ impl Claim {
                 let why = lock.unsupported().map(system_text);
                 (Some(lock), why)
             }
-            Err(lock::Error::Held(holder)) => return Err(Error::Held(path.to_path_buf(), holder)),
+            Err(lock::Error::Held(holder)) => {
+                return Err(Error::Held(what, path.to_path_buf(), holder));
+            }
             Err(lock::Error::Ended) => return Err(Error::Ended),
             Err(lock::Error::Opening(error)) => (None, Some(error.to_string())),
         };
         let warning = why.map(|why| {
             format!(
-                "State file '{}': nothing keeps another daemon from using it, because '{}' cannot be locked: {why}.",
+                "{what} '{}': nothing keeps another daemon from using it, because '{}' cannot be locked: {why}.",
                 path.display(),
                 beside.display()
             )
         });
         Ok(Claim { lock, warning })
+    }
+
+    /// Claims it as far as that is possible at once. Whoever else holds it is only a warning.
+    pub fn try_to_lay(what: &'static str, path: &Path, pid: u32) -> Claim {
+        Claim::lay(what, path, pid, &mut NoPatience).unwrap_or_else(|error| Claim {
+            lock: None,
+            warning: Some(format!(
+                "The lease is ours, but {error}; going on without that lock."
+            )),
+        })
     }
 
     /// Whether it is the claim of the file at `path`, under whatever name that was claimed.

@@ -354,3 +354,49 @@ fn many_runs_go_by_one_reading() {
     assert!(exists(daemon.pid()));
     daemon.stop();
 }
+
+#[test]
+fn under_one_lease_works_one_daemon_of_a_host() {
+    let place = Place::new();
+    lease(&place, 3600);
+    let jobs = idle_job("a", "true");
+    let daemon = place.listening(&format!("{CONFIG}{jobs}"));
+    let others = CONFIG
+        .replace(": state", ": other")
+        .replace("socket: socket", "socket: none");
+    place.write("conf", &format!("{others}{jobs}"));
+    let output = place.run(&["-c", "conf"]);
+    assert_eq!(output.status.code(), Some(1));
+    let pid = daemon.pid();
+    let held = format!("another instance holds lease file 'lease' (process {pid})\n");
+    assert_eq!(stderr(&output), format!("buildd-sequencer: {held}"));
+    daemon.stop();
+}
+
+/// As if another host that is frozen, or a file server for one that is lost, had kept the lock.
+#[test]
+fn a_lock_that_outlives_its_hosts_lease_holds_up_nobody() {
+    let place = Place::new();
+    let jobs = idle_job("a", "true");
+    let without = CONFIG.replace("leasefile: lease\n", "");
+    let frozen = place.listening(&format!("{without}{jobs}"));
+    frozen.signal(Signal::SIGSTOP);
+    lease(&place, 3600);
+    let config = CONFIG.replace("socket: socket", "socket: none");
+    place.write("conf", &format!("{config}{}", once("a", "touch ran")));
+    let mut next = place.command();
+    next.args(["-c", "conf"]).stdout(place.append_to("next"));
+    let mut next = crate::common::spawn(&mut next);
+    wait_for("a run", || place.path("ran").exists().then_some(()));
+    let pid = frozen.pid();
+    let warning = format!(
+        "The lease is ours, but another instance holds state file 'state' (process {pid}); going on without that lock.\n"
+    );
+    wait_for("the warning", || {
+        place.read("next").contains(&warning).then_some(())
+    });
+    next.kill().unwrap();
+    next.wait().unwrap();
+    frozen.signal(Signal::SIGCONT);
+    frozen.stop();
+}

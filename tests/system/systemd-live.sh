@@ -5,104 +5,20 @@
 
 . tests/system/lib.sh
 
+. tests/system/process1.lib
+
 root=$here/root
-units=$root/etc/systemd/system
 program=/opt/buildd-sequencer
-cgroup=
-
-# All processes end with the first of them, soon; then nothing is mounted any more, and the cgroups can be removed.
-clean_up_live() {
-    kill_background
-    [ -z "$cgroup" ] || wait_for 20 cgroup_is_gone
-    clean_up
-}
-
-cgroup_is_gone() {
-    find "$cgroup" -depth -type d -exec rmdir {} +
-    [ ! -e "$cgroup" ]
-}
-trap clean_up_live EXIT
-
-cannot() {
-    echo "skip $1"
-    exit 0
-}
-
-[ "$(id -u)" -eq 0 ] || cannot "only root can give systemd namespaces of its own"
-hierarchy=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-[ -n "$hierarchy" ] || cannot "no cgroup2 hierarchy is mounted"
-cgroup=$hierarchy/check.$$
-mkdir "$cgroup" 2>/dev/null || cannot "no cgroup can be made in $hierarchy"
-unshare --mount --net --pid --ipc --uts --cgroup --fork true 2>/dev/null || cannot "no namespaces can be made"
-
-# A root that shares the programs of the host and nothing else.
-mkdir -p "$units" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp" "$root/var/log" "$root/opt" "$root/srv"
-chmod 755 "$here"
-chmod 1777 "$root/tmp"
+need_hosts
+make_root "$root"
 cp "$BIN" "$root$program"
-systemd-sysusers --root="$root" /usr/lib/sysusers.d/basic.conf "$(pwd)/contrib/sysusers.d/buildd-sequencer.conf" >/dev/null 2>&1
 cp contrib/systemd/*.service "$units/"
 sed -i "s#/usr/bin/buildd-sequencer#$program#" "$units"/*.service
-cp /usr/lib/systemd/system/systemd-journald.service /usr/lib/systemd/system/systemd-journald*.socket "$units/"
-for target in sysinit basic shutdown network remote-fs nss-user-lookup sockets rescue emergency umount exit; do
-    printf '[Unit]\nDefaultDependencies=no\n' >"$units/$target.target"
-done
-printf '[Unit]\nDefaultDependencies=no\nWants=systemd-journald.service\n' >"$units/check.target"
-tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
-
-cat >"$here/first" <<END
-set -e
-mount --make-rprivate /
-mount --bind '$root' '$root'
-cd '$root'
-for directory in usr bin sbin lib lib64; do
-    if [ -L /\$directory ]; then
-        cp -P /\$directory .
-    elif [ -d /\$directory ]; then
-        mkdir -p \$directory
-        mount --bind /\$directory \$directory
-    fi
-done
-mount -t proc proc proc
-mount --bind proc/sys proc/sys
-mount -o remount,bind,ro proc/sys
-mount -t tmpfs tmpfs sys
-mkdir -p sys/fs/cgroup
-mount -t cgroup2 cgroup2 sys/fs/cgroup
-mount -t tmpfs tmpfs run
-mount -t tmpfs tmpfs dev
-mkdir dev/shm dev/pts
-for device in null zero full random urandom tty ptmx; do
-    : >dev/\$device
-    mount --bind /dev/\$device dev/\$device
-done
-mkdir old
-pivot_root . old
-cd /
-umount -l old
-rmdir old
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH=/etc/systemd/system container=check \\
-    /lib/systemd/systemd --system --unit=check.target --show-status=no --log-target=journal --log-level=notice
-END
-
-sh -c "echo \$\$ >'$cgroup/cgroup.procs' && exec unshare --mount --net --pid --ipc --uts --cgroup --fork --kill-child \
-    sh '$here/first'" >"$here/console" 2>&1 </dev/null &
-outside=$!
-at_exit_kill $outside
-
-# The first process of the namespaces, the only child of unshare.
-first() {
-    cat "/proc/$outside/task/$outside/children"
-}
-
-# A command below the root.
-inside() {
-    nsenter --target "$(first | tr -d ' ')" --mount --net --pid --ipc --uts --cgroup --root "$@"
-}
+boot live "$root" check.target
 
 # property NAME [UNIT]
 property() {
-    inside systemctl show --property "$1" --value "${2:-buildd-sequencer.service}"
+    inside live systemctl show --property "$1" --value "${2:-buildd-sequencer.service}"
 }
 
 is() {
@@ -114,7 +30,7 @@ is_not() {
 }
 
 journal() {
-    inside journalctl --no-pager --output=cat "$@"
+    inside live journalctl --no-pager --output=cat "$@"
 }
 
 # journal_says TEXT OPTIONS...
@@ -137,47 +53,47 @@ END
 drop_in() {
     mkdir -p "$units/buildd-sequencer.service.d"
     printf '[Service]\n%s\n' "$2" >"$units/buildd-sequencer.service.d/$1.conf"
-    inside systemctl daemon-reload
+    inside live systemctl daemon-reload
 }
 
-if ! wait_for 30 inside systemctl show --property Version; then
-    sed 's/^/     | /' "$here/console"
+if ! wait_for 30 inside live systemctl show --property Version; then
+    sed 's/^/     | /' "$root.console"
     cannot "systemd does not run in namespaces here"
 fi
 
 configuration alpha
-expect "it starts" inside systemctl start buildd-sequencer
+expect "it starts" inside live systemctl start buildd-sequencer
 expect "and is active, being told so" is ActiveState active
 expect "the status is a line of the daemon's" wait_for 20 is_not StatusText ""
 property StatusText
 expect "jobs run as the unit's user" wait_for 20 journal_says "alpha: buildd-sequencer"
 expect "the unit alone leaves setuid senders alone" journal_says "NoNewPrivs:	0"
-expect "the runtime directory is the user's" test "$(inside stat -c %U /run/buildd-sequencer)" = buildd-sequencer
+expect "the runtime directory is the user's" test "$(inside live stat -c %U /run/buildd-sequencer)" = buildd-sequencer
 
 configuration beta
-expect "it reloads" inside systemctl reload buildd-sequencer
+expect "it reloads" inside live systemctl reload buildd-sequencer
 expect "and is active after it" wait_for 20 is ActiveState active
 expect "the journal tells what changed" wait_for 20 journal_says beta
 echo "nonsense" >>"$root/etc/buildd-sequencer.conf"
-inside systemctl reload buildd-sequencer 2>"$here/reload"
+inside live systemctl reload buildd-sequencer 2>"$here/reload"
 expect "a refused file fails the reload" test $? -ne 0
 expect "and changes nothing" is ActiveState active
 expect "the refusal has its priority in the journal" wait_for 20 journal_says "not reloaded" --priority err
 configuration alpha
 
 main=$(property MainPID)
-expect "a job tells its process" wait_for 20 inside test -s "/tmp/$main.job"
-job=$(inside cat "/tmp/$main.job")
-job_runs() { inside kill -0 "$job"; }
+expect "a job tells its process" wait_for 20 inside live test -s "/tmp/$main.job"
+job=$(inside live cat "/tmp/$main.job")
+job_runs() { inside live kill -0 "$job"; }
 job_has_ended() { ! job_runs; }
 expect "and runs" job_runs
-inside kill -KILL "$main"
+inside live kill -KILL "$main"
 expect "killed, it is started again" wait_for 30 is NRestarts 1
 expect "and up again" wait_for 30 is ActiveState active
 expect "without the job of the old one" job_has_ended
 
 drop_in watchdog WatchdogSec=4s
-inside systemctl restart buildd-sequencer
+inside live systemctl restart buildd-sequencer
 main=$(property MainPID)
 # Time enough for systemd to miss two signs of life and to act.
 lives_on() {
@@ -186,13 +102,13 @@ lives_on() {
     is MainPID "$main"
 }
 expect "with a short watchdog it lives on" lives_on
-inside systemctl kill --signal=STOP --kill-who=main buildd-sequencer
+inside live systemctl kill --signal=STOP --kill-who=main buildd-sequencer
 expect "a daemon that hangs is replaced" wait_for 60 is_not MainPID "$main"
 expect "and up again" wait_for 30 is ActiveState active
 rm "$units/buildd-sequencer.service.d/watchdog.conf"
 
 drop_in hardening "$(cat contrib/systemd/buildd-sequencer.service.d/hardening.conf)"
-expect "it starts with the hardening drop-in" inside systemctl restart buildd-sequencer
+expect "it starts with the hardening drop-in" inside live systemctl restart buildd-sequencer
 expect "which takes setuid away" wait_for 20 journal_says "NoNewPrivs:	1"
 
 # A drain while a job runs that takes longer than systemd gives a stop.
@@ -203,12 +119,12 @@ command: /bin/sh -c 'sleep 12; echo in its own time'
 livelog: true
 startdelay: 0
 END
-inside systemctl restart buildd-sequencer
+inside live systemctl restart buildd-sequencer
 expect "the slow job runs" wait_for 20 journal_says "Running slow"
-kills() { inside journalctl --no-pager | grep -c -e 'status=9/KILL' -e 'Killing process'; }
+kills() { inside live journalctl --no-pager | grep -c -e 'status=9/KILL' -e 'Killing process'; }
 kills_before=$(kills)
 main=$(property MainPID)
-inside systemctl kill --signal=QUIT --kill-who=main buildd-sequencer
+inside live systemctl kill --signal=QUIT --kill-who=main buildd-sequencer
 is_draining() { property StatusText | grep ', draining$'; }
 expect "systemd's status tells of the drain" wait_for 10 is_draining
 expect "the job ends in its own time" wait_for 40 journal_says "slow: in its own time"
@@ -218,20 +134,20 @@ expect "and up" wait_for 30 is ActiveState active
 expect "systemd has killed nothing for it" [ "$(kills)" -eq "$kills_before" ]
 rm "$units/buildd-sequencer.service.d/drain.conf"
 configuration alpha
-inside systemctl daemon-reload
-inside systemctl restart buildd-sequencer
+inside live systemctl daemon-reload
+inside live systemctl restart buildd-sequencer
 expect "it is as before" wait_for 20 is ActiveState active
 
 started=$(date +%s)
-expect "it stops" inside systemctl stop buildd-sequencer
+expect "it stops" inside live systemctl stop buildd-sequencer
 expect "within 10 s" test $(($(date +%s) - started)) -le 10
 expect "cleanly" is Result success
 expect "the journal ends as it should" journal_says "Main loop terminated"
-expect "the runtime directory is gone" inside test ! -e /run/buildd-sequencer
-expect "the state directory is not" inside test -d /var/lib/buildd-sequencer
+expect "the runtime directory is gone" inside live test ! -e /run/buildd-sequencer
+expect "the state directory is not" inside live test -d /var/lib/buildd-sequencer
 
 echo "nonsense" >>"$root/etc/buildd-sequencer.conf"
-inside systemctl start buildd-sequencer >/dev/null 2>&1
+inside live systemctl start buildd-sequencer >/dev/null 2>&1
 expect "a wrong configuration is not tried again" wait_for 20 is ActiveState failed
 expect "with its exit status" is ExecMainStatus 78
 
@@ -239,16 +155,16 @@ mkdir "$root/etc/buildd-sequencer"
 for instance in one two; do
     configuration $instance
     mv "$root/etc/buildd-sequencer.conf" "$root/etc/buildd-sequencer/$instance.conf"
-    expect "the template starts $instance" inside systemctl start buildd-sequencer@$instance
-    expect "$instance has a socket of its own" wait_for 20 inside test -S /run/buildd-sequencer-$instance/control.sock
+    expect "the template starts $instance" inside live systemctl start buildd-sequencer@$instance
+    expect "$instance has a socket of its own" wait_for 20 inside live test -S /run/buildd-sequencer-$instance/control.sock
 done
-inside systemctl stop buildd-sequencer@one
+inside live systemctl stop buildd-sequencer@one
 expect "one stops, two stays" is ActiveState active buildd-sequencer@two.service
-expect "and can be asked" inside $program --socket /run/buildd-sequencer-two/control.sock status
-expect "and reloads" inside systemctl reload buildd-sequencer@two
+expect "and can be asked" inside live $program --socket /run/buildd-sequencer-two/control.sock status
+expect "and reloads" inside live systemctl reload buildd-sequencer@two
 
 if [ "$failed" -ne 0 ]; then
     journal | tail -n 60 | sed 's/^/     journal: /'
-    tail -n 40 "$here/console" | sed 's/^/     console: /'
+    tail -n 40 "$root.console" | sed 's/^/     console: /'
 fi
 finish
