@@ -23,7 +23,8 @@ impl fmt::Display for Event<'_> {
                 Name::Stdout => "Job output was:\n",
                 Name::Stderr => "Job error output was:\n",
             }),
-            Event::Line { job, .. } => write!(f, "{job}: "),
+            // A chatty job makes millions of these.
+            Event::Line { job, .. } => f.write_str(job).and_then(|()| f.write_str(": ")),
             Event::Report { report, .. } => f.write_str(&report.log_headers("-", 0)),
             Event::UnsentReport(unsent) => f.write_str(&unsent.log_headers()),
             Event::Stuck {

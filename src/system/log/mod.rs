@@ -232,13 +232,11 @@ impl Log {
         words.clear();
         let _ = write!(words, "{message}");
         let mut parts = [words.as_bytes(), b"", b"", b"", b"", b""];
-        let parts = match message.bytes() {
-            Some(bytes) => {
-                parts[1..].copy_from_slice(&bytes);
-                &parts
-            }
-            None => &parts[..1],
-        };
+        if let Some(bytes) = message.bytes() {
+            parts[1..].copy_from_slice(&bytes);
+        }
+        let used = parts.iter().rposition(|part| !part.is_empty());
+        let parts = &parts[..used.map_or(0, |last| last + 1)];
         let buffer = self.held.as_mut().unwrap_or(&mut self.waiting);
         let stamp = self.stamp.1.as_bytes();
         let size: usize = parts.iter().map(|part| part.len()).sum();
@@ -439,14 +437,13 @@ impl Log {
 fn append_plainly(to: &mut Vec<u8>, stamp: &[u8], parts: &[&[u8]]) {
     to.extend_from_slice(stamp);
     for part in parts {
-        let mut lines = part.split(|&byte| byte == b'\n');
-        if let Some(first) = lines.next() {
-            to.extend_from_slice(first);
+        let mut rest = *part;
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            to.extend_from_slice(&rest[..=end]);
+            to.push(b'\t');
+            rest = &rest[end + 1..];
         }
-        for line in lines {
-            to.extend_from_slice(b"\n\t");
-            to.extend_from_slice(line);
-        }
+        to.extend_from_slice(rest);
     }
     to.push(b'\n');
 }
