@@ -285,7 +285,8 @@ fn only_optional(drafts: &[Draft]) -> Option<String> {
     let names: Vec<&str> = drafts.iter().map(|draft| &*draft.job.name).collect();
     let first = names.first()?;
     Some(format!(
-        "no jobs: there are only optional ones, {}; to run one name it, as in [buildsequencer_job.{first}]",
+        "no jobs: there are only optional ones, {}; to run one name it, as in [buildsequencer_job.{first}], \
+         here or in a file that extends this one",
         listed(&names, 5)
     ))
 }

@@ -517,7 +517,7 @@ fn a_file_of_optional_jobs_alone_says_how_to_name_them() {
     assert_eq!(
         faults(&place, "conf"),
         [
-            "conf:1: no jobs: there are only optional ones, b and a; to run one name it, as in [buildsequencer_job.b]"
+            "conf:1: no jobs: there are only optional ones, b and a; to run one name it, as in [buildsequencer_job.b], here or in a file that extends this one"
         ]
     );
 }

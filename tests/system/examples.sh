@@ -20,6 +20,17 @@ find contrib -name '*.conf' -exec grep -l '^\[buildsequencer' {} + >"$here/shipp
 for must in "$installed" "$example"; do
     expect "$must is shipped" grep -qxF "$must" "$here/shipped"
 done
+# The jobs of all lanes are for lanes to name.
+lanes=contrib/cluster/lanes
+optional() { "$program" check -c "$lanes/jobs.conf" 2>&1 >/dev/null | grep -F "there are only optional ones, fetch, publish, report and tidy"; }
+expect "check says what $lanes/jobs.conf is" optional
+sed -i "\\#^$lanes/jobs.conf\$#d" "$here/shipped"
+mkdir "$here/bin"
+ln -s "$program" "$here/bin/buildd-sequencer"
+in_one_lane() { PATH=$here/bin:$PATH sh $lanes/each-job-once "$@"; }
+expect "each of its jobs is in one of the lanes" in_one_lane $lanes/jobs.conf $lanes/lane1.conf $lanes/lane2.conf
+in_two_lanes() { in_one_lane $lanes/jobs.conf $lanes/lane1.conf $lanes/lane1.conf $lanes/lane2.conf; }
+expect "one that is in two is told" [ "$(in_two_lanes | head -n 1)" = "fetch: in 2 lanes" ]
 while read -r file; do
     expect "check accepts $file" check_quietly "$file"
 done <"$here/shipped"
