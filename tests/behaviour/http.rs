@@ -483,16 +483,15 @@ pub fn after_its_clients_the_daemon_sleeps_as_before() {
     wait_for("them to be gone", || {
         (daemon.descriptors() == before).then_some(())
     });
-    // What was made is forgotten after its second.
-    std::thread::sleep(Duration::from_millis(1500));
-    let sleeps = daemon.sleeps();
-    // No condition can tell that nothing happens.
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(
-        daemon.sleeps() <= sleeps + 1,
-        "{} more",
-        daemon.sleeps() - sleeps
-    );
+    // No condition can tell that nothing happens: of some seconds, one passes in sleep. What was made is forgotten after
+    // its second.
+    let sleeps_on = || {
+        let sleeps = daemon.sleeps();
+        std::thread::sleep(Duration::from_secs(1));
+        daemon.sleeps() == sleeps
+    };
+    assert!((0..10).any(|_| sleeps_on()));
+    daemon.stop();
 }
 
 #[test]

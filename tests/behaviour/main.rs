@@ -47,6 +47,7 @@ mod which_daemon;
 #[test]
 fn what_waits() {
     at_once!(
+        lease::a_lease_is_obeyed,
         readers::ends_that_wait_for_a_reader,
         signals::stops_that_take_their_time,
         control::clients_have_five_seconds_to_speak_and_to_listen_and_not_more,

@@ -322,7 +322,7 @@ fn a_changed_mindelay_counts_from_the_last_end() {
 
 fn an_unchanged_job_keeps_its_due_time_however_often_the_file_is_read() {
     let place = Place::new();
-    let a = job("a", "command: true\nmindelay: 3600\nstartdelay: 0.5");
+    let a = job("a", "command: true\nmindelay: 3600\nstartdelay: 3");
     let other = |mindelay: usize| job("b", &format!("command: true\nmindelay: {mindelay}"));
     let daemon = place.daemon(&format!("{ALONE}{a}{}", other(3600)));
     daemon.wait_for_log("Scheduling a");
