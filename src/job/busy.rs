@@ -226,8 +226,8 @@ mod tests {
     fn a_job_that_runs_again_is_told_of_once_and_equals_come_by_name() {
         let t0 = Instant::now();
         let mut busy = Busy::new(t0);
-        busy.ran("b", t0, t0 + s(10));
-        busy.ran("c", t0 + s(10), t0 + s(30));
+        busy.ran("c", t0, t0 + s(20));
+        busy.ran("b", t0 + s(20), t0 + s(30));
         let shares = busy.shares(t0 + s(100), Some(("b", t0 + s(90))));
         assert_eq!(percent(&shares), (40, vec![("b", 20), ("c", 20)]));
         let shares = busy.shares(t0 + s(8_640_000), Some(("hangs", t0)));
