@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::libc::time_t;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{
     ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
@@ -75,8 +74,9 @@ impl LeaseFile {
         }
         match at {
             Some(second) => {
-                let second = time_t::try_from(second).unwrap_or(time_t::MAX);
-                let at = Expiration::OneShot(TimeSpec::new(second, 0));
+                // Some machines count in 32 bits; what lies beyond is 68 years away, and then the file is read again.
+                let second = i32::try_from(second).unwrap_or(i32::MAX);
+                let at = Expiration::OneShot(TimeSpec::new(second.into(), 0));
                 self.timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             }
             None => self.timer.unset()?,

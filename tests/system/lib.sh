@@ -6,6 +6,9 @@ set -u
 : "${BIN:?BIN must name the program under test}"
 
 here=$(mktemp -d)
+# Roots of other systems: `.ci/run` has one directory for all checks.
+: "${ROOTS:=$here/roots}"
+export ROOTS
 passed=0
 failed=0
 background=
@@ -50,6 +53,15 @@ fail() {
 # For what this machine does not permit; a check must not need it where CI runs.
 skip() {
     echo "skip $1: $2"
+}
+
+# For a check of other machines and systems, which takes minutes: `QUICK=1` leaves it out.
+foreign() {
+    [ -z "${QUICK:-}" ] || { skip "other machines" "QUICK is set"; exit 0; }
+    [ "$(id -u)" -eq 0 ] && unshare --mount --pid --fork true 2>/dev/null || {
+        skip "other machines" "that needs root, and a system that lets it make namespaces"
+        exit 0
+    }
 }
 
 # expect NAME COMMAND...: the command must succeed; its output is shown if it does not.

@@ -3,10 +3,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{self, AtFlags, OFlag, RenameFlags};
+use nix::fcntl::{self, AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -59,9 +60,11 @@ impl Place {
         let here = &self.0.directory;
         let from = from.map_or_else(|| self.0.name.clone(), |number| self.name(number));
         let to = self.name(to);
-        match fcntl::renameat2(here, &*from, here, &*to, RenameFlags::RENAME_NOREPLACE) {
-            // Not every file system supports RENAME_NOREPLACE.
-            Err(Errno::EINVAL | Errno::ENOSYS) => fcntl::renameat(here, &*from, here, &*to),
+        match rename_to_free(here, &from, &to) {
+            // Not every file system can do it, and a link cannot be made of a file that is mounted alone.
+            Err(
+                Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM | Errno::EXDEV,
+            ) => fcntl::renameat(here, &*from, here, &*to),
             done => done,
         }
     }
@@ -76,6 +79,21 @@ impl Place {
         name.push(format!(".{number}"));
         name
     }
+}
+
+/// Renames `from` to `to`, which must be free.
+#[cfg(target_env = "gnu")]
+fn rename_to_free(here: &OwnedFd, from: &OsStr, to: &OsStr) -> nix::Result<()> {
+    fcntl::renameat2(here, from, here, to, fcntl::RenameFlags::RENAME_NOREPLACE)
+}
+
+/// Renames `from` to `to`, which must be free: `nix` has renameat2(2) for glibc alone. For a moment the file has both
+/// names.
+#[cfg(not(target_env = "gnu"))]
+fn rename_to_free(here: &OwnedFd, from: &OsStr, to: &OsStr) -> nix::Result<()> {
+    let remove = |name| unlinkat(here, name, UnlinkatFlags::NoRemoveDir);
+    nix::unistd::linkat(here, from, here, to, AtFlags::empty())?;
+    remove(from).or_else(|error| remove(to).and(Err(error)))
 }
 
 /// The number in a name that a rotation of `log` makes. It has no leading zero and no sign.

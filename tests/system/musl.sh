@@ -1,0 +1,62 @@
+#!/bin/sh
+# The static build with musl: half of what glibc's takes, and as good. Where rustc has no musl, Debian 13's compiles the
+# standard library as well. Needs root, and for that a network.
+. tests/system/lib.sh
+foreign
+
+most_bytes=900000
+most_kilobytes=1000
+
+musl=$(rustc -vV | sed -n 's/^host: \(.*\)-gnu.*/\1-musl/p')
+if [ -e "$(rustc --print target-libdir --target "$musl")" ]; then
+    contrib/static-build "$musl" >"$here/build" 2>&1
+else
+    mkdir "$here/target"
+    sh tests/system/in-root build "$here/target:/target" -- \
+        sh -c "cd /project && CARGO_TARGET_DIR=/target contrib/static-build $musl" >"$here/build" 2>&1
+    sed -i "s#^/target/#$here/target/#" "$here/build"
+fi
+program=$(sed -n 's/^\(.*\): [0-9]* bytes$/\1/p' "$here/build")
+if [ ! -x "$program" ]; then
+    cat "$here/build"
+    fail "contrib/static-build builds it for $musl"
+    finish
+fi
+sed -n '/^building\|^with/p; $p' "$here/build" | sed 's/^/     /'
+
+# Each run of these scripts is one thing here; their words are shown where they fail.
+export MUSL=yes
+expect "it is a static file like glibc's, of at most $most_bytes bytes" \
+    env STATIC="$program" MOST_BYTES=$most_bytes sh tests/system/static.sh
+expect "it rotates logs, without a call that glibc has" env BIN="$program" sh tests/system/logfile.sh
+expect "it has all the names of metrics and fields" env BIN="$program" sh tests/system/names.sh
+
+# Two daemons with the same three jobs, beside each other, so that both suffer the same.
+for job in one two three; do
+    printf '[buildsequencer_job.%s]\ncommand: /bin/true\nmindelay: 0\nstartdelay: 0\n' $job
+done >"$here/conf"
+glibc=$here/glibc
+contrib/static-build "$(rustc -vV | sed -n 's/^host: //p')" >"$here/build" 2>&1
+cp "$(sed -n 's/^\(.*\): [0-9]* bytes$/\1/p' "$here/build")" "$glibc"
+"$glibc" -c "$here/conf" --socket "$here/g" >"$here/log.glibc" &
+of_glibc=$!
+"$program" -c "$here/conf" --socket "$here/m" >"$here/log.musl" &
+of_musl=$!
+at_exit_kill $of_glibc
+at_exit_kill $of_musl
+runs() { grep -c ' completed with exit code 0$' "$here/log.$1"; }
+both_have_run() { [ "$(runs glibc)" -ge "$1" ] && [ "$(runs musl)" -ge "$1" ]; }
+expect "both run jobs" wait_for 120 both_have_run 3000
+kill -STOP $of_glibc $of_musl
+# Microseconds of processor time of its own for each run (proc(5), schedstat).
+costs() { echo $(($(cut -d' ' -f1 "/proc/$2/schedstat") / $(runs "$1") / 1000)); }
+resident=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' /proc/$of_musl/status)
+echo "     with three jobs: $resident kB resident (glibc: $(sed -n 's/^VmRSS:[^0-9]*//p' /proc/$of_glibc/status))"
+expect "it has at most $most_kilobytes kB of memory" [ "$resident" -le $most_kilobytes ]
+costs_glibc=$(costs glibc $of_glibc)
+costs_musl=$(costs musl $of_musl)
+echo "     a run costs it $costs_musl us of processor time (glibc: $costs_glibc)"
+# A tenth is what it may take more; twice that is what a busy machine may add to it.
+expect "a run costs no more than with glibc" [ $((costs_musl * 10)) -le $((costs_glibc * 12)) ]
+
+finish
