@@ -89,7 +89,7 @@ fn at_the_end_run_and_sendmail_are_killed_and_the_state_stays_the_next_hosts() {
         "stubborn",
         "trap 'touch {dir}/told' TERM\nsleep 60 &\necho $! >>{dir}/pids\necho $$ >>{dir}/pids\nwhile :; do wait; done",
     );
-    let until = lease(&place, 4);
+    let until = lease(&place, 12);
     let jobs = once("bad", "sh -c 'exit 3'") + &once("a", "./stubborn");
     let daemon = place.daemon(&format!("{CONFIG}{MAIL}{sendmail}\n{jobs}"));
     let mut processes = pids(&place);
@@ -147,7 +147,7 @@ fn a_job_that_is_due_after_the_end_does_not_start() {
 /// Stopped as by a hypervisor or a debugger: what runs on meanwhile is killed once the daemon sees the clock.
 fn a_daemon_that_was_stopped_past_the_end_starts_nothing_more() {
     let place = Place::new();
-    let until = lease(&place, 3);
+    let until = lease(&place, 10);
     let quick = job("quick", "command: sh -c 'echo >>runs'\nmindelay: 0");
     let daemon = place.daemon(&format!("{CONFIG}{quick}"));
     place.wait_for_lines("runs", 3);
@@ -165,7 +165,7 @@ fn an_idle_daemon_is_not_woken_by_the_end_and_refuses_what_the_next_host_should_
     let commands = ["pause a", "pause", "resume a", "run a", "run --wait a"];
     each_at_once(commands, |command| {
         let place = Place::new();
-        let until = lease(&place, 5);
+        let until = lease(&place, 12);
         let jobs = once("first", "true") + &idle_job("a", "touch ran");
         let daemon = place.daemon(&format!("{CONFIG}{jobs}"));
         // The first run has the timer set; after it and its record there is nothing to do.
@@ -194,7 +194,7 @@ fn an_idle_daemon_is_not_woken_by_the_end_and_refuses_what_the_next_host_should_
 
 fn a_stop_in_order_writes_nothing_over_the_next_hosts_state() {
     let place = Place::new();
-    let until = lease(&place, 3);
+    let until = lease(&place, 10);
     let daemon = place.daemon(&format!("{CONFIG}{}", idle_job("a", "true")));
     place.wait_for_lines("state", 1);
     wait_until(until);
