@@ -307,6 +307,17 @@ fn standard_output_is_told_once_with_the_priority_of_an_error() {
 }
 
 #[test]
+fn programs_are_told_by_an_event_of_its_own() {
+    let place = Place::new();
+    let config = format!("{CONFIG}logformat: json\n{}", idle_job("a", "true"));
+    place.write("conf", &config);
+    let output = place.run(&["-c", "conf"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fields = ["event", "level", "message"].map(|name| told[name].as_str().unwrap());
+    assert_eq!(fields, ["lease", "error", OVER]);
+}
+
+#[test]
 fn check_wants_the_directory_and_warns_of_a_disk() {
     let place = Place::new();
     let check = |leasefile: &str| {

@@ -19,6 +19,8 @@ def read(path):
             # The last line may be half-written.
             if len(fields) == 6 and line.endswith("\n"):
                 at, host, job, run, _, token = fields
+                # Without the guard there is none.
+                token = token.replace("-", "0")
                 marks = runs.setdefault((host, job, run), [(int(run), int(token))])
                 marks.append((int(at), int(token)))
     for marks in runs.values():
