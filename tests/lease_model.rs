@@ -740,7 +740,7 @@ fn play(
 fn cases() -> u32 {
     match std::env::var("SIMULATION").as_deref() {
         Ok("full") => 100_000,
-        _ => 2_000,
+        _ => 800,
     }
 }
 
