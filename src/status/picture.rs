@@ -466,9 +466,11 @@ impl Group<'_> {
         let took: Duration = self.bars.iter().map(|bar| bar.took).sum();
         let (from, to) = (Utc::from(first.began), Utc::from(last.began + last.took));
         let look = Look::ALL.iter().find(|(look, _)| *look == self.look);
+        // The last row can be of many jobs.
+        let is_of_one = self.bars.iter().all(|bar| bar.job == first.job);
         format!(
             "{}: {} runs {}, {} to {} UTC, {} together",
-            first.job,
+            if is_of_one { first.job } else { "several jobs" },
             self.bars.len(),
             look.map_or("", |(_, words)| words),
             clock(from, 1),

@@ -125,6 +125,22 @@ fn each_job_has_a_row_the_busiest_first_and_the_rest_are_summed_up() {
 }
 
 #[test]
+fn runs_of_several_jobs_that_are_drawn_as_one_are_not_told_of_as_one_jobs() {
+    let names: Vec<String> = (0..42).map(|n| format!("job{n}")).collect();
+    let bars: Vec<Bar<'_>> = (0..42_u64)
+        .map(|n| {
+            // The first three are the least busy and so share the last row.
+            let (began, took) = if n < 3 { (n, 1) } else { (n * 100, 50) };
+            bar(&names[n as usize], began, took, 0, ok())
+        })
+        .collect();
+    let picture = svg("build1", &bars, &[], at(5000));
+    assert!(picture.contains(">3 more jobs<"), "{picture}");
+    let title = "<title>several jobs: 3 runs ok, 23:30:00 to 23:30:03 UTC, 3.0s together</title>";
+    assert!(picture.contains(title), "{picture}");
+}
+
+#[test]
 fn outcomes_differ_in_class_and_in_shape() {
     let bars = [
         bar("a", 0, 10, 0, ok()),
