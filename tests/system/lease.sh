@@ -58,7 +58,7 @@ kinds none >none.kinds
 kinds lease >lease.kinds
 expect "a start makes the same calls as without a lease" diff none.kinds lease.kinds
 expect "the file was read at the start of the daemon and at the first of the jobs" \
-    [ "$(grep -c '"lease"' lease.trace)" -eq 2 ]
+    [ "$(grep -c '^open.*"lease"' lease.trace)" -eq 2 ]
 expect "the timer was set once" [ "$(grep -c '^timerfd_settime' lease.trace)" -eq 1 ]
 not_in() { ! grep -q "$2" "$1.trace"; }
 expect "without a lease there is no timer" not_in none timerfd
@@ -92,7 +92,7 @@ expect "nothing gets SIGTERM" not_in over 'kill(.*SIGTERM'
 killed=$(grep -n 'kill(-.*SIGKILL' over.trace | head -n 1 | cut -d: -f1)
 told=$(grep -n 'write(.*has run out' over.trace | head -n 1 | cut -d: -f1)
 expect "the kill comes before the line that tells of it" [ "${killed:-9999}" -lt "${told:-0}" ]
-read_again=$(grep -n '"lease"' over.trace | tail -n 1 | cut -d: -f1)
+read_again=$(grep -n '^open.*"lease"' over.trace | tail -n 1 | cut -d: -f1)
 expect "and after a last look at the file" [ "${read_again:-9999}" -lt "${killed:-0}" ]
 
 finish
