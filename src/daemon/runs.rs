@@ -205,6 +205,14 @@ impl Run {
         }
     }
 
+    /// Kills what a run whose own process has ended by itself has left in its group and would otherwise leave alone.
+    pub(super) fn kill_rest(&self, log: &mut Log) {
+        if !self.life.is_running() && self.life.stopping().is_none() {
+            log.tell(&sending("SIGKILL", self.pid));
+            process::kill(self.pid, false);
+        }
+    }
+
     /// Notes whether a signal reached anybody.
     fn signalled(&mut self, signalled: Signalled, log: &mut Log) {
         self.life.signalled(group(signalled));

@@ -126,6 +126,10 @@ impl Daemon {
             self.phase = Phase::Killing;
         }
         self.mailer.abandon(&mut self.log);
+        self.reap();
+        if let Some(run) = &self.run {
+            run.kill_rest(&mut self.log);
+        }
         self.stop_run(Why::Shutdown, Haste::AtOnce, now);
         self.supervisor.stopping(now.instant);
         self.holds.begin_to_stop();

@@ -116,6 +116,22 @@ fn at_the_end_run_and_sendmail_are_killed_and_the_state_stays_the_next_hosts() {
     );
 }
 
+/// The run's own process has ended when the lease does, and the run waits for the end of its output.
+fn at_the_end_what_keeps_a_runs_output_open_is_killed_too() {
+    let place = Place::new();
+    place.script(
+        "parent",
+        "sleep 60 &\necho $! >{dir}/pids\nread until <{dir}/lease\n\
+         while read up rest </proc/uptime && [ ${up%.*} -lt $((until - 1)) ]; do sleep 0.1; done",
+    );
+    lease(&place, 6);
+    let daemon = place.daemon(&format!("{CONFIG}{}", once("a", "./parent")));
+    let pid: i32 = place.wait_for_lines("pids", 1)[0].parse().unwrap();
+    let log = wait_for_loss(&daemon);
+    wait_for("its death", || (!is_running(pid)).then_some(()));
+    assert!(!log.contains("background process"), "{log}");
+}
+
 fn a_run_outlives_its_first_lease_if_that_is_extended() {
     let place = Place::new();
     let first = lease(&place, 6);
@@ -209,6 +225,7 @@ pub fn a_lease_is_obeyed() {
         without_a_lease_nothing_is_touched,
         what_is_no_file_is_no_lease,
         at_the_end_run_and_sendmail_are_killed_and_the_state_stays_the_next_hosts,
+        at_the_end_what_keeps_a_runs_output_open_is_killed_too,
         a_run_outlives_its_first_lease_if_that_is_extended,
         a_job_that_is_due_after_the_end_does_not_start,
         a_daemon_that_was_stopped_past_the_end_starts_nothing_more,
