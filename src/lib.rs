@@ -50,6 +50,16 @@
 //! and starts what is due in one place, at the top of a turn. The end of the run and the job's delay make the next due
 //! time, which `job::state` writes by the wall clock into the state file, and reads back at the next start.
 
+// No number is cut without a word: what is `usize` has 32 bits on some machines.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
+
 pub mod cli;
 pub mod client;
 pub mod clock;

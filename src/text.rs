@@ -52,7 +52,7 @@ pub fn precise(duration: Duration) -> String {
 pub fn write_precise(text: &mut String, duration: Duration) {
     // A value just below a minute must not print as 60.0s.
     if duration < Duration::from_millis(59_950) {
-        let tenths = (duration.as_millis() as u64 + 50) / 100;
+        let tenths = (duration.as_secs() * 1000 + u64::from(duration.subsec_millis()) + 50) / 100;
         let _ = write!(text, "{}.{}s", tenths / 10, tenths % 10);
     } else {
         write_brief(text, duration);

@@ -200,7 +200,7 @@ pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) 
 
 /// Where the row of this number begins.
 fn top_of(number: usize) -> Pixels {
-    Pixels(TOP.0 + ROW.0 * number as i64)
+    Pixels(TOP.0 + ROW.0 * i64::try_from(number).unwrap_or(0))
 }
 
 /// Which moment is where.
@@ -551,7 +551,7 @@ fn legend(text: &mut String) {
             x.and(beside),
             y.and(16)
         );
-        x = Pixels(x.0 + 64 * words.len() as i64).and(beside + 22);
+        x = Pixels(x.0 + 64 * i64::try_from(words.len()).unwrap_or(0)).and(beside + 22);
     }
     let _ = writeln!(
         text,

@@ -282,6 +282,10 @@ fn set(file: &File, kind: i32, first: off_t, length: off_t) -> Result<(), Errno>
     fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&wanted)).map(drop)
 }
 
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "fcntl(2) has these small numbers in a narrower type than the C library's names for them"
+)]
 fn request(kind: i32, first: off_t, length: off_t) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,

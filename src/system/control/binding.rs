@@ -278,7 +278,7 @@ fn hidden_name(name: &OsStr, salt: usize) -> OsString {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let length = name.len();
     let random = RandomState::new().hash_one(salt);
-    let letters = (0..length.min(4)).map(|n| LETTERS[(random >> (5 * n)) as usize % LETTERS.len()]);
+    let letters = (0..length.min(4)).map(|n| LETTERS[((random >> (5 * n)) % 32) as usize]);
     let start = match length {
         0..5 => &[][..],
         _ => &[b".", &name.as_bytes()[..length - 5]].concat()[..],
