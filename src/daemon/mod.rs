@@ -222,14 +222,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that has loaded its configuration, opened its log and, if it could, bound `listener`. The error says what the system refused.
+    /// A daemon that has loaded its configuration, opened its log and tried to bind `listener`. The error says what the system refused.
     pub fn new(
         source: Source,
         config: Config,
         log: Log,
         mut holds: Holds,
         mut signals: Signals,
-        listener: Option<TcpListener>,
+        listener: Option<io::Result<TcpListener>>,
     ) -> Result<Daemon, String> {
         let refused =
             |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));

@@ -2,6 +2,7 @@
 //! it, and no command, output or word of another program is shown. An address that cannot be had costs no job anything;
 //! it is tried again. How requests and answers travel belongs to `system::http`.
 
+use std::io;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -47,23 +48,39 @@ fn find(path: &str) -> Found {
     })
 }
 
-/// The socket for HTTP, if there is to be one and it can be had. To be called while root has not been given up.
-pub fn bind(config: &Sequencer) -> Option<TcpListener> {
-    http::bound(config.listen?).ok()
+/// The socket for HTTP, or why it cannot be had, if there is to be one. To be called while root has not been given up.
+pub fn bind(config: &Sequencer) -> Option<io::Result<TcpListener>> {
+    Some(http::bound(config.listen?))
+}
+
+/// Why an address cannot be had: where root was refused first, and its successor may not even ask, what root was told.
+fn refusal(of_root: Option<io::Error>, error: io::Error) -> io::Error {
+    match of_root {
+        Some(of_root) if error.kind() == io::ErrorKind::PermissionDenied => of_root,
+        _ => error,
+    }
 }
 
 impl Daemon {
     /// Takes over the socket that was bound at the start. Without one, another daemon may have ended meanwhile.
-    pub(super) fn open_http(&mut self, bound: Option<TcpListener>, now: Instant) -> Option<String> {
-        if let (Some(listener), Some(at)) = (bound, self.config.listen) {
-            let _ = self.http.adopt(listener, at, self.os.poll.registry());
-        }
-        self.move_http(now).map(|(line, _)| line)
+    pub(super) fn open_http(
+        &mut self,
+        bound: Option<io::Result<TcpListener>>,
+        now: Instant,
+    ) -> Option<String> {
+        let bound = bound.zip(self.config.listen);
+        let of_root = bound.and_then(|(bound, at)| {
+            let registry = self.os.poll.registry();
+            bound
+                .and_then(|bound| self.http.adopt(bound, at, registry))
+                .err()
+        });
+        self.move_http(of_root, now).map(|(line, _)| line)
     }
 
     /// Listens where the configuration says, instead of elsewhere. If that cannot be, the line that says so is
     /// returned, with whether it is news.
-    fn move_http(&mut self, now: Instant) -> Option<(String, bool)> {
+    fn move_http(&mut self, of_root: Option<io::Error>, now: Instant) -> Option<(String, bool)> {
         let Some(wanted) = self.config.listen else {
             self.http.close();
             self.missing = None;
@@ -78,7 +95,7 @@ impl Daemon {
             }
             return None;
         };
-        let why = format!("{wanted}: {}", error_text(&error));
+        let why = format!("{wanted}: {}", error_text(&refusal(of_root, error)));
         let stays = match self.http.bound() {
             Some(bound) => format!("it stays at {bound}, and this"),
             None => "this".to_string(),
@@ -95,7 +112,7 @@ impl Daemon {
 
     /// Does the same, and logs what is news.
     pub(super) fn follow_http(&mut self, now: Instant) -> Option<String> {
-        let (line, is_news) = self.move_http(now)?;
+        let (line, is_news) = self.move_http(None, now)?;
         if is_news {
             self.log.tell(&Event::Http(Level::Warning, &line));
         }
@@ -154,5 +171,21 @@ impl Daemon {
             answer
         });
         self.http.answer(clients, &answer, head, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_not_told_as_one_that_a_user_may_not_have() {
+        let error = |kind: io::ErrorKind| io::Error::from(kind);
+        let (taken, denied) = (io::ErrorKind::AddrInUse, io::ErrorKind::PermissionDenied);
+        let told =
+            |of_root: Option<io::ErrorKind>, now| refusal(of_root.map(error), error(now)).kind();
+        assert_eq!(told(Some(taken), denied), taken);
+        assert_eq!(told(Some(denied), taken), taken);
+        assert_eq!(told(None, denied), denied);
     }
 }
