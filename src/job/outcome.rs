@@ -215,7 +215,7 @@ const SIGNALS: [&str; 31] = [
 /// The name of a signal: `SIGKILL`, `SIGRTMIN+3` (glibc's SIGRTMIN is 34), or `signal 32` for one without a name. 0
 /// stands for a real-time signal whose number is not known.
 pub fn signal_name(number: i32) -> String {
-    let known = usize::try_from(number - 1)
+    let known = usize::try_from(number.saturating_sub(1))
         .ok()
         .and_then(|i| SIGNALS.get(i));
     match (known, number) {
@@ -241,6 +241,8 @@ mod tests {
         assert_eq!(signal_name(37), "SIGRTMIN+3");
         assert_eq!(signal_name(0), "a real-time signal");
         assert_eq!(signal_name(-4), "signal -4");
+        // From a damaged history file.
+        assert_eq!(signal_name(i32::MIN), "signal -2147483648");
     }
 
     #[test]
