@@ -209,7 +209,12 @@ impl Daemon {
 
     fn unknown_job(&self, name: &str) -> Reply {
         let known: Vec<&str> = self.jobs.names().collect();
-        let instead = near::instead(name, &known, "there are");
+        let called = if known.len() == 1 {
+            "there is"
+        } else {
+            "there are"
+        };
+        let instead = near::instead(name, &known, called);
         (
             exit::FAILURE,
             format!("unknown job {}{instead}\n", shown(name)),

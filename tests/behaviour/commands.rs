@@ -544,6 +544,15 @@ fn reload_answers_with_what_check_would_warn_of_each_time() {
 }
 
 #[test]
+fn where_there_is_one_job_it_is_named_as_one() {
+    let place = Place::new();
+    let _daemon = place.listening(&format!("{SOCKET}{}", idle_job("only", "true")));
+    let output = place.ask("pause other_than_that");
+    let line = "unknown job 'other_than_that'; there is: only\n";
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(1), line));
+}
+
+#[test]
 fn an_unknown_job_is_refused_and_the_nearest_name_offered() {
     let place = Place::new();
     let _daemon = place.listening(&format!(
