@@ -173,7 +173,7 @@ impl LineSplitter {
     }
 
     /// Adds the next bytes and hands out each line that they complete, without its LF. A line longer than `MAX_PIECE`
-    /// bytes is handed out in pieces of that length.
+    /// bytes is handed out in pieces of that length, or a little less where a character would be cut.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&b| b == b'\n') {
@@ -197,8 +197,9 @@ impl LineSplitter {
     fn add(&mut self, mut part: &[u8], each: &mut impl FnMut(&[u8])) {
         while !part.is_empty() {
             if self.pending.len() >= MAX_PIECE {
-                each(&self.pending);
-                self.pending.clear();
+                let end = whole_characters(&self.pending);
+                each(&self.pending[..end]);
+                self.pending.drain(..end);
             }
             let room = MAX_PIECE - self.pending.len();
             let (now, later) = part.split_at(room.min(part.len()));
@@ -206,6 +207,15 @@ impl LineSplitter {
             part = later;
         }
     }
+}
+
+/// Where these bytes end, without a character of UTF-8 that only begins there.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let near = bytes.len().saturating_sub(3);
+    let begins = bytes[near..].iter().rposition(|&byte| byte >= 0xc0);
+    let begins = begins.map(|at| near + at);
+    let goes_on = |&at: &usize| bytes[at].leading_ones() as usize > bytes.len() - at;
+    begins.filter(goes_on).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

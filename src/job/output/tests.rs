@@ -182,3 +182,32 @@ proptest! {
         prop_assert!(split(&stream, &cuts) == pieces(&stream));
     }
 }
+
+#[test]
+fn no_character_is_cut_where_a_long_line_is() {
+    for before in 0..4 {
+        for character in ["é", "€", "🦀"] {
+            let line = "x".repeat(before) + &character.repeat(MAX_PIECE);
+            let mut pieces: Vec<Vec<u8>> = Vec::new();
+            let mut splitter = LineSplitter::new();
+            for bytes in line.as_bytes().chunks(1000) {
+                splitter.push(bytes, |piece| pieces.push(piece.to_vec()));
+            }
+            splitter.finish(|piece| pieces.push(piece.to_vec()));
+            assert_eq!(pieces.concat(), line.as_bytes());
+            for piece in &pieces {
+                assert!(std::str::from_utf8(piece).is_ok(), "{before} {character}");
+                assert!(piece.len() <= MAX_PIECE);
+            }
+            assert!(pieces.len() <= line.len() / (MAX_PIECE - 3) + 1);
+        }
+    }
+    // What is no UTF-8 is cut as before.
+    let mut lengths = Vec::new();
+    let mut splitter = LineSplitter::new();
+    splitter.push(&[0x80; 2 * MAX_PIECE + 1], |piece| {
+        lengths.push(piece.len())
+    });
+    splitter.finish(|piece| lengths.push(piece.len()));
+    assert_eq!(lengths, [MAX_PIECE, MAX_PIECE, 1]);
+}
