@@ -135,7 +135,9 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
         ));
     }
     let lease = config.sequencer.leasefile.as_ref();
-    if let Some(path) = lease.filter(|path| !path.starts_with("/run")) {
+    if let Some(path) =
+        lease.filter(|path| !path.starts_with("/run") && !path.starts_with("/var/run"))
+    {
         let path = path.display();
         warnings.push((
             About::Key("leasefile"),

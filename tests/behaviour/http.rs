@@ -192,6 +192,8 @@ fn whatever_else_is_asked_is_refused_and_answered_once() {
             "{method}"
         );
     }
+    let without_host = say(port, "HEAD / HTTP/1.1\r\n\r\n");
+    assert!(without_host.starts_with("HTTP/1.1 400 ") && without_host.ends_with("\r\n\r\n"));
     let post =
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 24\r\n\r\nGET /metrics HTTP/1.0\r\n\r\n";
     let long = |length: usize| format!("GET / HTTP/1.0\r\nX: {}\r\n\r\n", "x".repeat(length - 23));

@@ -85,7 +85,7 @@ fn path(target: &str) -> Option<&str> {
     let target = match target.get(..7) {
         Some(scheme) if scheme.eq_ignore_ascii_case("http://") => {
             let rest = &target[7..];
-            &rest[rest.find('/').unwrap_or(rest.len())..]
+            &rest[rest.find(['/', '?']).unwrap_or(rest.len())..]
         }
         _ if target.starts_with('/') => target,
         _ => return None,

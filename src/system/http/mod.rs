@@ -130,6 +130,11 @@ impl Server {
             let asked = self.clients.next_request()?;
             let client = asked.client;
             let request = asked.request.as_deref().map(head::read);
+            // To HEAD no content is sent, whatever else is wrong with it (RFC 9110, 9.3.2).
+            let head_only = asked
+                .request
+                .as_ref()
+                .is_some_and(|bytes| bytes.starts_with(b"HEAD "));
             let (status, fields) = match &request {
                 None => (431, ""),
                 Some(None) => (400, ""),
@@ -146,7 +151,7 @@ impl Server {
                 fields,
                 ..Answer::of_status(status)
             };
-            self.answer(&[client], &refusal, false, now);
+            self.answer(&[client], &refusal, head_only, now);
         }
     }
 

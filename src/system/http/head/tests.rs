@@ -27,6 +27,7 @@ fn a_request_is_its_method_and_path() {
             "/b",
         ),
         ("GET HTTP://a HTTP/1.0\r\n\r\n", "GET", "/"),
+        ("GET http://a?b=/c HTTP/1.0\r\n\r\n", "GET", "/"),
         (
             "BREW /pot HTTP/1.0\r\nContent-Length: 5\r\nX: \u{e9}\t\"\r\n\r\nbeans",
             "BREW",
