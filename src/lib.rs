@@ -20,7 +20,7 @@
 //! for), `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `event`
 //! (all that can be logged), `message` (what a log takes), `json` (objects and strings), `exit` (how processes end),
 //! `clock` (a moment by both clocks), `lease` (until when this host may run anything), `text` (times, durations and
-//! foreign words as text), `near` (the known word nearest to an unknown one).
+//! foreign words as text), `near` (the known word nearest to an unknown one), `order` (sorts lists).
 //!
 //! ## How a byte of output travels
 //!
@@ -73,6 +73,7 @@ pub mod lease;
 pub mod mail;
 pub mod message;
 pub mod near;
+pub mod order;
 pub mod start;
 pub mod status;
 pub mod system;

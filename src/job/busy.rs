@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::clock::nanoseconds;
+use crate::order::sorted;
 
 /// The share is of this many minutes at most.
 const MINUTES: u64 = 60;
@@ -97,7 +98,7 @@ impl Busy {
                 None => jobs.push((job, time)),
             }
         }
-        jobs.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        let jobs = sorted(jobs, &|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         let share = |time: u64| {
             let parts = (time * 10_000 + window / 2) / window.max(1);
             u32::try_from(parts.min(10_000)).unwrap_or(10_000)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Stamp;
 use crate::job::outcome::{Brief, Verdict};
+use crate::order::sorted;
 
 /// Runs of all jobs that are kept.
 pub const RECENT: usize = 1_000;
@@ -136,8 +137,8 @@ impl History {
         let wanted = |(name, of): &(&str, &Numbered)| {
             job.is_none_or(|job| job == *name) && (!failed || of.run.failed())
         };
-        let mut entries: Vec<(&str, &Numbered)> = self.all().filter(wanted).collect();
-        entries.sort_unstable_by_key(|(_, of)| of.number);
+        let entries: Vec<(&str, &Numbered)> = self.all().filter(wanted).collect();
+        let mut entries = sorted(entries, &|(_, a), (_, b)| a.number.cmp(&b.number));
         entries.dedup_by_key(|(_, of)| of.number);
         let from = entries.len().saturating_sub(most);
         let last = entries.into_iter().skip(from);

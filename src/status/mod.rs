@@ -12,7 +12,6 @@ pub mod page;
 pub mod picture;
 pub mod table;
 
-use std::cmp::Reverse;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +23,7 @@ use crate::job::record::{Last, Record};
 use crate::job::schedule::Timing;
 use crate::job::stuck;
 use crate::mail::queue::Queue;
+use crate::order::sorted;
 use crate::text::{brief, seconds};
 
 /// How long mail has to fail before the daemon counts as unhealthy, and how long it counts so after a report was given
@@ -303,8 +303,8 @@ impl<'a> View<'a> {
 
     /// The names of the `at_most` jobs that have waited longest, and how many more wait.
     pub fn waiters(&self, at_most: usize) -> (Vec<(&'a str, Duration)>, usize) {
-        let mut all: Vec<(Index, Duration)> = self.all_waiting().collect();
-        all.sort_by_key(|&(_, time)| Reverse(time));
+        let all: Vec<(Index, Duration)> = self.all_waiting().collect();
+        let all = sorted(all, &|(_, a), (_, b)| b.cmp(a));
         let first = all.iter().take(at_most);
         let first: Vec<_> = first
             .map(|&(job, time)| (&*self.jobs.job(job).name, time))

@@ -7,6 +7,7 @@ use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::job::outcome::{Brief, Verdict};
+use crate::order::sorted;
 use crate::text::{Utc, brief, precise};
 
 /// Rows that have a job's name; the rest are summed up in one more.
@@ -322,7 +323,9 @@ fn rows<'a>(bars: &'a [Bar<'a>], waits: &'a [Waits<'a>], axis: &Axis) -> Vec<Row
         let place = place(&mut rows, wait.job);
         rows[place].waits.push(wait);
     }
-    rows.sort_by(|a, b| b.busy.cmp(&a.busy).then_with(|| a.name.cmp(&b.name)));
+    let mut rows = sorted(rows, &|a, b| {
+        b.busy.cmp(&a.busy).then_with(|| a.name.cmp(&b.name))
+    });
     if rows.len() > ROWS {
         let rest = rows.split_off(ROWS - 1);
         let mut sum = Row {
@@ -337,7 +340,7 @@ fn rows<'a>(bars: &'a [Bar<'a>], waits: &'a [Waits<'a>], axis: &Axis) -> Vec<Row
                 .flat_map(|row| row.waits.iter().copied())
                 .collect(),
         };
-        sum.bars.sort_by_key(|bar| bar.began);
+        sum.bars = sorted(sum.bars, &|a, b| a.began.cmp(&b.began));
         rows.push(sum);
     }
     rows
@@ -387,8 +390,7 @@ impl<'a> Row<'a> {
             }
         }
         // What matters most is drawn last, and so lies on top.
-        groups.sort_by_key(|group| group.look);
-        groups
+        sorted(groups, &|a, b| a.look.cmp(&b.look))
     }
 
     fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, all: &[Bar<'_>]) {

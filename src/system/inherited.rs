@@ -1,6 +1,7 @@
 //! The descriptors that the daemon's parent left open, for example a start script's lock. They stay open in the daemon
 //! as long as it lives, and are closed in every process that it starts.
 
+use std::collections::BinaryHeap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::RawFd;
@@ -40,8 +41,7 @@ fn listed() -> Option<Vec<RawFd>> {
     let numbers = entries.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut numbers: Vec<RawFd> = numbers.collect::<Option<_>>()?;
     numbers.retain(|&fd| fd >= FIRST && reaches_children(fd));
-    numbers.sort_unstable();
-    Some(numbers)
+    Some(BinaryHeap::from(numbers).into_sorted_vec())
 }
 
 /// Whether a process that is started would get this descriptor, as far as is known.

@@ -1,6 +1,7 @@
 //! A log's name in its directory. The directory is held open and every step of a rotation goes through it, so that
 //! nobody can put another directory in its place.
 
+use std::collections::BinaryHeap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -51,8 +52,7 @@ impl Place {
         for entry in directory.iter() {
             numbers.extend(number(&self.0.name, entry?.file_name().to_bytes()));
         }
-        numbers.sort_unstable();
-        Ok(numbers)
+        Ok(BinaryHeap::from(numbers).into_sorted_vec())
     }
 
     /// Renames the file that has the number `from`, or the log itself, to the number `to`, which must be free.
