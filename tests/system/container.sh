@@ -62,8 +62,13 @@ fi
 expect "buildah has directories of its own" own_directories /etc /var/lib
 [ "$failed" -eq 0 ] || finish
 
-mkdir -p "$context/image/usr/bin" "$context/image/run/buildd-sequencer"
-cp "$BIN" "$context/image/usr/bin/buildd-sequencer"
+# image_of DIRECTORY PROGRAM: what the first stage would leave.
+image_of() {
+    mkdir -p "$1/usr/bin" "$1/run/buildd-sequencer" "$1/usr/share/doc/buildd-sequencer"
+    cp "$2" "$1/usr/bin/buildd-sequencer"
+    cp contrib/debian/copyright "$1/usr/share/doc/buildd-sequencer/"
+}
+image_of "$context/image" "$BIN"
 {
     echo "FROM scratch AS build"
     echo "COPY image /image"
@@ -79,14 +84,19 @@ expect "it begins with the program" test "$(configured '{{.OCIv1.Config.Entrypoi
 expect "it is stopped by SIGTERM" test "$(configured '{{.OCIv1.Config.StopSignal}}')" = SIGTERM
 expect "its health check needs no shell" test "$healthcheck" = "/usr/bin/buildd-sequencer healthcheck --alive"
 
+label() { configured "{{index .OCIv1.Config.Labels \"org.opencontainers.image.$1\"}}"; }
+expect "a label tells its version" test "$(label version)" = "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)"
+expect "one its licence" test "$(label licenses)" = MIT
+expect "one its title" test "$(label title)" = buildd-sequencer
+
 container=$(engine from $image)
 image_root=$(engine mount "$container")
 if [ ! -d "$image_root/run/buildd-sequencer" ]; then
     fail "the image can be mounted" "its root is '$image_root'"
     finish
 fi
-expect "the root holds the program, the socket's directory and no more" \
-    test "$(cd "$image_root" && find . | sort | xargs)" = ". ./run ./run/buildd-sequencer ./usr ./usr/bin ./usr/bin/buildd-sequencer"
+expect "the root holds the program, its notices, the socket's directory and no more" \
+    test "$(cd "$image_root" && find . | sort | xargs)" = ". ./run ./run/buildd-sequencer ./usr ./usr/bin ./usr/bin/buildd-sequencer ./usr/share ./usr/share/doc ./usr/share/doc/buildd-sequencer ./usr/share/doc/buildd-sequencer/copyright"
 expect "the socket's directory is the daemon's" test "$(stat -c %u:%g "$image_root/run/buildd-sequencer")" = "$user"
 expect "the program is not" test "$(stat -c %u:%g:%a "$image_root/usr/bin/buildd-sequencer")" = 0:0:755
 
@@ -123,5 +133,76 @@ expect "within the 10 s that an engine allows" test $(($(date +%s) - started)) -
 expect "the log ends as it should" grep "Main loop terminated" "$here/log"
 expect "without the daemon the health check is not content" test "$(healthy >/dev/null 2>&1; echo $?)" -eq 1
 [ "$failed" -eq 0 ] || sed 's/^/     log: /' "$here/log"
+
+# --- compose.yaml, by the schema that check-jsonschema brings along.
+
+venv=$here/venv
+validator() {
+    python3 -m venv "$venv" &&
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-cache-dir check-jsonschema==0.38.2
+}
+composes() { "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$1"; }
+expect "the package with compose's schema can be had" validator
+expect "it accepts compose.yaml" composes contrib/container/compose.yaml
+sed 's/read_only/readonly/' contrib/container/compose.yaml >"$here/wrong.yaml"
+refuses() { ! composes "$here/wrong.yaml"; }
+expect "and no key that is spelt wrong" refuses
+
+# --- Two architectures under one name, run read-only and unprivileged by crun.
+
+[ -z "${QUICK:-}" ] || { skip "two architectures" "QUICK is set"; finish; }
+for pair in amd64:x86_64-unknown-linux-musl arm64:aarch64-unknown-linux-gnu; do
+    program=$(sh tests/system/static-for "${pair#*:}" 2>/dev/null)
+    expect "there is a static program for ${pair%%:*}" test -x "$program"
+    image_of "$context/${pair%%:*}" "$program"
+done
+sed -i '1,2c FROM scratch AS build\nARG TARGETARCH\nCOPY $TARGETARCH /image' "$context/Containerfile"
+expect "buildah makes an image for each" engine build --isolation chroot --platform linux/amd64,linux/arm64 \
+    --manifest buildd-sequencer-both "$context"
+engine manifest inspect buildd-sequencer-both >"$here/manifest"
+for architecture in amd64 arm64; do
+    expect "the list has $architecture" grep "\"architecture\": \"$architecture\"" "$here/manifest"
+done
+
+image_root=$(engine mount "$(engine from --arch "$(dpkg --print-architecture)" buildd-sequencer-both)")
+mkdir -p "$here/bundle/rootfs" "$here/crun"
+cp -a "$image_root/." "$here/bundle/rootfs/"
+mkdir -p "$here/bundle/rootfs/etc" "$here/bundle/rootfs/dev" "$here/bundle/rootfs/proc"
+printf '[buildsequencer_job.itself]\ncommand: /usr/bin/buildd-sequencer --version\nstartdelay: 0\nmindelay: 1h\nalwayslog: true\n' \
+    >"$here/bundle/rootfs/etc/buildd-sequencer.conf"
+python3 - "$here/bundle/config.json" "$user" <<'PYTHON'
+import json, sys
+uid, gid = map(int, sys.argv[2].split(":"))
+none = {name: [] for name in ("bounding", "effective", "inheritable", "permitted", "ambient")}
+json.dump({
+    "ociVersion": "1.0.0",
+    "root": {"path": "rootfs", "readonly": True},
+    "process": {"args": ["/usr/bin/buildd-sequencer"], "cwd": "/", "user": {"uid": uid, "gid": gid},
+                "capabilities": none, "noNewPrivileges": True, "env": []},
+    "mounts": [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
+        {"destination": "/run/buildd-sequencer", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]},
+    ],
+    "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network")]},
+}, open(sys.argv[1], "w", encoding="utf-8"))
+PYTHON
+# It refuses a machine with control groups of both kinds, although it is to make none: here it sees one kind.
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>"$here/mount" || cat "$here/mount"
+runtime() { crun --root "$here/crun" --cgroup-manager=disabled "$@"; }
+# crun gives the standard streams to the container's user, whatever they are: pipes of its own.
+: | runtime run --bundle "$here/bundle" check 2>&1 | cat >"$here/log" &
+at_exit_kill $!
+if wait_for 30 grep "Job itself completed" "$here/log"; then
+    expect "crun: a job runs, read-only and without a privilege" grep "Job itself completed with exit code 0" "$here/log"
+    expect "crun: the health check is content" wait_for 20 runtime exec --user "$user" check /usr/bin/buildd-sequencer healthcheck --alive
+    expect "crun: TERM is taken" runtime kill check TERM
+    expect "crun: and obeyed" wait_for 20 grep "Main loop terminated" "$here/log"
+elif grep -iE 'not permitted|cgroup|namespace' "$here/log"; then
+    skip "crun" "this machine does not let it make containers: $(tail -n 1 "$here/log")"
+else
+    fail "crun runs it" "$(cat "$here/log")"
+fi
+runtime delete --force check >/dev/null 2>&1
 
 finish

@@ -18,6 +18,15 @@ sed 's/^/     /' "$here/build"
 expect "contrib/static-build makes it for $musl" test -x "$program"
 [ "$failed" -eq 0 ] || finish
 
+is_the_same_elsewhere() {
+    sh tests/system/elsewhere "$here/elsewhere" contrib/static-build "$musl" &&
+        cmp "$program" "$here/elsewhere/$musl/release/buildd-sequencer"
+}
+if [ "${program#"$ROOTS"}" != "$program" ]; then
+    mkdir "$here/elsewhere"
+    expect "it is the same bytes from another directory, user, CARGO_HOME, umask and year" is_the_same_elsewhere
+fi
+
 # Each run of these scripts is one thing here; their words are shown where they fail.
 export MUSL=yes
 expect "it is a static file like glibc's, of at most $most_bytes bytes" \
