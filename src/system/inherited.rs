@@ -24,7 +24,8 @@ pub fn to_close() -> Vec<RawFd> {
     let mut numbers = listed().unwrap_or_else(open_numbers);
     // The C library refuses numbers from RLIMIT_NOFILE on, and nix does not say so; the limit has been lowered since
     // they were opened. No job may have these either, so the daemon closes them itself.
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| u64::from(soft));
     numbers.retain(|&fd| {
         let is_within = u64::try_from(fd).is_ok_and(|fd| fd < limit);
         if !is_within {

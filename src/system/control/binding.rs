@@ -201,7 +201,8 @@ impl Spot {
 }
 
 fn identity(stat: &FileStat) -> Identity {
-    (stat.st_dev, stat.st_ino)
+    #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
+    (u64::from(stat.st_dev), u64::from(stat.st_ino))
 }
 
 fn is_socket(stat: &FileStat) -> bool {

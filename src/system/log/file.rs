@@ -157,7 +157,10 @@ impl LogFile {
 
     fn is_named_by(&self, place: &Place) -> bool {
         match (place.named(), self.file.metadata()) {
-            (Some(named), Ok(open)) => (named.st_dev, named.st_ino) == (open.dev(), open.ino()),
+            #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
+            (Some(named), Ok(open)) => {
+                (u64::from(named.st_dev), u64::from(named.st_ino)) == (open.dev(), open.ino())
+            }
             _ => false,
         }
     }
