@@ -24,7 +24,7 @@ is_the_same_elsewhere() {
 }
 if [ "${program#"$ROOTS"}" != "$program" ]; then
     mkdir "$here/elsewhere"
-    expect "it is the same bytes from another directory, user, CARGO_HOME, umask and year" is_the_same_elsewhere
+    expect "it is the same bytes from another directory, user, CARGO_HOME, umask and time" is_the_same_elsewhere
 fi
 
 # Each run of these scripts is one thing here; their words are shown where they fail.

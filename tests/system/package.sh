@@ -29,7 +29,7 @@ is_the_same_elsewhere() {
     sh tests/system/elsewhere "$here/elsewhere" contrib/debian/build &&
         cmp "$package" "$here/elsewhere/debian/${package##*/}"
 }
-expect "it is the same bytes from another directory, user, CARGO_HOME, umask and year" is_the_same_elsewhere
+expect "it is the same bytes from another directory, user, CARGO_HOME, umask and time" is_the_same_elsewhere
 has() { dpkg-deb -c "$package" | grep -E " \./$1\$"; }
 for file in usr/bin/buildd-sequencer usr/lib/systemd/system/buildd-sequencer.service \
     usr/lib/systemd/system/buildd-sequencer@.service usr/lib/sysusers.d/buildd-sequencer.conf \
