@@ -189,9 +189,15 @@ json.dump({
 PYTHON
 # It refuses a machine with control groups of both kinds, although it is to make none: here it sees one kind.
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>"$here/mount" || cat "$here/mount"
-runtime() { crun --root "$here/crun" --cgroup-manager=disabled "$@"; }
-# crun gives the standard streams to the container's user, whatever they are: pipes of its own.
-: | runtime run --bundle "$here/bundle" check 2>&1 | cat >"$here/log" &
+# crun gives the standard streams to the container's user, whatever they are, the machine's /dev/null too: so it gets a
+# pipe and a file of its own.
+runtime() {
+    : | crun --root "$here/crun" --cgroup-manager=disabled "$@" >"$here/said" 2>&1
+    set -- $?
+    cat "$here/said"
+    return "$1"
+}
+: | crun --root "$here/crun" --cgroup-manager=disabled run --bundle "$here/bundle" check 2>&1 | cat >"$here/log" &
 at_exit_kill $!
 if wait_for 30 grep "Job itself completed" "$here/log"; then
     expect "crun: a job runs, read-only and without a privilege" grep "Job itself completed with exit code 0" "$here/log"
@@ -203,6 +209,6 @@ elif grep -iE 'not permitted|cgroup|namespace' "$here/log"; then
 else
     fail "crun runs it" "$(cat "$here/log")"
 fi
-runtime delete --force check >/dev/null 2>&1
+runtime delete --force check >"$here/deleted" 2>&1
 
 finish
