@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::ready::Ready;
 use super::stream::Stream;
-use super::{Daemon, Os};
+use super::{Daemon, Os, READS_PER_TURN};
 use crate::clock::{Moment, Stamp};
 use crate::config::Job;
 use crate::event::{Decision, Event, Name, Who};
@@ -248,8 +248,13 @@ impl Run {
         now: Moment,
     ) -> Ended {
         if pipes_kept {
-            // Read what is still in a pipe before it is closed: it belongs to the run.
-            self.read_to_the_end(os, log);
+            // Read what is still in a pipe before it is closed: it belongs to the run. That may be more than one turn reads.
+            for _ in 0..READS_PER_TURN {
+                self.read_to_the_end(os, log);
+                if !self.stdout.more && !self.stderr.more {
+                    break;
+                }
+            }
             for stream in [&mut self.stdout, &mut self.stderr] {
                 stream.finish_lines(&self.job.name, log);
             }

@@ -15,6 +15,9 @@ use crate::job::output::{Capture, LineSplitter};
 use crate::system::log::Log;
 use crate::system::process::{self, OutputPipe};
 
+/// The same where each line is logged: lines of one byte cost so much that others would wait for a noticeable time.
+const LIVE_READS_PER_TURN: usize = 2;
+
 /// One of a run's two outputs, on its way to log and mail.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -64,8 +67,12 @@ impl Stream {
         };
         self.more = false;
         let mut closed = false;
+        let most = match self.lines {
+            Some(_) => LIVE_READS_PER_TURN,
+            None => READS_PER_TURN,
+        };
         for turn in 0.. {
-            if turn == READS_PER_TURN {
+            if turn == most {
                 self.more = true;
                 break;
             }
