@@ -62,6 +62,7 @@ fuzz_target!(|input: (u16, bool, [String; 5], Vec<u8>, Vec<u8>)| {
     let origin = Origin {
         from: &from,
         host: &host,
+        name: None,
         pid: 312,
         number: 7,
         now,
@@ -93,8 +94,7 @@ fuzz_target!(|input: (u16, bool, [String; 5], Vec<u8>, Vec<u8>)| {
         Report::stuck(&run, Duration::from_secs(1), 1, &waiting, &origin)
     };
     let report = Rc::new(report);
-    let (_, body) = report.log_parts(&to, 1);
-    let body = body.to_vec();
+    let body = report.body().to_vec();
     if failed {
         let end = [b"\n\nStandard Output:\n\n".as_slice(), &stdout, b"\n"].concat();
         assert!(body.ends_with(&end));
