@@ -15,6 +15,16 @@ use crate::common::{Daemon, LIMIT, Place, Signal, findings, job, stderr, stdout,
 /// The daemon's own time for a client that is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whether this machine can talk to itself. A new network namespace cannot: its loopback device is down.
+fn has_loopback() -> bool {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let talks = TcpStream::connect(listener.local_addr().unwrap()).is_ok();
+    if !talks {
+        crate::common::not_tested("HTTP, because the loopback device is down");
+    }
+    talks
+}
+
 /// A port that nobody has at this moment.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -111,6 +121,9 @@ fn get(port: u16, path: &str) -> Answer {
 
 #[test]
 fn each_path_gives_what_its_command_prints_and_head_the_same_without_the_content() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (_daemon, port) = serving(&place, "", &idle_job("a_job", "true"));
     for (path, kind, within) in [
@@ -172,6 +185,9 @@ fn each_path_gives_what_its_command_prints_and_head_the_same_without_the_content
 
 #[test]
 fn whatever_else_is_asked_is_refused_and_answered_once() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (daemon, port) = serving(&place, "", &idle_job("a", "true"));
     for path in [
@@ -256,6 +272,9 @@ fn whatever_else_is_asked_is_refused_and_answered_once() {
 
 #[test]
 fn nothing_of_commands_outputs_mail_or_faults_is_told() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let sendmail = place.script("sendmail", "echo mail_secret; exit 75");
     let settings = format!(
@@ -305,6 +324,9 @@ fn nothing_of_commands_outputs_mail_or_faults_is_told() {
 
 #[test]
 fn what_was_made_within_a_second_is_given_to_all() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (daemon, port) = serving(&place, "", &crate::common::once("a", "sleep 1000"));
     daemon.wait_for_log("Running a");
@@ -326,6 +348,9 @@ pub fn clients_have_five_seconds_and_not_more() {
 }
 
 fn a_silent_and_a_slow_client() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (daemon, port) = serving(&place, "", &idle_job("a", "true"));
     let before = daemon.descriptors();
@@ -353,6 +378,9 @@ fn a_silent_and_a_slow_client() {
 }
 
 fn a_client_that_takes_nothing() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let jobs: String = (0..20_000)
         .map(|n| idle_job(&format!("a_job_with_quite_a_long_name_{n}"), "true"))
@@ -389,6 +417,9 @@ fn a_client_that_takes_nothing() {
 
 #[test]
 fn a_seventeenth_client_takes_the_place_of_the_one_silent_longest() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (daemon, port) = serving(&place, "", &idle_job("a", "true"));
     let before = daemon.descriptors();
@@ -419,6 +450,9 @@ fn until_set(stop: &AtomicBool, act: impl Fn()) {
 
 #[test]
 fn no_client_costs_a_job_a_moment() {
+    if !has_loopback() {
+        return;
+    }
     let quick = job(
         "quick",
         "command: sh -c 'echo x >>runs'\nmindelay: 0\nstartdelay: 0\nstuckafter: 0",
@@ -476,6 +510,9 @@ fn no_client_costs_a_job_a_moment() {
 }
 
 pub fn after_its_clients_the_daemon_sleeps_as_before() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (daemon, port) = serving(&place, "", &idle_job("a", "true"));
     let before = daemon.descriptors();
@@ -498,6 +535,9 @@ pub fn after_its_clients_the_daemon_sleeps_as_before() {
 
 #[test]
 fn a_reload_moves_to_another_address_and_loses_no_client() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let a = idle_job("a", "true");
     let (daemon, port) = serving(&place, "", &a);
@@ -534,6 +574,9 @@ fn a_reload_moves_to_another_address_and_loses_no_client() {
 
 #[test]
 fn all_addresses_are_ipv4_and_where_there_is_any_ipv6_in_one_socket() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let port = free_port();
     let _daemon = place.listening(&format!(
@@ -559,6 +602,9 @@ pub fn an_address_that_is_taken_or_not_there_keeps_no_job_from_running_and_is_tr
 }
 
 fn an_address_that_is_taken_at_the_start_is_had_once_it_is_free() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -598,6 +644,9 @@ fn an_address_that_is_taken_at_the_start_is_had_once_it_is_free() {
 }
 
 fn a_reload_to_an_address_that_cannot_be_had_says_so_and_stays() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let a = idle_job("a", "true");
     let (daemon, port) = serving(&place, "", &a);
@@ -638,6 +687,9 @@ fn a_reload_to_an_address_that_cannot_be_had_says_so_and_stays() {
 
 #[test]
 fn check_warns_of_an_address_that_is_not_there_and_is_content_beside_the_daemon() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let (_daemon, port) = serving(&place, "", &idle_job("a", "true"));
     let output = place.ask("check -q");
@@ -665,6 +717,9 @@ fn check_warns_of_an_address_that_is_not_there_and_is_content_beside_the_daemon(
 
 #[test]
 fn jobs_inherit_no_socket_and_the_end_gives_answers_that_are_under_way() {
+    if !has_loopback() {
+        return;
+    }
     let place = Place::new();
     let job = crate::common::once("a", "sh -c 'ls -l /proc/self/fd >fds; sleep 1000'");
     let (daemon, port) = serving(&place, "", &job);

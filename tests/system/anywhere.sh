@@ -39,6 +39,8 @@ cat >"$work/inside" <<'END'
 set -eu
 work=$1 user=$2 cargo_home=$3 toolchain=$4
 mount --make-rprivate /
+# A machine without a network still talks to itself.
+ip link set lo up
 # Their own directories may be closed to others.
 mount --bind "$cargo_home" "$work/cargo"
 mount --bind "$toolchain" "$work/toolchain"
