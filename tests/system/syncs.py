@@ -72,7 +72,7 @@ class Daemon:
         if path in (self.state, self.metrics) and not flags <= READ_ONLY:
             raise Broken(f"{path} is opened for writing in its place")
         if path.endswith(".new"):
-            if flags != NEW:
+            if flags - {"O_APPEND"} != NEW:
                 raise Broken(f"{path} is opened with {'|'.join(sorted(flags))}")
             self.files[result] = File(path, mode)
 

@@ -149,7 +149,7 @@ stop
 other_syncs() {
     awk '/^epoll_p?wait/               { began = 0 }
         /^write\(1, .*\] Running /   { began = 1 }
-        /^recvfrom\(.*"pause/         { exit }
+        /^(recvfrom|read)\(.*"pause/  { exit }
         /^fdatasync/ && syncs++ && !began { others++ }
         END { print others + 0 }' slow
 }
