@@ -204,7 +204,7 @@ fn only_the_system_the_daemon_and_what_comes_before_it_touch_the_operating_syste
     let mut breaches = Vec::new();
     for source in sources() {
         let may = matches!(source.subject(), "system" | "daemon")
-            || OUTSIDE_THE_LOOP.contains(&&*source.name);
+            || OUTSIDE_THE_LOOP.contains(&source.subject());
         if may {
             continue;
         }

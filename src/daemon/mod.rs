@@ -4,6 +4,7 @@
 
 mod announcement;
 mod commands;
+mod holds;
 mod kept;
 mod lease;
 mod mailer;
@@ -12,6 +13,7 @@ mod reload;
 mod reports;
 mod runs;
 mod showing;
+mod source;
 mod stop;
 mod stream;
 mod waiters;
@@ -29,34 +31,31 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use crate::clock::Moment;
-use crate::config::values::is_stdout;
-use crate::config::{Config, ControlSocket, Job, Sequencer};
+use crate::config::{Config, Job, Sequencer};
 use crate::event::{Decision, Event};
 use crate::job::jobs::{Index, Jobs};
 use crate::mail::report::Report;
 use crate::message::Level;
 use crate::status::{Counters, Running, View, table};
 use crate::system;
-use crate::system::claim::Claim;
 use crate::system::control;
 use crate::system::errors;
-use crate::system::files;
 use crate::system::http;
 use crate::system::log::Log;
 use crate::system::notify::Supervisor;
-use crate::system::pidfile::PidFile;
 use crate::system::process::{self, Spawner};
 use crate::system::signals::{Signal, Signals};
 use crate::text::harmless;
-use crate::wire::ConfigFile;
 
 use announcement::Announcement;
+pub use holds::Holds;
 use kept::Files;
 use lease::Held;
 use mailer::{Lost, Mailer};
 use ready::Ready;
 use runs::Run;
 use showing::Showing;
+pub use source::Source;
 use stop::{LastWords, Phase};
 use waiters::Waiters;
 use web::Missing;
@@ -68,57 +67,6 @@ const EVENTS: usize = 64;
 const READ_SIZE: usize = 64 * 1024;
 /// How often one turn reads one pipe, so that a chatty job starves neither signals nor mail.
 const READS_PER_TURN: usize = 16;
-/// Which configuration file to read, and the command line's settings that win over it. A reload uses them too.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The configuration file's path as the command line names it.
-    pub path: PathBuf,
-    /// The directory that a relative `path` starts from.
-    pub from: PathBuf,
-    /// The file's device and inode at the start. Later the daemon's user may be unable to see the file.
-    pub identity: Option<(u64, u64)>,
-    /// The command line's log file, which wins over the configuration's.
-    pub logfile: Option<PathBuf>,
-    /// The command line's name for the daemon, which wins over the configuration's.
-    pub name: Option<Box<str>>,
-    /// The command line's control socket, which wins over the configuration's.
-    pub socket: Option<PathBuf>,
-    /// Whether the daemon has detached. It has no standard output then, so the log has to be a file.
-    pub detached: bool,
-    /// The command line's `--spew`.
-    pub spew: bool,
-}
-
-/// The log of a detached daemon whose configuration names none. Like twistd's, it is in the run directory.
-const TWISTD_LOG: &str = "twistd.log";
-
-impl Source {
-    /// The configuration file as it is now.
-    fn file(&self) -> ConfigFile {
-        let path = self.from.join(&self.path);
-        ConfigFile {
-            identity: files::identity(&path).or(self.identity),
-            path: std::path::absolute(&path).unwrap_or(path),
-        }
-    }
-
-    /// Lets the command line's settings replace the file's.
-    pub fn overrule(&self, config: &mut Sequencer) {
-        if let Some(path) = &self.logfile {
-            config.logfile = Some(path.clone()).filter(|path| !is_stdout(path));
-        }
-        if self.detached && config.logfile.is_none() {
-            config.logfile = Some(PathBuf::from(TWISTD_LOG));
-        }
-        if let Some(name) = &self.name {
-            config.name = Some(name.clone());
-        }
-        if let Some(path) = &self.socket {
-            config.controlsocket = ControlSocket::At(path.clone());
-        }
-        config.spew |= self.spew;
-    }
-}
 
 /// The warnings that have been logged, so that a reload does not repeat them.
 #[derive(Debug, Default)]
@@ -140,37 +88,6 @@ struct Os {
     spawner: Spawner,
     /// The buffer for every read of a pipe.
     buffer: Vec<u8>,
-}
-
-/// What this daemon holds so that no other daemon uses it. The pid file is released last.
-#[derive(Debug)]
-pub struct Holds {
-    /// The claim on the state file.
-    pub state: Option<Claim>,
-    /// The claim on the lease file: one daemon a host works under it.
-    pub lease: Option<Claim>,
-    /// The pid file.
-    pub pidfile: Option<PidFile>,
-}
-
-impl Holds {
-    fn take_warnings(&mut self) -> Vec<String> {
-        let pidfile = self.pidfile.as_ref().and_then(PidFile::warning);
-        let claims = [&mut self.state, &mut self.lease].into_iter().flatten();
-        let claims: Vec<_> = claims.filter_map(Claim::take_warning).collect();
-        pidfile.into_iter().chain(claims).collect()
-    }
-
-    /// Tells a daemon that waits for this one's end that no more jobs will start. A drain tells it too, although it can
-    /// take long: the waiting daemon has a limit of its own.
-    fn begin_to_stop(&self) {
-        for claim in [&self.state, &self.lease].into_iter().flatten() {
-            claim.begin_to_stop();
-        }
-        if let Some(pidfile) = &self.pidfile {
-            pidfile.begin_to_stop();
-        }
-    }
 }
 
 /// A line that the log does not take yet, and the event that it is.

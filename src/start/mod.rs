@@ -1,6 +1,7 @@
-//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. `check` goes the
-//! same way as far as it can.
-//! Any fault ends the start with one clear line and an exit status. Nothing is retried.
+//! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. `check` has a file
+//! of its own. Any fault ends the start with one clear line and an exit status. Nothing is retried.
+
+mod check;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -25,12 +26,11 @@ use crate::system::files::{self, Files};
 use crate::system::lease;
 use crate::system::lock::Patience;
 use crate::system::log::{Log, Rotation};
-use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
 use crate::system::signals::{Early, Signals};
-use crate::text::counted;
-use crate::verify;
+
+pub use check::{Checked, check};
 
 /// What an empty `--logfile=` means.
 const STDOUT: &str = "-";
@@ -359,148 +359,4 @@ fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Fail
     })?;
     (log.level, log.format, log.spew) = (config.loglevel, config.logformat, config.spew);
     Ok(log)
-}
-
-/// What `check` found.
-#[derive(Debug)]
-pub struct Checked {
-    /// The effective configuration.
-    pub text: String,
-    /// What is legal but unwise, one line each.
-    pub warnings: Vec<String>,
-    /// What the daemon would need and would not find, one line each.
-    pub missing: Vec<String>,
-    /// All that in one line.
-    pub verdict: String,
-}
-
-/// Reads the configuration as the daemon would, and looks for everything the daemon would need, as the user it would
-/// become. The error is a faulty configuration.
-pub fn check(options: &Options) -> Result<Checked, Failed> {
-    let directories = Directories::enter(options)?;
-    let (path, mut loaded) = load(options, &directories, &Files { streams: true })
-        .map_err(|failed| failed.judged(options, &directories))?;
-    source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);
-    let mut warnings = config::check::all_warnings(&loaded, usize::MAX);
-    let Loaded {
-        config, origins, ..
-    } = loaded;
-    let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref());
-    let user = identity.as_ref().ok().and_then(Option::as_ref);
-    let log = verify::log(&config.sequencer, user);
-    let pidfile = pidfile_path(options, &directories).and_then(|path| look_at_pidfile(path, user));
-    let view = View::take(&identity);
-    let commands = verify::commands(&config);
-    let unfit = commands
-        .warnings
-        .into_iter()
-        .chain(verify::listener(&config.sequencer));
-    warnings.extend(unfit.map(|notice| format!("warning: {}", origins.locate(notice))));
-    let mut findings = commands.faults;
-    findings.extend(verify::files(&config.sequencer, log));
-    if let View::Strangers(why) = &view {
-        findings.retain(|(_, flaw)| !flaw.is_refusal());
-        warnings.push(format!("warning: {why}"));
-    }
-    let mut missing: Vec<String> = findings
-        .into_iter()
-        .map(|(about, flaw)| origins.locate((about, flaw.to_string())).to_string())
-        .collect();
-    if let (View::Users, Some(user)) = (&view, user) {
-        missing.extend(unreadable(&path, &directories, user));
-    }
-    let lines = [view.fault(), pidfile.filter(|_| !view.is_strangers())];
-    let lines = lines.into_iter().flatten();
-    missing.extend(lines.map(|line| format!("buildd-sequencer: {line}")));
-    Ok(Checked {
-        text: config::check::print(&config),
-        verdict: verdict(&path, missing.len(), config.jobs.len(), warnings.len()),
-        warnings,
-        missing,
-    })
-}
-
-/// `PATH: 3 jobs, 2 warnings`, or `PATH: 4 faults`.
-fn verdict(path: &Path, faults: usize, jobs: usize, warnings: usize) -> String {
-    let found = match (faults, warnings) {
-        (0, 0) => counted(jobs, "job"),
-        (0, _) => format!("{}, {}", counted(jobs, "job"), counted(warnings, "warning")),
-        _ => counted(faults, "fault"),
-    };
-    format!("{}: {found}", path.display())
-}
-
-impl Failed {
-    /// Adds the verdict that ends a check, and the first steps where there is no configuration at all.
-    fn judged(mut self, options: &Options, directories: &Directories) -> Failed {
-        if self.status != exit::CONFIG {
-            return self;
-        }
-        let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
-        let verdict = verdict(&path, self.lines.len(), 0, 0);
-        let is_default = path == Path::new(cli::DEFAULT_CONFIG);
-        if is_default && files::identity(&directories.on_command_line(&path)).is_none() {
-            self.lines.extend(cli::FIRST_STEPS.map(str::to_string));
-        }
-        self.lines.push(verdict);
-        self
-    }
-}
-
-/// As which user `check` looks.
-enum View {
-    /// As the daemon's own user.
-    Users,
-    /// As another user, who may not become the daemon's; with what that means.
-    Strangers(String),
-    /// Not at all: the daemon would not start, for this reason.
-    Nobodys(String),
-}
-
-impl View {
-    /// Becomes the daemon's user, if there is one to become.
-    fn take(identity: &Result<Option<Identity>, String>) -> View {
-        let identity = match identity {
-            Ok(Some(identity)) => identity,
-            Ok(None) => return View::Users,
-            Err(why) => return View::Nobodys(why.clone()),
-        };
-        match identity.assume() {
-            Ok(()) => View::Users,
-            Err(why) if geteuid().is_root() => View::Nobodys(why),
-            Err(_) => View::Strangers(format!(
-                "only root can look as {identity} does: whether its permissions suffice for commands, files and \
-                 configuration has not been checked"
-            )),
-        }
-    }
-
-    fn is_strangers(&self) -> bool {
-        matches!(self, View::Strangers(_))
-    }
-
-    fn fault(&self) -> Option<String> {
-        match self {
-            View::Nobodys(why) => Some(why.clone()),
-            _ => None,
-        }
-    }
-}
-
-fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
-    let error = opening::look(&path, &PID_FILE, user).err()?;
-    Some(pidfile::Error::System(path, error).to_string())
-}
-
-/// The configuration files that the user that the daemon becomes cannot read, so that a reload would fail.
-fn unreadable(path: &Path, directories: &Directories, user: &Identity) -> Vec<String> {
-    // A stream has been read to its end.
-    if files::is_stream(path) {
-        return Vec::new();
-    }
-    let Err(faults) = config::load(path, &directories.start, &Files { streams: false }) else {
-        return Vec::new();
-    };
-    let line = |fault: config::Fault| format!("{fault} (as {user}, so no reload would succeed)");
-    faults.into_iter().map(line).collect()
 }
