@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::kill;
 
 use crate::at_once;
-use crate::common::socket::{SOCKET, answer, half_close, idle_job, read_some};
+use crate::common::socket::{SOCKET, answer, half_close, idle_job, read_some, until_set};
 use crate::common::{
     Daemon, PROGRAM, Pid, Place, Signal, job, not_tested, spawn, stderr, stdout, wait_for,
 };
@@ -365,14 +365,6 @@ fn one_who_vanishes_while_waiting_leaves_nothing_behind() {
 fn starts(place: &Place) -> Vec<f64> {
     let lines = place.lines("runs");
     lines.iter().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn until_set(stop: &AtomicBool, act: impl Fn()) {
-    while !stop.load(Ordering::Relaxed) {
-        act();
-        // The machine is for the daemon and the job, too.
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::at_once;
-use crate::common::socket::idle_job;
+use crate::common::socket::{answer, idle_job, until_set};
 use crate::common::{Daemon, LIMIT, Place, Signal, findings, job, stderr, stdout, wait_for};
 
 /// The daemon's own time for a client that is silent.
@@ -49,30 +49,13 @@ fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// Reads everything until the daemon closes the connection.
-#[track_caller]
-fn rest(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 65_536];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-            Err(error) => panic!("no end of the answer: {error}"),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// Sends these bytes and returns the whole answer.
 #[track_caller]
 fn say(port: u16, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = connect(port);
     // One that is refused half-way may take no more.
     let _ = stream.write_all(bytes.as_ref());
-    rest(&mut stream)
+    answer(&mut stream)
 }
 
 /// An answer, taken apart.
@@ -260,12 +243,12 @@ fn whatever_else_is_asked_is_refused_and_answered_once() {
     let mut begin = [0; 12];
     client.read_exact(&mut begin).unwrap();
     let _ = client.write_all(first.as_bytes());
-    assert_eq!(rest(&mut client).matches("HTTP/1.1 ").count(), 0);
+    assert_eq!(answer(&mut client).matches("HTTP/1.1 ").count(), 0);
     // One that has closed its sending side is there; half a request is none.
     let mut client = connect(port);
     client.write_all(b"GET /healthz HTTP/1.0\r\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(Answer::of(&rest(&mut client)).status, 400);
+    assert_eq!(Answer::of(&answer(&mut client)).status, 400);
     let log = daemon.stop();
     assert!(!log.contains("panic"), "{log}");
 }
@@ -367,11 +350,11 @@ fn a_silent_and_a_slow_client() {
         }
     }
     assert!(begun.elapsed() >= PATIENCE, "{:?}", begun.elapsed());
-    assert_eq!(rest(&mut silent), "");
+    assert_eq!(answer(&mut silent), "");
     // One that keeps the connection open after its answer.
     let mut lasting = connect(port);
     lasting.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
-    assert_eq!(Answer::of(&rest(&mut lasting)).status, 200);
+    assert_eq!(Answer::of(&answer(&mut lasting)).status, 200);
     wait_for("the descriptors to be closed", || {
         (daemon.descriptors() == before).then_some(())
     });
@@ -394,18 +377,15 @@ fn a_client_that_takes_nothing() {
     client
         .write_all(b"GET /status.json HTTP/1.0\r\n\r\n")
         .unwrap();
-    let answer = Answer::of(&rest(&mut client));
-    assert_eq!(
-        answer.field("Content-Length"),
-        answer.body.len().to_string()
-    );
-    assert!(answer.body.ends_with("]}\n"));
+    let whole = Answer::of(&answer(&mut client));
+    assert_eq!(whole.field("Content-Length"), whole.body.len().to_string());
+    assert!(whole.body.ends_with("]}\n"));
     wait_for("the other one to be dropped", || {
         (daemon.descriptors() == before + 1).then_some(())
     });
     drop(client);
     wait_for("its end", || (daemon.descriptors() == before).then_some(()));
-    assert!(rest(&mut lazy).len() < answer.body.len(), "cut off");
+    assert!(answer(&mut lazy).len() < whole.body.len(), "cut off");
     let page = get(port, "/").body;
     assert_eq!(page.matches("<tr class=").count(), 200);
     assert!(
@@ -429,22 +409,14 @@ fn a_seventeenth_client_takes_the_place_of_the_one_silent_longest() {
     });
     assert_eq!(get(port, "/healthz").status, 200);
     let mut first = clients.remove(0);
-    assert_eq!(rest(&mut first), "", "it had to go");
+    assert_eq!(answer(&mut first), "", "it had to go");
     for mut client in clients {
         client.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
         assert_eq!(
-            Answer::of(&rest(&mut client)).status,
+            Answer::of(&answer(&mut client)).status,
             200,
             "the others had not"
         );
-    }
-}
-
-fn until_set(stop: &AtomicBool, act: impl Fn()) {
-    while !stop.load(Ordering::Relaxed) {
-        act();
-        // The machine is for the daemon and the job, too.
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -522,14 +494,15 @@ pub fn after_its_clients_the_daemon_sleeps_as_before() {
     wait_for("them to be gone", || {
         (daemon.descriptors() == before).then_some(())
     });
-    // No condition can tell that nothing happens: of some seconds, one passes in sleep. What was made is forgotten after
-    // its second.
-    let sleeps_on = || {
+    // What was made is forgotten after its second.
+    let sleeps_in_a_second = || {
         let sleeps = daemon.sleeps();
+        // No condition can tell that nothing happens.
         std::thread::sleep(Duration::from_secs(1));
-        daemon.sleeps() == sleeps
+        daemon.sleeps() - sleeps
     };
-    assert!((0..10).any(|_| sleeps_on()));
+    assert!((0..10).any(|_| sleeps_in_a_second() == 0));
+    assert!(sleeps_in_a_second() <= 1);
     daemon.stop();
 }
 
@@ -555,7 +528,7 @@ fn a_reload_moves_to_another_address_and_loses_no_client() {
     assert_eq!(get(other, "/healthz").status, 200);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     old.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
-    assert_eq!(Answer::of(&rest(&mut old)).status, 200);
+    assert_eq!(Answer::of(&answer(&mut old)).status, 200);
     // To all addresses, where its own socket is in the way, and back.
     for address in [format!(":{other}"), format!("127.0.0.1:{other}")] {
         place.write("conf", &format!("{}{a}", section(&address)));
@@ -588,7 +561,7 @@ fn all_addresses_are_ipv4_and_where_there_is_any_ipv6_in_one_socket() {
     if TcpListener::bind("[::1]:0").is_ok() {
         let mut client = TcpStream::connect(("::1", port)).unwrap();
         client.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
-        assert_eq!(Answer::of(&rest(&mut client)).status, 200);
+        assert_eq!(Answer::of(&answer(&mut client)).status, 200);
     } else {
         crate::common::not_tested("this machine has no IPv6");
     }
@@ -734,7 +707,7 @@ fn jobs_inherit_no_socket_and_the_end_gives_answers_that_are_under_way() {
     client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     daemon.signal(Signal::SIGTERM);
     daemon.signal(Signal::SIGCONT);
-    let answer = Answer::of(&rest(&mut client));
+    let answer = Answer::of(&answer(&mut client));
     assert!(answer.body.ends_with("</html>\n"), "{answer:?}");
     assert_eq!(daemon.wait().code(), Some(0));
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::{Daemon, LIMIT, Place, wait_for};
 
@@ -76,11 +78,11 @@ impl Place {
     }
 }
 
-/// Reads everything until the daemon closes the connection.
+/// Reads everything until the daemon closes the connection, of whatever kind.
 #[track_caller]
-pub fn answer(stream: &mut UnixStream) -> String {
+pub fn answer(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; 65_536];
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => break,
@@ -124,4 +126,12 @@ pub fn fill_backlog(path: &std::path::Path) {
         }
     }
     panic!("there is always room for one more");
+}
+
+/// Repeats `act` until `stop` is set. The machine is for the daemon and the job, too.
+pub fn until_set(stop: &AtomicBool, act: impl Fn()) {
+    while !stop.load(Ordering::Relaxed) {
+        act();
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

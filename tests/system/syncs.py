@@ -17,7 +17,7 @@ ONE_PATH = re.compile(r'(?:(AT_FDCWD|\d+), )?"([^"]*)"(?:, 0)?')
 NUMBER = re.compile(r"(\d+)(?:, .*)?", re.S)
 TEXT = re.compile(r'\d+, "((?:[^"\\]|\\.)*)"(?:\.\.\.)?, (\d+)(?:, .*)?')
 STRING = re.compile(r'(?:, |iov_base=)"((?:[^"\\]|\\.)*)"')
-NEW = {"O_WRONLY", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC"}
+NEW = {"O_WRONLY", "O_CREAT", "O_EXCL", "O_APPEND", "O_NOFOLLOW", "O_CLOEXEC"}
 READ_ONLY = {"O_RDONLY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW", "O_PATH", "O_DIRECTORY", "O_LARGEFILE"}
 
 
@@ -72,7 +72,7 @@ class Daemon:
         if path in (self.state, self.metrics) and not flags <= READ_ONLY:
             raise Broken(f"{path} is opened for writing in its place")
         if path.endswith(".new"):
-            if flags - {"O_APPEND"} != NEW:
+            if flags != NEW:
                 raise Broken(f"{path} is opened with {'|'.join(sorted(flags))}")
             self.files[result] = File(path, mode)
 
