@@ -70,10 +70,18 @@ fn targets(value: &str) -> Result<Rc<[Box<str>]>, String> {
 
 /// Recipients with spaces between them; `-`, the log, if there are none.
 pub fn show_targets(targets: &[Box<str>]) -> String {
-    if targets.is_empty() {
-        "-".to_string()
-    } else {
-        targets.join(" ")
+    match targets {
+        [] => "-".to_string(),
+        [only] => show_address(only),
+        targets => targets.join(" "),
+    }
+}
+
+/// An address as it can be written. One of the name `none` needs the brackets, or it would unset the key.
+fn show_address(address: &str) -> String {
+    match address.eq_ignore_ascii_case("none") {
+        true => format!("<{address}>"),
+        false => address.to_string(),
     }
 }
 
@@ -123,7 +131,7 @@ const NAME: Kind<Option<Box<str>>> = Kind::new(
     |v| name(v).map(Some),
     |n| or_none(n.as_ref(), |n| n.to_string()),
 );
-const ADDRESS: Kind<Box<str>> = Kind::new(address, |v| v.to_string());
+const ADDRESS: Kind<Box<str>> = Kind::new(address, |v| show_address(v));
 const COMMAND: Kind<Box<str>> = Kind::new(command, |v| v.to_string());
 const TARGETS: Kind<Rc<[Box<str>]>> = Kind {
     empty: Empty::Value,

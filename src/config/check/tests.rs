@@ -133,7 +133,17 @@ const COMMANDS: &[&str] = &[
     "a # b %c \\; \u{a0}é",
     "\n\t\"\"x",
 ];
-const TARGETS: &[&str] = &["-", "", "none", "a@x", "- a@x\n  b@x", "- -", "<a@x>, b@x,"];
+const TARGETS: &[&str] = &[
+    "-",
+    "",
+    "none",
+    "a@x",
+    "- a@x\n  b@x",
+    "- -",
+    "<a@x>, b@x,",
+    ",none",
+    "none, a@x",
+];
 const PATHS: &[&str] = &["none", "", "-", "/a b", "\n /x ;y", "\n \"\"", "rel/é", ";"];
 const LEVELS: &[&str] = &["error", "Warning", "none"];
 const FORMATS: &[&str] = &["json", "TWISTD", "none"];
@@ -145,7 +155,8 @@ proptest! {
         sequencer in lines_of(&[
             ("name", &["a", "none", "b-1.C_d"]), ("logfile", PATHS), ("statefile", PATHS), ("metricsfile", PATHS), ("controlsocket", PATHS),
             ("mailproblemsto", TARGETS), ("launch", BOOLEANS), ("loglevel", LEVELS), ("logformat", FORMATS), ("spew", BOOLEANS), ("sendmail", COMMANDS),
-            ("smtphost", &["localhost", "\n a ; b", "\n  \"\"", "none"]), ("fromaddress", &["a@x", "none", "<b@x>", "\n é@x"]),
+            ("smtphost", &["localhost", "\n a ; b", "\n  \"\"", "none"]), ("fromaddress", &["a@x", "none", "<None>", "<b@x>", "\n é@x"]),
+            ("listen", &["none", ":9", "localhost:80", "127.0.0.1:65535", "[::1]:5"]), ("leasefile", PATHS),
             ("mailinterval", DURATIONS), ("stopdelay", DURATIONS), ("logsize", &["0", "1G", "none"]), ("logkeep", &["7"]),
         ]),
         jobs in prop::collection::vec(lines_of(&[
