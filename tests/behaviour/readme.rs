@@ -201,8 +201,8 @@ fn every_test_that_is_named_as_holding_a_promise_exists() {
             .get(module)
             .unwrap_or_else(|| panic!("there is no module {module}"));
         let found = match test.strip_suffix('*') {
-            Some(beginning) => source.contains(&format!("\nfn {beginning}")),
-            None => source.contains(&format!("\nfn {test}()")),
+            Some(beginning) => source.contains(&format!("fn {beginning}")),
+            None => source.contains(&format!("fn {test}()")),
         };
         assert!(found, "there is no test {module}::{test}");
         named += 1;

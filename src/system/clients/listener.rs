@@ -6,9 +6,15 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
+use nix::sys::socket::{setsockopt, sockopt};
+
 /// A connected socket. Once it is connected only its descriptor matters: read(2) and write(2) do for any family, and
 /// SIGPIPE is ignored in this process.
 pub(super) type Stream = File;
+
+/// How much of an answer the kernel keeps for a TCP client (the kernel doubles it, socket(7)). Left alone it grows to
+/// megabytes (`tcp_wmem`, tcp(7)), also while the client takes nothing, which then looks as if it took some.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
+                setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER)?;
                 stream.into()
             }
         };
