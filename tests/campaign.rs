@@ -766,7 +766,7 @@ impl Field<'_> {
 fn campaign(place: &Place, log: LogTo, share: f64) -> usize {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = from_environment("BUILDD_SEQUENCER_SEED").unwrap_or(now.subsec_nanos().into());
-    let seconds = from_environment("BUILDD_SEQUENCER_CAMPAIGN_SECONDS").unwrap_or(4);
+    let seconds = from_environment("BUILDD_SEQUENCER_CAMPAIGN_SECONDS").unwrap_or(3);
     let seconds = share * seconds as f64;
     println!("BUILDD_SEQUENCER_SEED={seed} (log: {log:?})");
     let mut dice = Dice(seed);

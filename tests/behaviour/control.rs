@@ -419,7 +419,7 @@ fn no_client_costs_a_job_a_moment() {
                     let _ = slow.write_all(b"x");
                 }
             }
-            (begun.elapsed() > Duration::from_secs(4)).then_some(())
+            (begun.elapsed() > Duration::from_secs(3)).then_some(())
         });
         // With all this going on, an operator is heard.
         let answered = (0..20).any(|_| place.ask("healthcheck").status.success());
