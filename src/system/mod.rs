@@ -21,6 +21,7 @@ pub mod privileges;
 pub mod process;
 pub mod program;
 pub mod signals;
+pub mod stat;
 pub mod users;
 
 use std::time::{Duration, Instant, SystemTime};

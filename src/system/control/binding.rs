@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
+use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::system::errors::error_text;
 use crate::system::lock::write_lock;
 use crate::system::opening;
+use crate::system::stat::{Identity, Stat};
 
 /// The mask for bind(2), which leaves mode 0660.
 const SOCKET_MASK: u32 = 0o117;
@@ -36,9 +37,6 @@ const TURN_AGAIN: Duration = Duration::from_millis(5);
 const NAMES: usize = 100;
 /// How often another file may appear at the path before this gives up.
 const TRIES: usize = 10;
-
-/// Device and inode of a file.
-pub(super) type Identity = (u64, u64);
 
 /// Why there is no socket.
 #[derive(Debug)]
@@ -117,8 +115,8 @@ pub fn fit(path: &Path) -> Result<(), BindError> {
     if path.as_os_str().len() > LONGEST {
         return Err(BindError::TooLong);
     }
-    match fstatat(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(there) if !is_socket(&there) => Err(BindError::InTheWay),
+    match Stat::at(AT_FDCWD, path.as_os_str()) {
+        Ok(there) if there.kind != SFlag::S_IFSOCK => Err(BindError::InTheWay),
         _ => Ok(()),
     }
 }
@@ -150,13 +148,13 @@ impl Spot {
         })
     }
 
-    fn look_at(&self, name: &OsStr) -> Result<FileStat, Errno> {
-        fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    fn look_at(&self, name: &OsStr) -> Result<Stat, Errno> {
+        Stat::at(&self.directory, name)
     }
 
     /// The identity of the file that has the socket's name; of a link itself and not what it leads to.
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.look_at(&self.name).ok().map(|stat| identity(&stat))
+        self.look_at(&self.name).ok().map(|stat| stat.identity)
     }
 
     fn remove(&self, name: &OsStr) -> Result<(), Errno> {
@@ -177,7 +175,7 @@ impl Spot {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
-        if !is_socket(&there) {
+        if there.kind != SFlag::S_IFSOCK {
             return Err(BindError::InTheWay);
         }
         match try_connect(&self.path) {
@@ -190,7 +188,7 @@ impl Spot {
             // Its daemon may be alive; this error does not tell.
             Err(errno) => return Err(errno.into()),
         }
-        if self.identity() != Some(identity(&there)) {
+        if self.identity() != Some(there.identity) {
             return Ok(());
         }
         match self.remove(&self.name) {
@@ -198,15 +196,6 @@ impl Spot {
             Err(errno) => Err(errno.into()),
         }
     }
-}
-
-fn identity(stat: &FileStat) -> Identity {
-    #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
-    (u64::from(stat.st_dev), u64::from(stat.st_ino))
-}
-
-fn is_socket(stat: &FileStat) -> bool {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFSOCK
 }
 
 /// A socket that listens under a temporary name. The name is removed when this value is dropped.
@@ -244,14 +233,14 @@ impl<'a> Hidden<'a> {
             };
             let name = Name(spot, name);
             let there = spot.look_at(&name.1)?;
-            if !is_socket(&there) {
+            if there.kind != SFlag::S_IFSOCK {
                 return Err(BindError::InTheWay);
             }
             return Ok(Hidden {
                 spot,
                 name,
                 listener,
-                identity: identity(&there),
+                identity: there.identity,
             });
         }
         Err(Errno::EADDRINUSE.into())
@@ -345,8 +334,8 @@ impl<'a> Turn<'a> {
 }
 
 fn is_named(spot: &Spot, name: &OsStr, file: &File) -> bool {
-    let there = spot.look_at(name).map(|stat| identity(&stat));
-    there.is_ok() && there == fstat(file).map(|stat| identity(&stat))
+    let there = spot.look_at(name).map(|stat| stat.identity);
+    there.is_ok() && there == Stat::of(file).map(|stat| stat.identity)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use super::binding::{self, BindError, Identity, Spot};
+use super::binding::{self, BindError, Spot};
+use crate::system::stat::Identity;
 
 /// The file of a listening socket.
 #[derive(Debug)]

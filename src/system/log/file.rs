@@ -16,6 +16,7 @@ use super::rotation::{self, Rotation};
 use crate::system::errors::error_text;
 use crate::system::opening;
 use crate::system::privileges::Identity;
+use crate::system::stat::Stat;
 
 /// Why a log could not be opened.
 #[derive(Debug)]
@@ -157,10 +158,7 @@ impl LogFile {
 
     fn is_named_by(&self, place: &Place) -> bool {
         match (place.named(), self.file.metadata()) {
-            #[allow(clippy::useless_conversion, reason = "32 bits on some machines")]
-            (Some(named), Ok(open)) => {
-                (u64::from(named.st_dev), u64::from(named.st_ino)) == (open.dev(), open.ino())
-            }
+            (Some(named), Ok(open)) => named.identity == Stat::from(&open).identity,
             _ => false,
         }
     }
@@ -191,7 +189,7 @@ impl LogFile {
 
 /// The flags for opening a log. O_NONBLOCK, so that no kind of file at its path can block the daemon.
 fn flags() -> OFlag {
-    OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
+    OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_LARGEFILE
 }
 
 /// Whether `open` could open the file at `path`. It makes nothing.

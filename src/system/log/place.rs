@@ -8,11 +8,12 @@ use std::os::fd::OwnedFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{self, AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::fcntl::{self, OFlag};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::system::opening::Found;
+use crate::system::stat::Stat;
 
 /// The log's name in its directory, and the names that a rotation makes of it: `NAME.NUMBER`.
 #[derive(Debug)]
@@ -24,18 +25,17 @@ impl Place {
     }
 
     /// The file that has the log's name.
-    pub(super) fn named(&self) -> Option<&FileStat> {
+    pub(super) fn named(&self) -> Option<&Stat> {
         self.0.named.as_ref()
     }
 
     /// The file that has this number.
-    pub(super) fn numbered(&self, number: u32) -> nix::Result<FileStat> {
-        let name = self.name(number);
-        fstatat(&self.0.directory, &*name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    pub(super) fn numbered(&self, number: u32) -> nix::Result<Stat> {
+        Stat::at(&self.0.directory, &self.name(number))
     }
 
-    pub(super) fn directory(&self) -> nix::Result<FileStat> {
-        fstat(&self.0.directory)
+    pub(super) fn directory(&self) -> nix::Result<Stat> {
+        Stat::of(&self.0.directory)
     }
 
     /// Makes the file, which must not be there.

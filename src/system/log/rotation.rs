@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag};
+use nix::sys::stat::SFlag;
 use nix::unistd::geteuid;
 
 use super::place::Place;
 use crate::system::errors::system_text;
+use crate::system::stat::Stat;
 
 /// When a file is rotated, and how many old ones stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,16 +173,16 @@ impl Owners {
     fn of(place: &Place) -> nix::Result<Owners> {
         let directory = place.directory()?;
         Ok(Owners {
-            all: is_ours(directory.st_uid) && directory.st_mode & 0o022 == 0,
-            log: place.named().map(|log| log.st_uid),
+            all: is_ours(directory.owner) && directory.mode & 0o022 == 0,
+            log: place.named().map(|log| log.owner),
         })
     }
 
     /// What the file is, if it is not an old log.
-    fn stranger(&self, found: &FileStat) -> Option<String> {
-        let what = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+    fn stranger(&self, found: &Stat) -> Option<String> {
+        let what = match found.kind {
             SFlag::S_IFREG => {
-                let owner = found.st_uid;
+                let owner = found.owner;
                 let ours = self.all || is_ours(owner) || Some(owner) == self.log;
                 return (!ours).then(|| format!("a file of user {owner}"));
             }

@@ -16,13 +16,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open as open_path};
-use nix::libc::{dev_t, ino_t};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{OFlag, open as open_path};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::system::errors::{is_refusal, system_text};
 use crate::system::privileges::Identity;
+use crate::system::stat::Stat;
 
 pub use walk::Danger;
 use walk::{Rule, Stop, Walk};
@@ -80,12 +80,17 @@ impl Wanted {
         } else {
             OFlag::O_NOFOLLOW
         };
-        self.access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow
+        self.access
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC
+            | OFlag::O_LARGEFILE
+            | nofollow
     }
 
     /// Refuses a file of the wrong kind, which must not even be opened to find that out.
-    fn judge(&self, found: &FileStat) -> Result<(), Errno> {
-        match kind(found) {
+    fn judge(&self, found: &Stat) -> Result<(), Errno> {
+        match found.kind {
             SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK if self.regular => Err(Errno::EINVAL),
             // Opening it would look to its reader like a writer that comes and goes. Without a reader, open(2) gives
             // this error.
@@ -161,7 +166,7 @@ pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<Fil
             walk.open(wanted, owner.map(Identity::owner))
         },
     )?;
-    if wanted.regular && kind(&fstat(&file)?) != SFlag::S_IFREG {
+    if wanted.regular && Stat::of(&file)?.kind != SFlag::S_IFREG {
         return Err(Errno::EINVAL.into());
     }
     Ok(file)
@@ -184,7 +189,7 @@ pub struct Found {
     /// The name in it.
     pub name: OsString,
     /// The file that has the name, if any; never a link.
-    pub named: Option<FileStat>,
+    pub named: Option<Stat>,
 }
 
 /// Where `path` leads, after the start. It follows links as far as `open` would. `None` if it leads to a descriptor of
@@ -214,11 +219,10 @@ pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), E
     let (Some(directory), Some(name)) = (parent(path), path.file_name()) else {
         return Err(Error::System(Errno::EISDIR));
     };
-    let open = identity(&fstat(file)?);
+    let open = Stat::of(file)?.identity;
     let unlink = |directory: &dyn Fn() -> Result<OwnedFd, Stop>| -> Result<(), Stop> {
         let directory = directory()?;
-        let named = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        if identity(&named) != open {
+        if Stat::at(&directory, name)?.identity != open {
             return Err(Stop::System(Errno::ENOENT));
         }
         Ok(unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir)?)
@@ -303,14 +307,6 @@ fn look_plainly(path: &Path, wanted: &Wanted) -> Result<(), Errno> {
 
 fn directory_flags() -> OFlag {
     OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
-}
-
-fn kind(found: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT
-}
-
-fn identity(found: &FileStat) -> (dev_t, ino_t) {
-    (found.st_dev, found.st_ino)
 }
 
 /// The path of the directory that holds `path`.

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, metadata};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::fchown;
@@ -13,11 +13,11 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open as open_path, openat, readlinkat};
-use nix::libc::nlink_t;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat};
 
-use super::{Wanted, directory_flags, identity, kind};
+use super::{Wanted, directory_flags};
+use crate::system::stat::Stat;
 
 /// The most links on one path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
@@ -41,7 +41,7 @@ pub struct Danger {
 enum What {
     Directory,
     LinkOf(u32),
-    Names(nlink_t),
+    Names(u64),
     NotRegular,
     FileOf(u32),
 }
@@ -100,7 +100,7 @@ pub(super) struct Walk {
     sticky_of: Option<u32>,
     pub(super) name: OsString,
     /// The file that has the name, if any. It is no link, unless to one of our own descriptors.
-    pub(super) named: Option<FileStat>,
+    pub(super) named: Option<Stat>,
     pub(super) is_own_descriptor: bool,
     rule: Rule,
 }
@@ -120,8 +120,8 @@ impl Walk {
                 Err(Errno::ENOENT) if rest.is_empty() => return walk.arrived(part, None),
                 entry => entry?,
             };
-            let named = fstat(&entry)?;
-            if kind(&named) != SFlag::S_IFLNK {
+            let named = Stat::of(&entry)?;
+            if named.kind != SFlag::S_IFLNK {
                 if rest.is_empty() {
                     return walk.arrived(part, Some(named));
                 }
@@ -153,7 +153,7 @@ impl Walk {
     fn start(path: &Path, rule: Rule) -> Result<Walk, Stop> {
         let shown = Path::new(if path.is_absolute() { "/" } else { "." });
         let directory = open_path(shown, directory_flags(), Mode::empty())?;
-        let found = fstat(&directory)?;
+        let found = Stat::of(&directory)?;
         let mut walk = Walk {
             directory,
             shown: shown.to_path_buf(),
@@ -168,8 +168,8 @@ impl Walk {
         Ok(walk)
     }
 
-    fn enter(&mut self, part: &OsStr, entry: OwnedFd, found: &FileStat) -> Result<(), Stop> {
-        if kind(found) != SFlag::S_IFDIR {
+    fn enter(&mut self, part: &OsStr, entry: OwnedFd, found: &Stat) -> Result<(), Stop> {
+        if found.kind != SFlag::S_IFDIR {
             return Err(Stop::System(Errno::ENOTDIR));
         }
         self.directory = entry;
@@ -179,12 +179,12 @@ impl Walk {
 
     /// Refuses a directory that others may write in, unless the rule allows that. In a sticky directory only root's
     /// entries may lead on: nobody else can rename or remove those.
-    fn judge(&mut self, found: &FileStat) -> Result<(), Stop> {
-        let is_roots = found.st_uid == 0;
-        let others_may_write = found.st_mode & OTHERS_MAY_WRITE != 0;
-        let is_sticky = others_may_write && found.st_mode & STICKY != 0;
+    fn judge(&mut self, found: &Stat) -> Result<(), Stop> {
+        let is_roots = found.owner == 0;
+        let others_may_write = found.mode & OTHERS_MAY_WRITE != 0;
+        let is_sticky = others_may_write && found.mode & STICKY != 0;
         self.is_roots = is_roots && !others_may_write;
-        self.sticky_of = is_sticky.then_some(found.st_uid);
+        self.sticky_of = is_sticky.then_some(found.owner);
         if self.rule == Rule::RootAlone && !(self.is_roots || is_roots && is_sticky) {
             return Err(self.danger_here());
         }
@@ -192,18 +192,18 @@ impl Walk {
     }
 
     /// Whether a link may be followed. If one of root's links has other names, somebody has made a hard link to it.
-    fn examine_link(&self, part: &OsStr, link: &FileStat) -> Result<(), Stop> {
+    fn examine_link(&self, part: &OsStr, link: &Stat) -> Result<(), Stop> {
         match self.rule {
             Rule::OwnRights => Ok(()),
-            _ if link.st_uid != 0 => Err(self.danger(part, What::LinkOf(link.st_uid))),
+            _ if link.owner != 0 => Err(self.danger(part, What::LinkOf(link.owner))),
             _ if self.is_roots => Ok(()),
             Rule::RootAlone => Err(self.danger_here()),
-            Rule::LinksOfRoot if link.st_nlink == 1 => Ok(()),
-            Rule::LinksOfRoot => Err(self.danger(part, What::Names(link.st_nlink))),
+            Rule::LinksOfRoot if link.links == 1 => Ok(()),
+            Rule::LinksOfRoot => Err(self.danger(part, What::Names(link.links))),
         }
     }
 
-    fn arrived(mut self, name: OsString, named: Option<FileStat>) -> Result<Walk, Stop> {
+    fn arrived(mut self, name: OsString, named: Option<Stat>) -> Result<Walk, Stop> {
         if self.rule == Rule::RootAlone && !self.is_roots {
             return Err(self.danger_here());
         }
@@ -212,8 +212,8 @@ impl Walk {
     }
 
     fn is_at_own_descriptors(&self) -> bool {
-        match (fstat(&self.directory), stat(OWN_DESCRIPTORS)) {
-            (Ok(here), Ok(own)) => identity(&here) == identity(&own),
+        match (Stat::of(&self.directory), metadata(OWN_DESCRIPTORS)) {
+            (Ok(here), Ok(own)) => here.identity == Stat::from(&own).identity,
             _ => false,
         }
     }
@@ -233,30 +233,30 @@ impl Walk {
     }
 
     /// Whether the file, as it was looked at or as it is open, may be opened.
-    fn examine(&self, file: &FileStat) -> Result<(), Stop> {
-        if kind(file) == SFlag::S_IFDIR {
+    fn examine(&self, file: &Stat) -> Result<(), Stop> {
+        if file.kind == SFlag::S_IFDIR {
             return Err(Stop::System(Errno::EISDIR));
         }
-        let regular = kind(file) == SFlag::S_IFREG;
+        let regular = file.kind == SFlag::S_IFREG;
         match self.rule {
             Rule::RootAlone if !regular => Err(self.danger(&self.name, What::NotRegular)),
             Rule::OwnRights => Ok(()),
             _ if !regular => Ok(()),
             // The kernel has the same rule for O_CREAT (proc_sys_fs(5), protected_regular).
             Rule::LinksOfRoot if self.is_strangers(file) => {
-                Err(self.danger(&self.name, What::FileOf(file.st_uid)))
+                Err(self.danger(&self.name, What::FileOf(file.owner)))
             }
-            _ if file.st_nlink == 1 => Ok(()),
+            _ if file.links == 1 => Ok(()),
             Rule::LinksOfRoot if self.is_roots => Ok(()),
             // Nobody can make another name for a file that has none.
-            _ if file.st_nlink == 0 => Ok(()),
-            _ => Err(self.danger(&self.name, What::Names(file.st_nlink))),
+            _ if file.links == 0 => Ok(()),
+            _ => Err(self.danger(&self.name, What::Names(file.links))),
         }
     }
 
     /// Whether another user may have made the file so that we take it for ours.
-    fn is_strangers(&self, file: &FileStat) -> bool {
-        let owner = file.st_uid;
+    fn is_strangers(&self, file: &Stat) -> bool {
+        let owner = file.owner;
         self.sticky_of
             .is_some_and(|directory| owner != 0 && owner != directory)
     }
@@ -295,7 +295,7 @@ impl Walk {
                 Err(Errno::ENOENT) => self.named = None,
                 opened => {
                     let opened = File::from(opened?);
-                    self.examine(&fstat(&opened)?)?;
+                    self.examine(&Stat::of(&opened)?)?;
                     return Ok(opened);
                 }
             }
@@ -305,8 +305,8 @@ impl Walk {
 
     /// Looks at the name again, because it has just changed.
     fn look_again(&mut self) -> Result<(), Stop> {
-        self.named = match fstatat(&self.directory, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(named) if kind(&named) == SFlag::S_IFLNK => return Err(Stop::System(Errno::ELOOP)),
+        self.named = match Stat::at(&self.directory, &self.name) {
+            Ok(named) if named.kind == SFlag::S_IFLNK => return Err(Stop::System(Errno::ELOOP)),
             Ok(named) => Some(named),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(Stop::System(errno)),
