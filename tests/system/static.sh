@@ -4,7 +4,7 @@
 # has it look at another: STATIC names the program, which has at most MOST_BYTES.
 . tests/system/lib.sh
 
-most_bytes=${MOST_BYTES:-1600000}
+most_bytes=${MOST_BYTES:-1560000}
 most_crates=15
 
 # The binary itself.
