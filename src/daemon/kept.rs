@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use super::Daemon;
+use super::lease::Held;
 use crate::clock::Moment;
 use crate::config::Sequencer;
 use crate::event::Event;
@@ -33,8 +34,12 @@ pub struct Files {
     stuck: Option<Instant>,
 }
 
-/// `Kept::write` or `Kept::write_through`.
-type Write = fn(&mut Kept, &[u8], Instant) -> Result<(), NotWritten>;
+/// Whether a file is to be on the disk when its write returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    No,
+    Yes,
+}
 
 /// Reads the configured state file. What cannot be used is left out, and the state says why.
 pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
@@ -210,7 +215,7 @@ impl Daemon {
             self.log.flush(now.instant, now.wall);
         }
         if has_started && may_write || is_due(self.state_deadline(now)) {
-            let _ = self.write_state(Kept::write);
+            let _ = self.write_state(Through::No);
         }
         if is_due(self.history_deadline(now)) || has_started && self.history_allows(now) {
             self.write_history(has_started, now);
@@ -225,13 +230,13 @@ impl Daemon {
     pub(super) fn keep_state_now(&mut self, has_changed: bool) -> Result<(), String> {
         let is_owed = self.files.state.as_ref().is_some_and(Kept::is_owed);
         if has_changed || is_owed {
-            self.write_state(Kept::write_through)
+            self.write_state(Through::Yes)
         } else {
             Ok(())
         }
     }
 
-    fn write_state(&mut self, write: Write) -> Result<(), String> {
+    fn write_state(&mut self, through: Through) -> Result<(), String> {
         if self.files.state.is_none() {
             return Ok(());
         }
@@ -241,9 +246,13 @@ impl Daemon {
             return Ok(());
         };
         let text = state::write(self.jobs.kept(), now);
-        let result = write(&mut kept, text.as_bytes(), now.instant);
+        // The disk may hold the text until the file is the next host's.
+        let mut is_ours = || self.lease.as_mut().is_none_or(Held::holds);
+        let through = through == Through::Yes;
+        let result = kept.write_while(text.as_bytes(), now.instant, through, &mut is_ours);
         let why = self.tell_failure("state file", kept.path(), result);
         self.files.state = Some(kept);
+        self.may_write(now)?;
         why
     }
 
@@ -308,7 +317,7 @@ impl Daemon {
 
     /// Writes the state as it is at the end, and removes the metrics file, which nobody would keep up to date.
     pub(super) fn close_files(&mut self) {
-        let _ = self.write_state(Kept::write_through);
+        let _ = self.write_state(Through::Yes);
         self.write_history(true, system::now());
         self.remove_metrics();
     }

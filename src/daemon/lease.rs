@@ -24,6 +24,8 @@ const ROUNDING: u64 = 2;
 pub(super) struct Held {
     lease: Lease,
     file: LeaseFile,
+    /// Whether its end has been obeyed.
+    is_over: bool,
 }
 
 impl Held {
@@ -34,22 +36,31 @@ impl Held {
         };
         let file = LeaseFile::watch(path.clone(), registry, Ready::Lease.token())?;
         let lease = Lease::default();
-        Ok(Some(Held { lease, file }))
+        Ok(Some(Held {
+            lease,
+            file,
+            is_over: false,
+        }))
+    }
+
+    /// Whether it is in force.
+    pub(super) fn holds(&mut self) -> bool {
+        let path = self.file.path();
+        self.lease.holds(lease::clock, || lease::read(path))
     }
 }
 
 impl Daemon {
     /// Whether something may be started now. If the lease has run out, everything is stopped before this returns.
     pub(super) fn may_go_on(&mut self, now: Moment) -> bool {
-        let Some(Held { lease, file }) = &mut self.lease else {
+        let Some(held) = &mut self.lease else {
             return true;
         };
-        let is_news = !lease.has_run_out();
-        if lease.holds(lease::clock, || lease::read(file.path())) {
+        if held.holds() {
             return true;
         }
-        if is_news {
-            let line = lease::run_out(file.path());
+        if !std::mem::replace(&mut held.is_over, true) {
+            let line = lease::run_out(held.file.path());
             // The file is the next host's, and so is the time: kill first, and tell then.
             self.forget_state_file();
             self.stop_without_lease(now);
@@ -83,7 +94,7 @@ impl Daemon {
     /// how long the loop sleeps if nothing happens.
     pub(super) fn set_lease_timer(&mut self, sleep: Option<Duration>) {
         let is_at_work = self.is_at_work();
-        let Some(Held { lease, file }) = &mut self.lease else {
+        let Some(Held { lease, file, .. }) = &mut self.lease else {
             return;
         };
         let at = match file.timer() {

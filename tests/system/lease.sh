@@ -25,10 +25,12 @@ configure() {
     printf '[buildsequencer]\ncontrolsocket: none\nleasefile: %s\n' "$1" >conf
     printf '[buildsequencer_job.a]\ncommand: %s\nstartdelay: 0\nmindelay: %s\n' "$3" "$2" >>conf
 }
-# start TRACE: sets $daemon. With -D the daemon is our child, not strace's.
+# start TRACE [OPTION...]: sets $daemon. With -D the daemon is our child, not strace's.
 start() {
     : >log
-    strace -D -s 200 -o "$1.trace" "$program" -c conf -l log >out 2>&1 &
+    trace=$1.trace
+    shift
+    strace -D -s 200 "$@" -o "$trace" "$program" -c conf -l log >out 2>&1 &
     daemon=$!
     at_exit_kill "$daemon"
 }
@@ -94,5 +96,18 @@ told=$(grep -n 'write(.*has run out' over.trace | head -n 1 | cut -d: -f1)
 expect "the kill comes before the line that tells of it" [ "${killed:-9999}" -lt "${told:-0}" ]
 read_again=$(grep -n '^open.*"lease"' over.trace | tail -n 1 | cut -d: -f1)
 expect "and after a last look at the file" [ "${read_again:-9999}" -lt "${killed:-0}" ]
+
+# --- A disk that holds the text longer than the lease.
+
+lease 4
+configure lease 3600 true
+sed -i '1a statefile: state' conf
+start late -e inject=fdatasync:delay_enter=6s
+expect "the text of the state is on its way to the disk" wait_for 20 test -s .state.new
+echo theirs >state
+expect "the end is obeyed once the disk has it" ended late 75
+expect "no earlier than it comes, with such a disk" has_come "$until"
+expect "the next host's state stays" grep -qx theirs state
+expect "and nothing else" [ ! -e .state.new ]
 
 finish

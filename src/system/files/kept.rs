@@ -99,6 +99,8 @@ pub enum Error {
     Unfit(Unfit),
     /// Every name for the temporary file is taken; this is the first one.
     Taken(PathBuf),
+    /// Before the new file could take the old one's place, the caller said that it must not.
+    Withheld,
     /// The system refused.
     System(io::Error),
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Error {
                 let shown = path.display();
                 write!(f, "what is at '{shown}' is in the way (remove it)")
             }
+            Error::Withheld => f.write_str("it is not ours to replace any more"),
             Error::System(error) => f.write_str(&error_text(error)),
         }
     }
@@ -206,13 +209,20 @@ impl Kept {
 
     /// Replaces the file's text and leaves the new file open, to be appended to.
     pub(super) fn write_open(&mut self, text: &[u8], began: Instant) -> Result<File, NotWritten> {
-        self.write_to(&DISK, text, began)
+        self.write_to(&DISK, text, began, &mut || true)
     }
 
-    /// Replaces the file's text; it is on the disk when this returns.
-    pub fn write_through(&mut self, text: &[u8], began: Instant) -> Result<(), NotWritten> {
-        self.owed = true;
-        self.write(text, began)
+    /// Replaces the file's text; with `through`, it is on the disk when this returns. `is_ours` is asked at the last
+    /// moment, after the text is on the disk, which may have taken long: whether the file may still be replaced.
+    pub fn write_while(
+        &mut self,
+        text: &[u8],
+        began: Instant,
+        through: bool,
+        is_ours: &mut dyn FnMut() -> bool,
+    ) -> Result<(), NotWritten> {
+        self.owed |= through;
+        self.write_to(&DISK, text, began, is_ours).map(drop)
     }
 
     /// Removes the file, if it is still the one that was put there.
@@ -226,13 +236,19 @@ impl Kept {
         }
     }
 
-    fn write_to(&mut self, disk: &Disk, text: &[u8], began: Instant) -> Result<File, NotWritten> {
+    fn write_to(
+        &mut self,
+        disk: &Disk,
+        text: &[u8],
+        began: Instant,
+        is_ours: &mut dyn FnMut() -> bool,
+    ) -> Result<File, NotWritten> {
         let sync = if self.owed {
             Sync::DataAndName
         } else {
             self.sync
         };
-        let result = self.replace(disk, text, sync);
+        let result = self.replace(disk, text, sync, is_ours);
         self.pace.wrote(began, Instant::now(), result.is_ok());
         let failed_before = std::mem::replace(&mut self.failed, result.is_err());
         self.owed &= self.failed;
@@ -243,7 +259,13 @@ impl Kept {
     }
 
     /// Replaces the file. Whoever reads it sees the old or the new one, whole.
-    fn replace(&mut self, disk: &Disk, text: &[u8], sync: Sync) -> Result<File, Error> {
+    fn replace(
+        &mut self,
+        disk: &Disk,
+        text: &[u8],
+        sync: Sync,
+        is_ours: &mut dyn FnMut() -> bool,
+    ) -> Result<File, Error> {
         let directory = Directory::of(&self.path)?;
         let name = name_of(&self.path);
         replaceable(directory.look(name)).map_err(Error::Unfit)?;
@@ -259,16 +281,17 @@ impl Kept {
                 // before the file's data.
                 Sync::Data | Sync::DataAndName => (disk.sync_data)(&file),
             })
-            .and_then(|()| directory.rename(&temporary, name));
+            .map_err(Error::from)
+            .and_then(|()| is_ours().then_some(()).ok_or(Error::Withheld))
+            .and_then(|()| Ok(directory.rename(&temporary, name)?));
         let identity = file.metadata().map(|metadata| Identity::from(&metadata));
         if let Err(error) = renamed {
             remove_only(&directory, &temporary, identity?);
-            let is_mounted =
-                error.kind() == ResourceBusy && is_mount_point(&self.path).unwrap_or(false);
-            return Err(if is_mounted {
+            let is_busy = matches!(&error, Error::System(error) if error.kind() == ResourceBusy);
+            return Err(if is_busy && is_mount_point(&self.path).unwrap_or(false) {
                 Error::Unfit(Unfit::MountPoint)
             } else {
-                error.into()
+                error
             });
         }
         self.ours = Some(identity?);

@@ -232,7 +232,9 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_beside_it() {
         ..DISK
     };
     for is_news in [true, false] {
-        let failed = kept.write_to(&disk, b"new", Instant::now()).unwrap_err();
+        let failed = kept
+            .write_to(&disk, b"new", Instant::now(), &mut || true)
+            .unwrap_err();
         assert_eq!(failed.error.to_string(), "no disk");
         assert_eq!(failed.is_news, is_news);
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
@@ -283,7 +285,7 @@ const NOTES: Disk = Disk {
 };
 
 fn asked(kept: &mut Kept) -> Vec<(&'static str, bool)> {
-    let _ = kept.write_to(&NOTES, b"new", Instant::now());
+    let _ = kept.write_to(&NOTES, b"new", Instant::now(), &mut || true);
     ASKED.take()
 }
 
@@ -318,18 +320,38 @@ fn a_write_through_is_owed_until_it_is_made() {
     let (directory, _) = empty_directory();
     let path = directory.path().join("later/file");
     let mut kept = Kept::new(path, 0o600, true);
-    kept.write_through(b"x", Instant::now()).unwrap_err();
+    kept.write_while(b"x", Instant::now(), true, &mut || true)
+        .unwrap_err();
     assert!(kept.is_owed());
     fs::create_dir(directory.path().join("later")).unwrap();
     write(&mut kept, "x").unwrap();
     assert!(!kept.is_owed());
-    kept.write_through(b"x", Instant::now()).unwrap();
+    kept.write_while(b"x", Instant::now(), true, &mut || true)
+        .unwrap();
     assert!(!kept.is_owed());
     fs::remove_dir_all(directory.path().join("later")).unwrap();
     write(&mut kept, "x").unwrap_err();
     assert!(!kept.is_owed(), "nobody waited for it");
-    kept.write_through(b"x", Instant::now()).unwrap_err();
+    kept.write_while(b"x", Instant::now(), true, &mut || true)
+        .unwrap_err();
     assert!(kept.is_owed());
+}
+
+#[test]
+fn what_is_not_ours_any_more_once_the_text_is_on_the_disk_stays() {
+    let (directory, path) = empty_directory();
+    let mut kept = Kept::new(path.clone(), 0o600, true);
+    write(&mut kept, "old").unwrap();
+    let temporary = beside(&path, 0);
+    let mut asked = 0;
+    let failed = kept.write_while(b"new", Instant::now(), true, &mut || {
+        asked += 1;
+        assert_eq!(fs::read(&temporary).unwrap(), b"new", "the disk has it");
+        false
+    });
+    assert!(matches!(failed.unwrap_err().error, Error::Withheld));
+    assert_eq!((asked, fs::read(&path).unwrap()), (1, b"old".to_vec()));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[test]
