@@ -82,4 +82,37 @@ kill -TERM $waiting
 wait $waiting
 expect "SIGTERM ends it" [ $? -eq 143 ]
 
+# --- A stop while KEY is being taken. An etcdctl of ours says yes to all, and has the guard stopped before it answers.
+
+mkdir bin
+cat >bin/etcdctl <<'END'
+#!/bin/sh
+case "$*" in
+*' grant '*) echo 'lease 1a granted with TTL(30s)' ;;
+*' txn '*)
+    cat >asked.now
+    cat asked.now >>asked
+    if grep -q '^put ' asked.now; then kill -TERM "$(cat guard.pid)"; fi
+    printf '"Revision" : 7\n"Succeeded" : true\n'
+    ;;
+esac
+END
+chmod +x bin/etcdctl
+cat >take <<'END'
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo $$ >guard.pid
+PATH=$PWD/bin:$PATH exec "$1" /key 30 10 -- "$2" --nodaemon -c conf
+END
+unshare --mount --cgroup sh take "$guard" "$program" >said 2>&1 &
+taking=$!
+at_exit_kill $taking
+wait $taking
+expect "SIGTERM while it takes the key ends it" [ $? -eq 143 ]
+gives_back() {
+    cat said asked
+    sed -n '/^put/,$p' asked | grep -A 2 -xF 'create("/key") = "7"' | grep -xF 'del /key' && grep 'gave /key back' said
+}
+expect "it gives the key back, by its token" gives_back
+expect "and has started nothing" [ ! -e run/lease ]
+
 finish
