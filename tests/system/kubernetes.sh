@@ -1,6 +1,6 @@
 #!/bin/sh
-# contrib/container/kubernetes.yaml: Kubernetes' own JSON schemas accept it, as the package kubernetes-validate of PyPI
-# carries them, the oldest and the newest; and it says what its page promises. No cluster runs it here.
+# The manifests of contrib: Kubernetes' own JSON schemas accept them, as the package kubernetes-validate of PyPI carries
+# them, the oldest and the newest; and they say what their pages promise. No cluster runs them here.
 . tests/system/lib.sh
 
 manifest=contrib/container/kubernetes.yaml
@@ -21,14 +21,15 @@ import sys
 import kubernetes_validate
 import yaml
 
-documents = list(yaml.safe_load_all(open(sys.argv[1], encoding="utf-8")))
-assert [document["kind"] for document in documents] == ["ConfigMap", "Service", "StatefulSet"]
-for version in ("1.25", "1.37"):
-    for document in documents:
-        kubernetes_validate.validate(document, version, strict=True)
+for path in sys.argv[1:]:
+    documents = list(yaml.safe_load_all(open(path, encoding="utf-8")))
+    assert documents[-1]["kind"] == "StatefulSet", path
+    for version in ("1.25", "1.37"):
+        for document in documents:
+            kubernetes_validate.validate(document, version, strict=True)
 
 # A key that is spelt wrong, or a value of another type, would have been seen.
-stateful = documents[2]
+*_, stateful = yaml.safe_load_all(open(sys.argv[1], encoding="utf-8"))
 for breach in (
     lambda spec: spec["containers"][0]["securityContext"].update(readOnlyRootFileSystem=True),
     lambda spec: spec.update(terminationGracePeriodSeconds="thirty"),
@@ -43,8 +44,9 @@ for breach in (
         continue
     raise AssertionError("a breach was not seen")
 PYTHON
-expect "the schemas of Kubernetes 1.25 and 1.37 accept it, and nothing but what they know" \
-    "$python" "$here/schemas.py" "$manifest"
+cluster=contrib/cluster/kubernetes
+expect "the schemas of Kubernetes 1.25 and 1.37 accept them, and nothing but what they know" \
+    "$python" "$here/schemas.py" "$manifest" $cluster/sequencer.yaml $cluster/lanes.yaml
 
 cat >"$here/promises.py" <<'PYTHON'
 import sys
@@ -114,15 +116,48 @@ told = [line.split(": ", 1) for line in open(sys.argv[2], encoding="utf-8") if "
 stop = sum(max(float(value) for key, value in told if key == wanted) for wanted in ("stopdelay", "killdelay"))
 assert pod["terminationGracePeriodSeconds"] >= stop + 4, stop
 PYTHON
-# The directory of the state is only in the pod, so that is what `check` misses here.
-"$python" -c 'import sys, yaml; print(next(yaml.safe_load_all(open(sys.argv[1])))["data"]["buildd-sequencer.conf"])' \
-    "$manifest" >"$here/conf"
-"$BIN" check -c "$here/conf" >"$here/told" 2>"$here/said"
-sound() {
-    ! grep -vE 'statefile: directory|controlsocket: directory|: 1 job, |: 1 job$|: [0-9]* faults?$|/usr/bin/buildd-sequencer' \
+# check_configuration MANIFEST: by `check`, which misses only the directories of the pod and the programs of the image.
+check_configuration() {
+    "$python" -c 'import sys, yaml; print(*next(yaml.safe_load_all(open(sys.argv[1])))["data"].values())' "$1" >"$here/conf"
+    "$BIN" check -c "$here/conf" >"$here/told" 2>"$here/said"
+    ! grep -vE "statefile: directory|controlsocket: directory|: 1 job, |: 1 job\$|: [0-9]* faults?\$|/usr/bin/(buildd-sequencer|example)" \
         "$here/said" && grep -q '^\[buildsequencer_job.example\]' "$here/told"
 }
-expect "check accepts its configuration" sound
+expect "check accepts the configuration of one among many hosts" check_configuration $cluster/sequencer.yaml
+cat >"$here/one-at-a-time.py" <<'PYTHON'
+import re
+import sys
+
+import yaml
+
+for path, replicas in zip(sys.argv[1:3], (1, 10)):
+    stateful = list(yaml.safe_load_all(open(path, encoding="utf-8")))[-1]
+    spec = stateful["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["replicas"] == replicas, path
+    labels = spec["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() <= labels.items()
+    # Not two pods, whatever becomes of the first one's node.
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"], path
+    (container,) = pod["containers"]
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]} | {claim["metadata"]["name"]}, path
+    context = pod["securityContext"]
+    containerfile = open("contrib/container/Containerfile", encoding="utf-8").read()
+    user, group = re.search(r"^USER (\d+):(\d+)$", containerfile, re.M).groups()
+    assert context["runAsNonRoot"] is True
+    assert (str(context["runAsUser"]), str(context["runAsGroup"]), str(context["fsGroup"])) == (user, group, group), path
+    probe = container["livenessProbe"]
+    assert probe["httpGet"]["port"] in [port["name"] for port in container["ports"]] and probe["timeoutSeconds"] > 2
+# The number of the pod is its lane's.
+(variable,) = container["env"]
+assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['apps.kubernetes.io/pod-index']"
+assert f"lane$({variable['name']})" in container["args"]
+PYTHON
+expect "each lane has one pod at a time, whatever becomes of its node" \
+    "$python" "$here/one-at-a-time.py" $cluster/sequencer.yaml $cluster/lanes.yaml
+expect "check accepts the configuration of the container's page" check_configuration "$manifest"
 expect "it keeps what its page promises" "$python" "$here/promises.py" "$manifest" "$here/told"
 expect "the page names the manifest" grep -qF '(kubernetes.yaml)' contrib/container/kubernetes.md
 
