@@ -212,6 +212,36 @@ keeper=$(inside "$holder" pgrep -P "$(main_pid "$holder")" -f buildd-sequencer-l
 inside "$holder" kill -STOP "$keeper"
 taken_over "SIGSTOP of the guard" $((TTL + 5))
 
+# --- A sequencer with nothing to do whom nobody tells that its lease is over: process 1 and the guard stand still.
+
+begin
+next=$(other "$holder")
+wait_for 30 waits "$next" "$holder"
+expect "a pause of everything is kept" ask "$holder" pause
+quiet() { before_rest=$(lines) && sleep 2 && [ "$(lines)" -eq "$before_rest" ]; }
+wait_for 20 quiet
+guards="$(main_pid "$holder") $(inside "$holder" pgrep -P "$(main_pid "$holder")" -f buildd-sequencer-lease)"
+# shellcheck disable=SC2086 # several numbers
+inside "$holder" kill -STOP $guards
+kill -STOP "$(first "$holder")"
+has_key() { [ "$(etcd_says get --print-value-only $KEY)" = "$1" ]; }
+expect "process 1 and guard stopped: the key is the other host's" wait_for $((TTL + 5)) has_key "$next"
+expect "which has the pause, and changes it" wait_for 10 ask "$next" resume hourly
+cp "$shared/state" "$here/state"
+is_refused() {
+    ! ask "$holder" pause hourly >"$here/refused" 2>&1
+    cat "$here/refused"
+    grep 'lease' "$here/refused"
+}
+expect "a pause on the first host is refused" is_refused
+has_ended() { ! signal_sequencer 0 "$holder"; }
+expect "whose sequencer ends" wait_for 10 has_ended
+expect "the state is as the other host left it" cmp "$shared/state" "$here/state"
+kill -CONT "$(first "$holder")"
+expect "the first host waits its turn" wait_for 20 waits "$holder" "$next"
+expect "and the other one's pause can be ended" ask "$next" resume
+wait_for 10 owner_since "$before"
+
 # --- The network.
 
 stubborn_runs() { tail -n 1 "$marks" | grep -q ' stubborn '; }
@@ -242,7 +272,6 @@ expect "and waits its turn" wait_for 20 waits "$holder" "$(other "$holder")"
 begin
 kill_member 2
 kill_member 3
-quiet() { before_rest=$(lines) && sleep 2 && [ "$(lines)" -eq "$before_rest" ]; }
 expect "without a majority all jobs stop, within the lease" wait_for $((TTL + 5)) quiet
 stopped_in_order() { inside "$holder" journalctl --no-pager --output=cat --unit buildd-sequencer | grep -q 'no answer from etcd for .* stopping the sequencer'; }
 expect "in order" stopped_in_order

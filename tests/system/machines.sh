@@ -44,10 +44,10 @@ fi
 
 foreign
 
-# --- Compilers. No crate is fetched there.
+# --- Compilers. Crates are fetched here, also those of other systems, and none there.
 
 vendor=$here/vendor
-expect "the crates of Cargo.lock are gathered" cargo vendor --quiet --locked --offline "$vendor"
+expect "the crates of Cargo.lock are gathered" cargo vendor --quiet --locked "$vendor"
 # cargo_in ROOT WORDS: what the words say, with crates but no registry; build products are in $here/target-ROOT.
 cargo_in() {
     root=$1
