@@ -93,7 +93,12 @@ boot() {
     expect "$1: the machine is up" wait_for 120 is_up
     is_up >/dev/null || { tail -n 20 "$here/console"; finish; }
 }
+# What the machine says itself, where something has failed on it.
 off() {
+    if [ "$failed" -ne 0 ]; then
+        on journalctl --no-pager --lines=60 | sed 's/^/     | /'
+        on systemctl --no-pager status 'buildd-sequencer*' | sed 's/^/     | /'
+    fi
     kill_background
     wait $outside 2>/dev/null
     wait_for 20 cgroup_is_gone
