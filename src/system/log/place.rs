@@ -92,7 +92,7 @@ fn rename_to_free(here: &OwnedFd, from: &OsStr, to: &OsStr) -> nix::Result<()> {
 #[cfg(not(target_env = "gnu"))]
 fn rename_to_free(here: &OwnedFd, from: &OsStr, to: &OsStr) -> nix::Result<()> {
     let remove = |name| unlinkat(here, name, UnlinkatFlags::NoRemoveDir);
-    nix::unistd::linkat(here, from, here, to, AtFlags::empty())?;
+    nix::unistd::linkat(here, from, here, to, fcntl::AtFlags::empty())?;
     remove(from).or_else(|error| remove(to).and(Err(error)))
 }
 
