@@ -383,7 +383,8 @@ fn a_client_that_takes_nothing() {
     wait_for("the others to be dropped", || {
         // A byte now and then is next to nothing.
         let _ = sips.read(&mut [0]);
-        (daemon.descriptors() == before + 1).then_some(())
+        // The third one has its answer, and has five seconds to close the connection.
+        (daemon.descriptors() <= before + 1).then_some(())
     });
     drop(client);
     wait_for("its end", || (daemon.descriptors() == before).then_some(()));
