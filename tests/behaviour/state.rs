@@ -316,6 +316,7 @@ pub fn killed_at_any_moment_it_leaves_a_whole_file() {
     let config = format!("{CONFIG}{jobs}");
     for life in 0..12_u64 {
         let daemon = place.listening(&config);
+        crate::common::wait_for_file(&place.path("state"));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Each of these writes the file.
