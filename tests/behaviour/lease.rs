@@ -124,7 +124,7 @@ fn at_the_end_what_keeps_a_runs_output_open_is_killed_too() {
         "sleep 60 &\necho $! >{dir}/pids\nread until <{dir}/lease\n\
          while read up rest </proc/uptime && [ ${up%.*} -lt $((until - 1)) ]; do sleep 0.1; done",
     );
-    lease(&place, 6);
+    lease(&place, 12);
     let daemon = place.daemon(&format!("{CONFIG}{}", once("a", "./parent")));
     let pid: i32 = place.wait_for_lines("pids", 1)[0].parse().unwrap();
     let log = wait_for_loss(&daemon);
@@ -134,11 +134,11 @@ fn at_the_end_what_keeps_a_runs_output_open_is_killed_too() {
 
 fn a_run_outlives_its_first_lease_if_that_is_extended() {
     let place = Place::new();
-    let first = lease(&place, 6);
+    let first = lease(&place, 12);
     place.gated("long", "exit 0");
     let daemon = place.daemon(&format!("{CONFIG}{}", once("a", "./long")));
     place.wait_for_begin();
-    let second = lease(&place, 8);
+    let second = lease(&place, 14);
     assert!(second > first);
     wait_until(first + 1);
     lease(&place, 3600);
@@ -181,7 +181,7 @@ fn an_idle_daemon_is_not_woken_by_the_end_and_refuses_what_the_next_host_should_
     let commands = ["pause a", "pause", "resume a", "run a", "run --wait a"];
     each_at_once(commands, |command| {
         let place = Place::new();
-        let until = lease(&place, 12);
+        let until = lease(&place, 16);
         let jobs = once("first", "true") + &idle_job("a", "touch ran");
         let daemon = place.daemon(&format!("{CONFIG}{jobs}"));
         // The first run has the timer set; after it and its record there is nothing to do.
