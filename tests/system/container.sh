@@ -152,7 +152,7 @@ expect "and no key that is spelt wrong" refuses
 
 [ -z "${QUICK:-}" ] || { skip "two architectures" "QUICK is set"; finish; }
 for pair in amd64:x86_64-unknown-linux-musl arm64:aarch64-unknown-linux-gnu; do
-    program=$(sh tests/system/static-for "${pair#*:}" 2>/dev/null)
+    program=$(sh tests/system/static-for "${pair#*:}" 2>"$here/build") || cat "$here/build"
     expect "there is a static program for ${pair%%:*}" test -x "$program"
     image_of "$context/${pair%%:*}" "$program"
 done
