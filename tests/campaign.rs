@@ -682,6 +682,9 @@ impl Field<'_> {
             campaign.trouble();
         }
         campaign.clients.clear();
+        // With runs and mails that follow each other at once there would never be as few.
+        place.write("mood", "");
+        told(place, "pause");
         wait_for("as few descriptors as before", || {
             (fewest_descriptors(&daemon) <= before).then_some(())
         });
@@ -692,6 +695,7 @@ impl Field<'_> {
             let left_behind = all.iter().filter(|pid| has(pid, "LEFT_BEHIND=1"));
             (all.len() - left_behind.count() <= most).then_some(())
         });
+        told(place, "resume");
         self.end(&mut campaign, ends);
         let Campaign { dice, pieces, .. } = campaign;
         if let Some(reader) = reader {
