@@ -18,7 +18,7 @@ use crate::job::stuck;
 use crate::status::metrics;
 use crate::system;
 use crate::system::errors::error_text;
-use crate::system::files::{self, Appended, Kept, NotWritten, Unfit, Upcoming};
+use crate::system::files::{self, Appended, Kept, NotWritten, Through, Unfit, Upcoming};
 use crate::system::opening;
 
 const STATE_MODE: u32 = 0o600;
@@ -32,13 +32,6 @@ pub struct Files {
     metrics: Option<Kept>,
     /// When the run began that the metrics file already shows as stuck.
     stuck: Option<Instant>,
-}
-
-/// Whether a file is to be on the disk when its write returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Through {
-    No,
-    Yes,
 }
 
 /// Reads the configured state file. What cannot be used is left out, and the state says why.
@@ -248,7 +241,6 @@ impl Daemon {
         let text = state::write(self.jobs.kept(), now);
         // The disk may hold the text until the file is the next host's.
         let mut is_ours = || self.lease.as_mut().is_none_or(Held::holds);
-        let through = through == Through::Yes;
         let result = kept.write_while(text.as_bytes(), now.instant, through, &mut is_ours);
         let why = self.tell_failure("state file", kept.path(), result);
         self.files.state = Some(kept);

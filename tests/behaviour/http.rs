@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::at_once;
 use crate::common::socket::{answer, idle_job, until_set};
-use crate::common::{Daemon, LIMIT, Place, Signal, findings, job, stderr, stdout, wait_for};
+use crate::common::{
+    Daemon, LIMIT, Place, Signal, Within, findings, job, stderr, stdout, wait_for,
+};
 
 /// The daemon's own time for a client that is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -377,6 +379,8 @@ fn a_client_that_takes_nothing() {
         client
     };
     let (mut lazy, mut sips, mut client) = (asks(), asks(), asks());
+    // Five seconds, and room for a busy machine.
+    let mut in_time = Within::seconds(15.0);
     let whole = Answer::of(&answer(&mut client));
     assert_eq!(whole.field("Content-Length"), whole.body.len().to_string());
     assert!(whole.body.ends_with("]}\n"));
@@ -388,6 +392,7 @@ fn a_client_that_takes_nothing() {
     });
     drop(client);
     wait_for("its end", || (daemon.descriptors() == before).then_some(()));
+    in_time.is_kept();
     // What the kernel had taken is still there, and no more.
     lazy.set_nonblocking(true).unwrap();
     let mut left = Vec::new();

@@ -395,7 +395,7 @@ fn reports_that_were_not_mailed_are_all_read_at_the_end() {
         "job",
         "head -c 900000 /dev/zero | tr '\\\\0' x; echo; echo end of $1; exit 1",
     );
-    let jobs: String = (0..3)
+    let jobs: String = (0..6)
         .map(|n| once(&format!("j{n}"), &format!("./job j{n}")))
         .collect();
     let sendmail = place.script("sendmail", "exec sleep 1000");
@@ -407,15 +407,15 @@ fn reports_that_were_not_mailed_are_all_read_at_the_end() {
         command.stdout(ours);
     });
     let reader = Late::reads(theirs);
-    wait_for("three failures", || {
+    wait_for("six failures", || {
         let queued = reader.so_far().matches("Mailing report to: ").count();
-        (queued == 3).then_some(())
+        (queued == 6).then_some(())
     });
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
     drop(daemon);
     let log = reader.whole();
-    for n in 0..3 {
+    for n in 0..6 {
         assert_eq!(log.matches(&format!("\tend of j{n}\n")).count(), 1);
     }
     assert_eq!(accounted(&log).1, 0);

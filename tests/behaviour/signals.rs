@@ -322,11 +322,11 @@ fn a_changed_mindelay_counts_from_the_last_end() {
 
 fn an_unchanged_job_keeps_its_due_time_however_often_the_file_is_read() {
     let place = Place::new();
-    let a = job("a", "command: true\nmindelay: 3600\nstartdelay: 3");
+    let a = job("a", "command: true\nmindelay: 3600\nstartdelay: 10");
     let other = |mindelay: usize| job("b", &format!("command: true\nmindelay: {mindelay}"));
     let daemon = place.daemon(&format!("{ALONE}{a}{}", other(3600)));
     daemon.wait_for_log("Scheduling a");
-    // How many fit into three seconds is the machine's affair.
+    // How many more than two fit into ten seconds is the machine's affair.
     let too_late = Instant::now() + LIMIT;
     let mut reloads = 0;
     while !daemon.log().contains("Running a") {
@@ -338,9 +338,7 @@ fn an_unchanged_job_keeps_its_due_time_however_often_the_file_is_read() {
             &format!("{ALONE}{}{a}", other(3600 + reloads)),
         );
     }
-    if reloads < 3 {
-        crate::common::not_tested("this machine is too busy for three reloads in three seconds");
-    }
+    assert!(reloads > 2, "{reloads}");
     daemon.stop();
 }
 

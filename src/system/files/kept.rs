@@ -34,6 +34,15 @@ enum Sync {
     DataAndName,
 }
 
+/// Whether a written file is to be on the disk when the write returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Through {
+    /// Later will do.
+    No,
+    /// It is.
+    Yes,
+}
+
 /// The calls that bring a file to the disk.
 #[derive(Debug, Clone, Copy)]
 struct Disk {
@@ -212,16 +221,16 @@ impl Kept {
         self.write_to(&DISK, text, began, &mut || true)
     }
 
-    /// Replaces the file's text; with `through`, it is on the disk when this returns. `is_ours` is asked at the last
+    /// Replaces the file's text. `is_ours` is asked at the last
     /// moment, after the text is on the disk, which may have taken long: whether the file may still be replaced.
     pub fn write_while(
         &mut self,
         text: &[u8],
         began: Instant,
-        through: bool,
+        through: Through,
         is_ours: &mut dyn FnMut() -> bool,
     ) -> Result<(), NotWritten> {
-        self.owed |= through;
+        self.owed |= through == Through::Yes;
         self.write_to(&DISK, text, began, is_ours).map(drop)
     }
 

@@ -320,19 +320,19 @@ fn a_write_through_is_owed_until_it_is_made() {
     let (directory, _) = empty_directory();
     let path = directory.path().join("later/file");
     let mut kept = Kept::new(path, 0o600, true);
-    kept.write_while(b"x", Instant::now(), true, &mut || true)
+    kept.write_while(b"x", Instant::now(), Through::Yes, &mut || true)
         .unwrap_err();
     assert!(kept.is_owed());
     fs::create_dir(directory.path().join("later")).unwrap();
     write(&mut kept, "x").unwrap();
     assert!(!kept.is_owed());
-    kept.write_while(b"x", Instant::now(), true, &mut || true)
+    kept.write_while(b"x", Instant::now(), Through::Yes, &mut || true)
         .unwrap();
     assert!(!kept.is_owed());
     fs::remove_dir_all(directory.path().join("later")).unwrap();
     write(&mut kept, "x").unwrap_err();
     assert!(!kept.is_owed(), "nobody waited for it");
-    kept.write_while(b"x", Instant::now(), true, &mut || true)
+    kept.write_while(b"x", Instant::now(), Through::Yes, &mut || true)
         .unwrap_err();
     assert!(kept.is_owed());
 }
@@ -344,7 +344,7 @@ fn what_is_not_ours_any_more_once_the_text_is_on_the_disk_stays() {
     write(&mut kept, "old").unwrap();
     let temporary = beside(&path, 0);
     let mut asked = 0;
-    let failed = kept.write_while(b"new", Instant::now(), true, &mut || {
+    let failed = kept.write_while(b"new", Instant::now(), Through::Yes, &mut || {
         asked += 1;
         assert_eq!(fs::read(&temporary).unwrap(), b"new", "the disk has it");
         false
