@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use crate::common::{
-    ALONE, Daemon, Place, Signal, job, messages, once, stderr, wait_for, wait_for_file,
+    ALONE, Daemon, Place, Signal, job, messages, once, stderr, tick, wait_for, wait_for_file,
 };
 use nix::sys::stat::Mode;
 
@@ -492,6 +492,32 @@ fn a_log_that_cannot_be_opened_ends_the_start_with_status_1_and_names_it() {
     assert!(!place.path("ran").exists());
 }
 
+#[test]
+fn a_log_at_its_size_limit_that_is_past_logsize_turns_in_the_middle_of_a_message() {
+    let place = Place::new();
+    let config = format!(
+        "[buildsequencer]\ncontrolsocket: none\nlogsize: 4000\n{}alwayslog: yes\n",
+        once("j", "seq 1000 1599")
+    );
+    // In units of 512 bytes.
+    let daemon = place.daemon_after("ulimit -f 8", &config, |command| {
+        command.args(["-l", "log"]);
+    });
+    wait_for("the last lines in a new file", || {
+        place
+            .read("log")
+            .contains("Scheduling j for 3.6e+03")
+            .then_some(())
+    });
+    assert_eq!(place.bytes("log.1").len(), 4096);
+    let all = place.read("log.1") + &place.read("log");
+    assert!(
+        (1000..1600).all(|n| all.contains(&format!("\t{n}\n"))),
+        "{all}"
+    );
+    daemon.stop();
+}
+
 /// A limit on file sizes is a full disk that another file ends; the kernel's SIGXFSZ is not the daemon's death.
 #[test]
 fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
@@ -522,4 +548,84 @@ fn a_log_at_its_size_limit_goes_on_in_the_next_file_with_no_line_cut_or_lost() {
     };
     assert_eq!(without_times(all), without_times(messages(&whole)));
     daemon.stop();
+}
+
+/// A line that is longer than any file may be is given up, and not begun again in one file after the other.
+#[test]
+fn a_line_that_no_file_can_hold_costs_no_old_log() {
+    let place = Place::new();
+    place.script("job", "printf '%010000d' 0; echo ran >>{dir}/ran");
+    let config = format!(
+        "[buildsequencer]\ncontrolsocket: none\nlogsize: 4000\nlogkeep: 9\n{}alwayslog: yes\n{}",
+        once("long", "./job"),
+        tick()
+    );
+    place.write("log.1", "precious\n");
+    // In units of 512 bytes.
+    let daemon = place.daemon_after("ulimit -f 8", &config, |command| {
+        command.args(["-l", "log"]);
+    });
+    let logs = || {
+        let numbered = (1..20).map(|n| place.read(&format!("log.{n}")));
+        numbered.collect::<String>() + &place.read("log")
+    };
+    wait_for("what is missing, and more", || {
+        let logs = logs();
+        let (_, after) = logs.split_once("1 log line was dropped here")?;
+        (after.matches("Running tick").count() > 3).then_some(())
+    });
+    daemon.stop();
+    assert!(logs().contains("precious\n"));
+    let zeros = "0".repeat(2000);
+    let parts = (1..20).filter(|n| place.read(&format!("log.{n}")).contains(&zeros));
+    assert!(parts.count() <= 2, "it was begun again and again");
+}
+
+/// The rest of a line could look like one of the daemon's own.
+#[test]
+fn a_line_whose_beginning_somebody_cuts_off_begins_anew() {
+    let place = Place::new();
+    let forged = "2026-01-01T00:00:00+0000 [-] Received SIGTERM, shutting down.  ";
+    let line = forged.repeat(40);
+    place.script(
+        "job",
+        &format!("echo ran >>{{dir}}/ran\nprintf '%s' '{line}'"),
+    );
+    let config = format!("{ALONE}logsize: 0\n{}", {
+        job(
+            "a",
+            "command: ./job\nmindelay: 0.1\nstartdelay: 0\nalwayslog: yes\nstuckafter: 0",
+        )
+    });
+    // In units of 512 bytes: the second line does not fit.
+    let daemon = place.daemon_after("ulimit -f 8", &config, |command| {
+        command.args(["-l", "log"]);
+    });
+    wait_for("a full log", || {
+        (place.bytes("log").len() == 4096).then_some(())
+    });
+    fs::File::create(place.path("log")).unwrap();
+    let first = wait_for("the line in the file as it is now", || {
+        let text = place.read("log");
+        text.split_once('\n').map(|(first, _)| first.to_string())
+    });
+    assert_eq!(first, format!("\t{line}"));
+    daemon.signal(Signal::SIGKILL);
+}
+
+/// As a full disk leaves it, or a machine that has lost its power.
+#[test]
+fn a_line_without_an_end_in_an_old_log_is_ended() {
+    for (old, expected) in [("whole\n", "whole\n2"), ("half", "half\n2"), ("", "2")] {
+        let place = Place::new();
+        place.write("log", old);
+        let daemon = place.daemon_with(&format!("{ALONE}{}", once("a", "true")), |command| {
+            command.args(["-l", "log"]);
+        });
+        wait_for("the start", || {
+            place.read("log").contains("Loaded.").then_some(())
+        });
+        daemon.stop();
+        assert!(place.read("log").starts_with(expected), "{old}");
+    }
 }

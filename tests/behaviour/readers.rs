@@ -2,7 +2,7 @@
 //! that is lost is counted.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -17,6 +17,7 @@ use crate::common::{
 };
 use crate::log::has_stamp;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
 
 /// Thirty jobs that run once each: 2.9 MB of log, each message larger than a pipe, and a line of `ran` each.
@@ -159,6 +160,22 @@ fn a_socket_nobody_reads_holds_up_no_job_and_its_dropped_lines_are_counted() {
     let (theirs, ours) = UnixStream::pair().unwrap();
     let place = Place::new();
     check_a_log_nobody_reads(&place, place.command(), ours.into(), theirs);
+}
+
+/// It keeps messages apart, and refuses one that is larger than its buffer.
+#[test]
+fn nor_does_a_socket_that_keeps_messages_apart() {
+    let (theirs, ours) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .unwrap();
+    let place = Place::new();
+    // What is not read of a message at once is lost.
+    let theirs = BufReader::with_capacity(1 << 20, File::from(theirs));
+    check_a_log_nobody_reads(&place, place.command(), ours, theirs);
 }
 
 /// What a permission refuses cannot be opened anew.
@@ -514,4 +531,51 @@ fn a_stop_that_has_taken_its_time_still_lets_the_log_be_read_to_its_end() {
         "{:?}",
         log.lines().last()
     );
+}
+
+#[test]
+fn a_line_that_standard_output_has_in_part_ends_there_when_the_log_comes_back() {
+    let place = Place::new();
+    let (theirs, ours) = crate::common::pipe();
+    place.script(
+        "job",
+        "seq -f 'a line of a job %.0f' 20000; echo ran >>{dir}/ran",
+    );
+    let config = |logfile: &str| {
+        let chatty = once("a", "./job");
+        format!(
+            "[buildsequencer]\ncontrolsocket: none\nlogfile: {logfile}\n{chatty}alwayslog: yes\n"
+        )
+    };
+    let daemon = place.daemon_with(&config("-"), |command| {
+        command.stdout(OwnedFd::from(ours));
+    });
+    // More than a pipe holds.
+    place.wait_for_lines("ran", 1);
+    wait_for("the end of the run", || {
+        daemon.children().is_empty().then_some(())
+    });
+    let reload = |logfile: &str| {
+        place.write("conf", &config(logfile));
+        daemon.signal(Signal::SIGHUP);
+    };
+    reload("log");
+    wait_for("the rest of the log", || {
+        place.read("log").contains("Changed logfile").then_some(())
+    });
+    reload("-");
+    let late = Late::reads(theirs);
+    wait_for("the log to come back", || {
+        let all = place.read("log") + &late.so_far();
+        (all.matches("Changed logfile").count() == 2).then_some(())
+    });
+    daemon.stop();
+    let log = late.whole();
+    let is_line = |line: &&str| line.starts_with('\t') || has_stamp(line);
+    assert_eq!(log.lines().find(|line| !is_line(line)), None);
+    let joined = |line: &&str| {
+        line.get(1..)
+            .is_some_and(|it| it.contains("+0000 [-] ") && line.starts_with('\t'))
+    };
+    assert_eq!(log.lines().find(joined), None);
 }

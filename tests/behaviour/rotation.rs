@@ -163,6 +163,36 @@ fn a_file_grows_past_its_size_by_one_turn_of_messages_at_most() {
     }
 }
 
+/// A log that has grown past its size turns with the next line. Where a signal comes first, that is its turn.
+#[test]
+fn a_signal_turns_a_file_once_that_has_grown_past_its_size() {
+    for by_logrotate in [false, true] {
+        let place = Place::new();
+        place.script("job", "seq 1000");
+        let job = "command: ./job\nmindelay: 1h\nstartdelay: 0\nalwayslog: yes\n";
+        let config = config("2K", 1);
+        let config = config.split("[buildsequencer_job.count]").next().unwrap();
+        let daemon = place.daemon(&format!("{config}[buildsequencer_job.big]\n{job}"));
+        let log = place.path("sequencer.log");
+        let whole = wait_for("all of the run", || {
+            let text = place.read("sequencer.log");
+            text.contains("Scheduling big for 3.6e+03").then_some(text)
+        });
+        assert!(whole.contains("\t1000\n"));
+        if by_logrotate {
+            fs::rename(&log, place.path("sequencer.log.1")).unwrap();
+        }
+        daemon.signal(Signal::SIGUSR1);
+        wait_for("the new log", || {
+            let length = fs::metadata(&log).map(|it| it.len());
+            length.is_ok_and(|it| it < 2000).then_some(())
+        });
+        daemon.stop();
+        assert_eq!(rotated(&place), [1]);
+        assert!(place.read("sequencer.log.1") == whole, "it is lost");
+    }
+}
+
 /// What logrotate does: move the file away, then tell.
 #[track_caller]
 fn move_away(place: &Place, daemon: &Daemon<'_>, number: u32) {

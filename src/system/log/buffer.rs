@@ -35,6 +35,18 @@ impl Buffer {
         self.written > self.line
     }
 
+    /// How much of a line has been written that is not written completely.
+    pub(super) fn part(&self) -> usize {
+        self.written - self.line
+    }
+
+    /// Gives the rest of a partly written line up.
+    pub(super) fn drop_line(&mut self) {
+        let rest = self.unwritten();
+        let end = rest.iter().position(|&byte| byte == b'\n');
+        self.wrote(end.map_or(rest.len(), |end| end + 1));
+    }
+
     /// Starts a partly written line again, because another file is written from now on.
     pub(super) fn begin_line_anew(&mut self) {
         self.written = self.line;

@@ -1,10 +1,10 @@
 //! A log that is a file: opens it by name, and opens it again when it is rotated or somebody has moved it.
 
 use std::fmt;
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -15,6 +15,7 @@ use super::place::Place;
 use super::rotation::{self, Rotation};
 use crate::system::errors::error_text;
 use crate::system::opening;
+use crate::system::paths::OWN_DESCRIPTORS;
 use crate::system::privileges::Identity;
 use crate::system::stat::Stat;
 
@@ -70,6 +71,9 @@ pub(super) struct LogFile {
     path: PathBuf,
     file: File,
     size: u64,
+    /// Its last line may have no end, which is looked for and written before anything else. A daemon that does not come to
+    /// write, because another one has the log, leaves it alone.
+    may_be_torn: bool,
     /// The size at which it is rotated next, in bytes.
     rotate_at: u64,
     /// What keeps it from being rotated has been logged.
@@ -86,6 +90,7 @@ impl LogFile {
         let (file, size) = open(path, user)?;
         Ok(LogFile {
             path: path.to_path_buf(),
+            may_be_torn: true,
             file,
             size,
             rotate_at: rotation.size,
@@ -94,6 +99,10 @@ impl LogFile {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.may_be_torn && ends_within_a_line(&self.file) {
+            self.size += self.file.write(b"\n")? as u64;
+        }
+        self.may_be_torn = false;
         let n = self.file.write(bytes)?;
         self.size += n as u64;
         Ok(n)
@@ -138,17 +147,24 @@ impl LogFile {
         let place =
             opening::find(&self.path).map_err(|error| goes_on(&self.path, &error.into()))?;
         let mut notes = Vec::new();
+        let mut is_renamed = false;
         let next = match place.filter(|_| self.is_regular()).map(Place::new) {
             Some(place) => {
                 if self.is_named_by(&place) {
                     notes = rotation::rotate(&place, &self.path, rotation.keep)
                         .map_err(|line| format!("{line}; writing on to the same file"))?;
+                    is_renamed = true;
                 }
-                self.make_next(&place)
+                let next = self.make_next(&place);
+                if is_renamed && next.is_err() {
+                    self.take_back(&place);
+                }
+                next
             }
             None => open(&self.path, None),
         };
         let (file, size) = next.map_err(|error| goes_on(&self.path, &error))?;
+        self.may_be_torn = true;
         (self.file, self.size, self.rotate_at) = (file, size, rotation.size);
         // Tell it once, until a rotation has worked without it.
         let is_news = !std::mem::replace(&mut self.told, !notes.is_empty());
@@ -163,12 +179,53 @@ impl LogFile {
         }
     }
 
+    /// Gives the file its name back, which a rotation has taken although no new one can be made.
+    fn take_back(&self, place: &Place) {
+        let Ok(ours) = Stat::of(&self.file) else {
+            return;
+        };
+        let is_ours = |&number: &u32| {
+            let found = place.numbered(number);
+            found.is_ok_and(|found| found.identity == ours.identity)
+        };
+        let number = place
+            .numbers()
+            .unwrap_or_default()
+            .into_iter()
+            .find(is_ours);
+        // If somebody has made a file with the name meanwhile, the old one stays where it is.
+        if let Some(number) = number.filter(|_| place.is_free()) {
+            let _ = place.rename(Some(number), None);
+        }
+    }
+
+    /// Whether somebody has cut off what was written last (copytruncate). Asked again, it is what was written since.
+    pub(super) fn is_cut(&mut self) -> bool {
+        match self.file.metadata() {
+            Ok(file) if file.is_file() && file.len() < self.size => {
+                self.size = file.len();
+                self.may_be_torn = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all that is in the file are these `part` bytes of a line, so that no file can hold it. The line is then
+    /// to be given up.
+    pub(super) fn gives_line_up(&mut self, part: usize) -> bool {
+        let is_all = self.size <= part as u64;
+        self.may_be_torn |= is_all;
+        is_all
+    }
+
     /// Makes a new file with the old one's owner and mode, whatever the mask is. If somebody has put a file there
     /// meanwhile, that one is opened.
     fn make_next(&self, place: &Place) -> Result<(File, u64), OpenError> {
         let old = self.file.metadata()?;
-        // Mode 0 keeps everybody from opening it before it has its owner.
-        match place.make(flags(), Mode::empty()) {
+        // Nobody else may open it before it has its owner. Its maker may, who could be killed now and has to open it at
+        // the next start.
+        match place.make(flags(), Mode::from_bits_truncate(old.mode() & 0o700)) {
             Ok(new) => {
                 let made = new.metadata()?;
                 let differs = |old: u32, new: u32| (old != new).then_some(old);
@@ -205,6 +262,18 @@ fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> 
     let opened = file.metadata()?;
     check_kind(opened.file_type())?;
     Ok((file, opened.len()))
+}
+
+/// Whether the last line of a file has no end, because a disk was full then or the machine lost its power. What cannot
+/// be read is taken for whole.
+fn ends_within_a_line(file: &File) -> bool {
+    let regular = file.metadata().ok().filter(Metadata::is_file);
+    let Some(last) = regular.and_then(|file| file.len().checked_sub(1)) else {
+        return false;
+    };
+    let name = format!("{OWN_DESCRIPTORS}/{}", file.as_raw_fd());
+    let mut byte = [b'\n'];
+    File::open(name).is_ok_and(|it| it.read_at(&mut byte, last).is_ok()) && byte != [b'\n']
 }
 
 /// Whether the file at `path`, if there is one, can be a log.

@@ -68,7 +68,10 @@ pub(super) fn append(to: &mut Vec<u8>, level: Level, stamp: &[u8], parts: &[&[u8
 pub(super) fn take_off(lines: &[u8]) -> Vec<u8> {
     let prefix = prefix(Level::Info).len();
     let lines = lines.split_inclusive(|&byte| byte == b'\n');
-    lines.flat_map(|line| &line[prefix..]).copied().collect()
+    lines
+        .flat_map(|line| line.get(prefix..).unwrap_or(line))
+        .copied()
+        .collect()
 }
 
 /// Turns whole lines of any other log into the form that `append` makes. Their level is no longer known.

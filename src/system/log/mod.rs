@@ -27,7 +27,7 @@ use crate::text::{Utc, unix_seconds};
 pub use file::OpenError;
 pub use own::Own;
 pub use rotation::Rotation;
-pub use sink::is_stdout;
+pub use sink::leads_to_stdout;
 
 use buffer::Buffer;
 use file::LogFile;
@@ -61,6 +61,8 @@ pub struct Log {
     dropped: u64,
     dropped_in_all: u64,
     trouble: Option<Trouble>,
+    /// A line that standard output has in part went whole to a file instead. When the log comes back it is ended first.
+    stdout_is_torn: bool,
     /// The second of the last message, and that second as twistd writes it.
     stamp: (i64, String),
     /// The words of the message that is being added.
@@ -74,6 +76,8 @@ struct Trouble {
     retry_at: Instant,
     /// Whether the descriptor will report that it takes more.
     announced: bool,
+    /// Whether the file may not grow any more (RLIMIT_FSIZE).
+    is_at_limit: bool,
 }
 
 impl Log {
@@ -84,7 +88,7 @@ impl Log {
         rotation: Rotation,
         user: Option<&Identity>,
     ) -> Result<Log, OpenError> {
-        let mut log = match path.filter(|path| !sink::is_stdout(path)) {
+        let mut log = match path.filter(|path| !sink::leads_to_stdout(path)) {
             None => Log::to_stdout(),
             Some(path) => Log::new(Sink::File(LogFile::open(path, rotation, user)?), false),
         };
@@ -95,7 +99,7 @@ impl Log {
 
     /// Whether the file at `path` could be opened, unless it is standard output. It makes nothing.
     pub fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
-        if sink::is_stdout(path) {
+        if sink::leads_to_stdout(path) {
             return Ok(());
         }
         file::look(path, user)
@@ -124,6 +128,7 @@ impl Log {
             dropped: 0,
             dropped_in_all: 0,
             trouble: None,
+            stdout_is_torn: false,
             stamp: (i64::MIN, String::new()),
             words: String::new(),
         }
@@ -283,7 +288,7 @@ impl Log {
 
     /// Writes the waiting lines, as far as the log takes them. `wall` stamps the line that reports dropped ones.
     pub fn flush(&mut self, now: Instant, wall: SystemTime) {
-        if self.trouble.is_some_and(|t| now < t.retry_at) {
+        if !self.may_take_more(now) {
             return;
         }
         self.rotate_if_grown(wall);
@@ -292,6 +297,11 @@ impl Log {
             self.add_dropped_notice(wall);
             self.write_waiting(now);
         }
+    }
+
+    /// Whether it may take something. After it has refused, it is not asked again at once.
+    fn may_take_more(&self, now: Instant) -> bool {
+        self.trouble.is_none_or(|t| now >= t.retry_at)
     }
 
     /// Writes more: the descriptor has reported that it takes more.
@@ -322,8 +332,19 @@ impl Log {
         let mut progress = false;
         let mut failed = None;
         while failed.is_none() && !self.waiting.unwritten().is_empty() {
-            match self.sink.write(self.waiting.unwritten()) {
+            // The rest of a line alone could look like a line of its own.
+            if self.waiting.is_within_a_line() && self.sink.is_cut() {
+                self.waiting.begin_line_anew();
+            }
+            let ends_torn = self.stdout_is_torn && !matches!(self.sink, Sink::File(_));
+            let bytes = if ends_torn {
+                b"\n"
+            } else {
+                self.waiting.unwritten()
+            };
+            match self.sink.write(bytes) {
                 Ok(0) => failed = Some(io::ErrorKind::WriteZero),
+                Ok(_) if ends_torn => self.stdout_is_torn = false,
                 Ok(n) => {
                     self.waiting.wrote(n);
                     progress = true;
@@ -336,14 +357,30 @@ impl Log {
             since: self.trouble.filter(|_| !progress).map_or(now, |t| t.since),
             retry_at: now + RETRY,
             announced: matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe),
+            is_at_limit: kind == io::ErrorKind::FileTooLarge,
         });
     }
 
+    /// Turns a file that has grown past its size, once there is a line for the next one: a signal that comes before
+    /// that line would else turn the empty one, and so push an old log out.
     fn rotate_if_grown(&mut self, wall: SystemTime) {
         let Sink::File(file) = &mut self.sink else {
             return;
         };
-        if self.waiting.is_within_a_line() || !file.has_grown(self.rotation) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        // At its size limit it takes nothing more; a full disk may take the rest of the line later.
+        let is_at_limit = self.trouble.is_some_and(|trouble| trouble.is_at_limit);
+        // A line that no file can hold would turn one file after the other.
+        if is_at_limit && self.waiting.is_within_a_line() && file.gives_line_up(self.waiting.part())
+        {
+            self.waiting.drop_line();
+            self.dropped += 1;
+            self.dropped_in_all += 1;
+        }
+        let goes_on = !is_at_limit && self.waiting.is_within_a_line();
+        if goes_on || !file.has_grown(self.rotation) {
             return;
         }
         match file.turn(self.rotation) {
@@ -401,14 +438,21 @@ impl Log {
         }
     }
 
-    /// Does what SIGUSR1 asks for: rotates a file, or opens it again if somebody else (logrotate) has moved it.
+    /// Does what SIGUSR1 asks for: rotates a file, or opens it again if somebody else (logrotate) has moved it. Lines
+    /// that wait still belong to the old file. If that has grown past its size, this is its turn, and not one more.
     /// `Ok(false)` means that the log is standard output.
-    pub fn rotate_or_reopen(&mut self) -> Result<bool, String> {
+    pub fn rotate_or_reopen(&mut self, now: Instant, wall: SystemTime) -> Result<bool, String> {
+        if !matches!(self.sink, Sink::File(_)) {
+            return Ok(false);
+        }
+        if self.may_take_more(now) {
+            self.write_waiting(now);
+        }
         let Sink::File(file) = &mut self.sink else {
             return Ok(false);
         };
         let notes = file.turn(self.rotation)?;
-        self.turned(&notes, SystemTime::now());
+        self.turned(&notes, wall);
         Ok(true)
     }
 
@@ -418,6 +462,8 @@ impl Log {
             let path = path.unwrap_or(Path::new("-")).display();
             format!("cannot open log '{path}': {error}; the log stays where it is")
         })?;
+        let was_stdout = !matches!(self.sink, Sink::File(_));
+        self.stdout_is_torn |= was_stdout && self.waiting.is_within_a_line();
         if self.journal != new.journal {
             let make = match new.journal {
                 true => journal::put_on,

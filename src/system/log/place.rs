@@ -34,6 +34,11 @@ impl Place {
         Stat::at(&self.0.directory, &self.name(number))
     }
 
+    /// Whether no file has the log's name by now.
+    pub(super) fn is_free(&self) -> bool {
+        Stat::at(&self.0.directory, &self.0.name).err() == Some(Errno::ENOENT)
+    }
+
     pub(super) fn directory(&self) -> nix::Result<Stat> {
         Stat::of(&self.0.directory)
     }
@@ -55,11 +60,13 @@ impl Place {
         Ok(BinaryHeap::from(numbers).into_sorted_vec())
     }
 
-    /// Renames the file that has the number `from`, or the log itself, to the number `to`, which must be free.
-    pub(super) fn rename(&self, from: Option<u32>, to: u32) -> nix::Result<()> {
+    /// Renames the file that has the number `from` to the number `to`, which must be free. No number is the log itself.
+    pub(super) fn rename(&self, from: Option<u32>, to: Option<u32>) -> nix::Result<()> {
         let here = &self.0.directory;
-        let from = from.map_or_else(|| self.0.name.clone(), |number| self.name(number));
-        let to = self.name(to);
+        let name = |number: Option<u32>| {
+            number.map_or_else(|| self.0.name.clone(), |number| self.name(number))
+        };
+        let (from, to) = (name(from), name(to));
         match rename_to_free(here, &from, &to) {
             // Not every file system can do it, and a link cannot be made of a file that is mounted alone.
             Err(

@@ -35,7 +35,7 @@ pub(super) fn rotate(place: &Place, path: &Path, keep: u32) -> Result<Vec<String
     }
     let first = old.free_after(0).unwrap_or(1);
     place
-        .rename(None, first)
+        .rename(None, Some(first))
         .map_err(|errno| old.cannot_rename("", &suffix(first), errno))?;
     old.files.insert(first);
     old.remove_beyond(keep);
@@ -125,7 +125,7 @@ impl<'a> Old<'a> {
     fn make_room(&mut self, number: u32) -> Result<(), String> {
         self.files.remove(&number);
         let to = self.free_after(number).unwrap_or(number);
-        let Err(errno) = self.place.rename(Some(number), to) else {
+        let Err(errno) = self.place.rename(Some(number), Some(to)) else {
             self.files.insert(to);
             return Ok(());
         };

@@ -13,13 +13,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
 use super::file::LogFile;
+use crate::system::paths::{MOST_LINKS, OWN_DESCRIPTORS};
 
 /// How many bytes a pipe takes in one write without blocking once it polls writable (pipe(7), PIPE_BUF).
 const PIPE_BUF: usize = 4096;
-/// Where the kernel lists this process's open files (proc(5)).
-const OWN_DESCRIPTORS: &str = "/proc/self/fd";
-/// The most links that are followed to see whether they lead to standard output.
-const MOST_LINKS: usize = 8;
+/// How many bytes of text a terminal surely takes when it polls writable: a pseudo-terminal has room in steps of 256.
+const LEAST_ROOM: usize = 128;
 
 /// What the log's lines are written to.
 #[derive(Debug)]
@@ -31,7 +30,10 @@ pub(super) enum Sink {
     /// Standard output as it was inherited: a regular file, which never blocks.
     Inherited,
     /// Standard output as it was inherited, which could block. It is written only as far as poll(2) allows.
-    Polled,
+    Polled {
+        /// Whether it is a terminal.
+        terminal: bool,
+    },
     /// Standard output is a socket. Each call can ask it not to block.
     Socket,
 }
@@ -42,7 +44,12 @@ impl Sink {
         match kind {
             Some(kind) if kind.is_file() => Sink::Inherited,
             Some(kind) if kind.is_socket() => Sink::Socket,
-            Some(_) => reopen_stdout().map_or(Sink::Polled, Sink::Own),
+            Some(kind) => reopen_stdout().map_or_else(
+                || Sink::Polled {
+                    terminal: kind.is_char_device(),
+                },
+                Sink::Own,
+            ),
             None => Sink::Inherited,
         }
     }
@@ -52,21 +59,37 @@ impl Sink {
             Sink::File(file) => file.write(bytes),
             Sink::Own(file) => file.write(bytes),
             Sink::Inherited => Ok(nix::unistd::write(io::stdout(), bytes)?),
-            Sink::Polled => {
+            Sink::Polled { terminal } => {
                 let stdout = io::stdout();
                 let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
                 if poll(&mut ready, PollTimeout::ZERO)? == 0 {
                     return Err(Errno::EAGAIN.into());
                 }
-                Ok(nix::unistd::write(
-                    &stdout,
-                    &bytes[..bytes.len().min(PIPE_BUF)],
-                )?)
+                let length = if *terminal {
+                    length_for_terminal(bytes)
+                } else {
+                    bytes.len().min(PIPE_BUF)
+                };
+                Ok(nix::unistd::write(&stdout, &bytes[..length])?)
             }
             Sink::Socket => {
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                Ok(send(io::stdout().as_raw_fd(), bytes, flags)?)
+                let send = |bytes| send(io::stdout().as_raw_fd(), bytes, flags);
+                let sent = match send(bytes) {
+                    // It keeps messages apart and takes none of this size (unix(7)).
+                    Err(Errno::EMSGSIZE) => send(&bytes[..bytes.len().min(PIPE_BUF)]),
+                    sent => sent,
+                };
+                Ok(sent?)
             }
+        }
+    }
+
+    /// Whether what was written last has been cut off by somebody.
+    pub(super) fn is_cut(&mut self) -> bool {
+        match self {
+            Sink::File(file) => file.is_cut(),
+            Sink::Own(_) | Sink::Inherited | Sink::Polled { .. } | Sink::Socket => false,
         }
     }
 
@@ -76,13 +99,13 @@ impl Sink {
             Sink::File(file) => file.watchable(),
             Sink::Own(file) => Some(file.as_raw_fd()),
             Sink::Inherited => None,
-            Sink::Polled | Sink::Socket => Some(io::stdout().as_raw_fd()),
+            Sink::Polled { .. } | Sink::Socket => Some(io::stdout().as_raw_fd()),
         }
     }
 }
 
 /// Whether this is a name of our own standard output, itself or through links.
-pub fn is_stdout(path: &Path) -> bool {
+pub fn leads_to_stdout(path: &Path) -> bool {
     let own = fs::canonicalize(OWN_DESCRIPTORS);
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -102,6 +125,14 @@ pub fn is_stdout(path: &Path) -> bool {
     false
 }
 
+/// How much of this a terminal takes in one piece. It waits for room anew at each control character, such as a line
+/// feed, so that one is a piece of its own.
+fn length_for_terminal(bytes: &[u8]) -> usize {
+    let text = bytes.iter().take(LEAST_ROOM);
+    let text = text.take_while(|byte| !byte.is_ascii_control()).count();
+    text.max(bytes.len().min(1))
+}
+
 fn reopen_stdout() -> Option<File> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     OpenOptions::new()
@@ -109,4 +140,18 @@ fn reopen_stdout() -> Option<File> {
         .custom_flags(flags.bits())
         .open("/proc/self/fd/1")
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_text_up_to_a_line_feed_and_that_alone() {
+        assert_eq!(length_for_terminal(b"text\r\nmore"), 4);
+        assert_eq!(length_for_terminal(b"\nmore"), 1);
+        assert_eq!(length_for_terminal("\u{e4}\t".as_bytes()), 2);
+        assert_eq!(length_for_terminal(&[b'x'; 500]), LEAST_ROOM);
+        assert_eq!(length_for_terminal(b""), 0);
+    }
 }

@@ -85,7 +85,10 @@ fn with_nothing_set_all_rotated_files_stay_and_strangers_are_left_alone() {
     let mut log = log_in(directory.path(), 0, 0);
     for message in ["one", "two", "three"] {
         write(&mut log, message);
-        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!(
+            log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+            Ok(true)
+        );
     }
     assert_eq!(text(path.with_extension("3")), format!("{STAMP}one\n"));
     assert_eq!(text(path.with_extension("1")), format!("{STAMP}three\n"));
@@ -101,7 +104,10 @@ fn a_log_that_somebody_moved_is_only_opened_anew() {
     write(&mut log, "one");
     fs::rename(&path, directory.path().join("moved")).unwrap();
     write(&mut log, "two");
-    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    assert_eq!(
+        log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+        Ok(true)
+    );
     write(&mut log, "three");
     assert_eq!(
         text(directory.path().join("moved")),
@@ -171,7 +177,9 @@ fn a_directory_that_is_gone_is_reported_and_the_old_file_goes_on() {
     fs::create_dir(&inner).unwrap();
     let mut log = log_in(&inner, 0, 0);
     fs::remove_dir_all(&inner).unwrap();
-    let error = log.rotate_or_reopen().unwrap_err();
+    let error = log
+        .rotate_or_reopen(Instant::now(), SystemTime::now())
+        .unwrap_err();
     assert!(
         error.contains("No such file or directory; writing on to the old file"),
         "{error}"
@@ -260,7 +268,11 @@ fn what_is_in_an_old_logs_place_stays_and_rotation_goes_around_it() {
             let mut log = log_in(directory.path(), 0, 3);
             for message in ["one", "two", "three", "four", "five", "six"] {
                 write(&mut log, message);
-                assert_eq!(log.rotate_or_reopen(), Ok(true), "{what}");
+                assert_eq!(
+                    log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+                    Ok(true),
+                    "{what}"
+                );
             }
             assert_eq!(inode(&thing), before);
             assert_eq!(text(directory.path().join("precious")), "precious");
@@ -293,7 +305,10 @@ fn what_is_in_the_way_is_told_once_and_again_when_it_has_been_away() {
             fs::create_dir(path.with_extension(number.to_string())).unwrap();
         }
         for _ in 0..3 {
-            assert_eq!(log.rotate_or_reopen(), Ok(true));
+            assert_eq!(
+                log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+                Ok(true)
+            );
             write(&mut log, "x");
         }
         for &number in there {
@@ -320,7 +335,10 @@ fn only_what_has_to_make_room_is_renamed() {
     }
     let mut log = log_in(directory.path(), 0, 5);
     write(&mut log, "log");
-    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    assert_eq!(
+        log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+        Ok(true)
+    );
     let found = (1..9).filter_map(|n| fs::read_to_string(path.with_extension(n.to_string())).ok());
     let found: Vec<String> = found.collect();
     assert_eq!(found, [&format!("{STAMP}log\n"), "1", "2", "4"]);
@@ -337,17 +355,26 @@ fn the_new_file_has_the_mode_of_the_old_one() {
         write(&mut log, "one");
         write(&mut log, "by size");
         assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
-        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!(
+            log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+            Ok(true)
+        );
         assert_eq!((mode(&path), mode(&path.with_extension("1"))), (bits, bits));
         // Somebody has moved the log and made no other.
         fs::rename(&path, directory.path().join("moved")).unwrap();
-        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!(
+            log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+            Ok(true)
+        );
         assert_eq!(mode(&path), bits);
         // Somebody has moved the log and made another.
         fs::rename(&path, directory.path().join("moved")).unwrap();
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
-        assert_eq!(log.rotate_or_reopen(), Ok(true));
+        assert_eq!(
+            log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+            Ok(true)
+        );
         write(&mut log, "end");
         assert_eq!(mode(&path), 0o620);
         assert_eq!(text(&path), format!("{STAMP}end\n"));
@@ -362,7 +389,10 @@ fn a_log_that_is_a_link_is_rotated_where_it_leads() {
     symlink("inner/other", &path).unwrap();
     let mut log = log_in(directory.path(), 0, 0);
     write(&mut log, "one");
-    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    assert_eq!(
+        log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+        Ok(true)
+    );
     write(&mut log, "two");
     assert_eq!(text(inner.join("other.1")), format!("{STAMP}one\n"));
     assert_eq!(text(inner.join("other")), format!("{STAMP}two\n"));
@@ -370,7 +400,10 @@ fn a_log_that_is_a_link_is_rotated_where_it_leads() {
     // The link may lead elsewhere by then.
     fs::remove_file(&path).unwrap();
     symlink("inner/next", &path).unwrap();
-    assert_eq!(log.rotate_or_reopen(), Ok(true));
+    assert_eq!(
+        log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+        Ok(true)
+    );
     write(&mut log, "three");
     assert_eq!(text(inner.join("next")), format!("{STAMP}three\n"));
     assert!(!inner.join("other.2").exists());
@@ -405,11 +438,17 @@ fn links_to_our_own_standard_output_are_standard_output() {
             &format!("again-{}", target.replace('/', "-")),
             path.to_str().unwrap(),
         );
-        assert!(is_stdout(&path) && is_stdout(&again), "{target}");
+        assert!(
+            leads_to_stdout(&path) && leads_to_stdout(&again),
+            "{target}"
+        );
         let rotation = Rotation { size: 1, keep: 1 };
         let mut log = Log::open(Some(&again), rotation, None).unwrap();
         assert_eq!(log.path(), Some(&*again));
-        assert_eq!(log.rotate_or_reopen(), Ok(false));
+        assert_eq!(
+            log.rotate_or_reopen(Instant::now(), SystemTime::now()),
+            Ok(false)
+        );
     }
     for target in [
         "/proc/self/fd/2",
@@ -419,7 +458,7 @@ fn links_to_our_own_standard_output_are_standard_output() {
         "nowhere",
     ] {
         let path = link(target.rsplit('/').next().unwrap(), target);
-        assert!(!is_stdout(&path), "{target}");
+        assert!(!leads_to_stdout(&path), "{target}");
         fs::remove_file(path).unwrap();
     }
 }
