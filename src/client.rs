@@ -1,5 +1,6 @@
-//! The commands that ask a running daemon: finds its socket, sends one line, prints the answer. It blocks, because it
-//! is a program of its own, and it does not know what the daemon does with the line.
+//! The commands that ask a running daemon: finds its socket, makes sure that the right daemon listens there, sends the
+//! command and returns the answer. It blocks, because it is a program of its own, and it does not know what the daemon
+//! does with the line.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,7 +18,7 @@ use crate::cli::{self, Options, Request};
 use crate::config::{self, ControlSocket};
 use crate::exit;
 use crate::system::control::{self, MAX_LINE, who_may_connect};
-use crate::system::errors::{error_text, system_text};
+use crate::system::errors::{errno_of, error_text, system_text};
 use crate::system::files::{self, Files};
 use crate::text::harmless;
 use crate::wire::{Asker, ConfigFile, Line};
@@ -151,7 +152,8 @@ struct Found {
 }
 
 impl Found {
-    /// The socket that the command line names, else that of the configuration if it can be read, else the default.
+    /// The socket that the command line names, else the environment, else the configuration if it can be read, else the
+    /// default.
     fn by(options: &Options) -> Result<Found, Unanswered> {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let by_name = options.socket.clone();
@@ -282,6 +284,6 @@ fn blocking(fd: OwnedFd) -> Result<UnixStream, Errno> {
     let stream = UnixStream::from(fd);
     stream
         .set_nonblocking(false)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        .map_err(|error| errno_of(&error))?;
     Ok(stream)
 }

@@ -1,5 +1,5 @@
 //! A moment by both clocks: the monotonic clock, which decides, and the wall clock, which people read and which
-//! survives a restart. Only the owner of a loop reads the clocks; everybody else is told the time.
+//! survives a restart. What decides is told the time; it reads no clock.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

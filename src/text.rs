@@ -41,6 +41,14 @@ pub fn write_brief(text: &mut String, duration: Duration) {
     };
 }
 
+/// A duration to the nearest millisecond, as logs, mails and the history tell of one.
+pub fn to_milliseconds(duration: Duration) -> Duration {
+    let milliseconds = duration
+        .saturating_add(Duration::from_micros(500))
+        .as_millis();
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+}
+
 /// How long something took: under a minute to the tenth of a second, else like `brief`.
 pub fn precise(duration: Duration) -> String {
     let mut text = String::new();
@@ -70,12 +78,7 @@ pub fn six_three_g(duration: Duration) -> String {
     let length = nanos.ilog10();
     let unit = 10_u64.pow(length.saturating_sub(2));
     let mut digits = nanos / unit * 10_u64.pow(2_u32.saturating_sub(length));
-    let rest = nanos % unit;
-    let up = match (unit - rest).cmp(&rest) {
-        Ordering::Equal => tie_goes_up(duration, nanos, digits),
-        order => order == Ordering::Less,
-    };
-    digits += u64::from(up);
+    digits += u64::from(goes_up(nanos, unit, digits));
     // Of the first digit. The exponent after rounding decides, so 999.6 is 1e+03.
     let mut exponent = i64::from(length) - 9;
     if digits == 1000 {
@@ -98,14 +101,22 @@ pub fn six_three_g(duration: Duration) -> String {
     format!("{text:>6}")
 }
 
-/// How Python rounds a number of seconds that lies in the middle between two numbers of three digits: by the nearest
-/// number that it can hold, and to the even digit if that is the middle itself.
-fn tie_goes_up(duration: Duration, nanos: u64, digits: u64) -> bool {
-    let bits = duration.as_secs_f64().to_bits();
+/// Whether Python rounds so many nanoseconds, of which `digits` are the whole `unit`s, up to the next unit. It compares
+/// the nearest number of seconds that it can hold with the middle, and takes the even digit if that is the middle itself.
+fn goes_up(nanos: u64, unit: u64, digits: u64) -> bool {
+    let rest = nanos % unit;
+    // Far from the middle the nearest number is on the same side: it is off by 2^-53 of itself at most.
+    if rest.abs_diff(unit - rest) > nanos >> 50 {
+        return rest > unit - rest;
+    }
+    // A sum of seconds and nanoseconds would be rounded twice.
+    let number = seconds(Duration::from_nanos(nanos)).parse::<f64>();
+    let bits = number.unwrap_or_default().to_bits();
     // The number is `mantissa` / 2^`shift` (IEEE 754 binary64), and below 2^35.
     let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
     let shift = 1075_u64.saturating_sub(bits >> 52);
-    match (u128::from(mantissa) * 1_000_000_000).cmp(&(u128::from(nanos) << shift)) {
+    let twice_the_middle = 2 * u128::from(nanos - rest) + u128::from(unit);
+    match (u128::from(mantissa) * 2_000_000_000).cmp(&(twice_the_middle << shift)) {
         Ordering::Equal => digits % 2 == 1,
         order => order == Ordering::Greater,
     }
@@ -457,6 +468,9 @@ mod tests {
             (2_675_000_000, "  2.67"),
             (1_000_500_000_000, " 1e+03"),
             (1_025_000_000_000, "1.02e+03"),
+            (2_595_000_000, "   2.6"),
+            (296_500_000_000_000_001, "2.96e+08"),
+            (295_499_999_999_999_999, "2.96e+08"),
         ] {
             assert_eq!(six_three_g(Duration::from_nanos(nanos)), text, "{nanos}");
         }
@@ -467,10 +481,12 @@ mod tests {
         fn delays_print_as_if_they_were_numbers_of_seconds(
             digits in 0_u64..100_000,
             power in 0_u32..14,
-            more in prop_oneof![Just(0_u64), 0_u64..100],
+            more in prop_oneof![Just(0_i64), -100_i64..100],
         ) {
-            let duration = Duration::from_nanos(digits * 10_u64.pow(power) + more);
-            prop_assert_eq!(six_three_g(duration), by_floats(duration.as_secs_f64()));
+            let nanos = (digits * 10_u64.pow(power)).saturating_add_signed(more);
+            let duration = Duration::from_nanos(nanos);
+            let number = seconds(duration).parse().unwrap();
+            prop_assert_eq!(six_three_g(duration), by_floats(number));
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::View;
 use super::picture::{self, Bar, Waits};
 use crate::cli::{Form, History};
+use crate::config::values::MAX_DURATION;
 use crate::job::history::{Entry, RECENT, Run};
 use crate::json::Object;
 use crate::text::{Utc, precise};
@@ -94,10 +95,18 @@ fn svg(view: &View<'_>, asked: &History) -> String {
     let history = view.jobs.history();
     let most = asked.most.unwrap_or(RECENT);
     let mut entries = history.last(asked.job.as_deref(), asked.failed, most);
+    let now = view.now.wall;
+    let back = |time: Duration| now.checked_sub(time).unwrap_or(UNIX_EPOCH);
+    // No delay is longer, so a run before that, like one in the future, tells of a clock that was wrong.
+    let possible = back(MAX_DURATION)..=now;
+    entries.retain(|(_, run)| possible.contains(&began(run)));
     if asked.most.is_none() {
-        let from = view.now.wall.checked_sub(WINDOW).unwrap_or(UNIX_EPOCH);
-        let earlier = entries.partition_point(|(_, run)| began(run) + run.took < from);
-        entries.drain(..earlier.min(entries.len().saturating_sub(RUNS)));
+        let from = back(WINDOW);
+        let mut later = entries.len();
+        entries.retain(|(_, run)| {
+            later -= 1;
+            later < RUNS || began(run) + run.took >= from
+        });
     }
     let bars = entries.iter().map(|&(job, run)| Bar {
         job,
@@ -107,28 +116,21 @@ fn svg(view: &View<'_>, asked: &History) -> String {
         outcome: Some(run.outcome),
     });
     let mut bars: Vec<Bar<'_>> = bars.collect();
-    let mut waits = Vec::new();
-    if !asked.failed {
-        let wanted = |name: &str| asked.job.as_deref().is_none_or(|job| job == name);
-        let running = view.running.filter(|run| wanted(&run.job.name));
-        bars.extend(running.map(|run| Bar {
-            job: &run.job.name,
-            began: run.began.wall,
-            took: view.running_for(),
-            late: run.late,
-            outcome: None,
-        }));
-        let waiting = view.all_waiting().map(|(job, time)| Waits {
-            job: &view.jobs.job(job).name,
-            since: view.now.wall.checked_sub(time).unwrap_or(UNIX_EPOCH),
-        });
-        waits.extend(waiting.filter(|wait| wanted(wait.job)));
-    }
-    let title = match &view.config.name {
-        Some(name) => format!("{name} on {}", view.host),
-        None => view.host.to_string(),
-    };
-    picture::svg(&title, &bars, &waits, view.now.wall)
+    let wanted = |name: &str| !asked.failed && asked.job.as_deref().is_none_or(|job| job == name);
+    let running = view.running.filter(|run| wanted(&run.job.name));
+    bars.extend(running.map(|run| Bar {
+        job: &run.job.name,
+        began: run.began.wall.min(now),
+        took: view.running_for(),
+        late: run.late,
+        outcome: None,
+    }));
+    let waiting = view.all_waiting().map(|(job, time)| Waits {
+        job: &view.jobs.job(job).name,
+        since: back(time),
+    });
+    let waits = waiting.filter(|wait| wanted(wait.job));
+    picture::svg(&view.whose(), &bars, waits, now)
 }
 
 #[cfg(test)]

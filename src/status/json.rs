@@ -17,8 +17,8 @@ pub fn json(view: &View<'_>, failed: bool, reader: Reader) -> String {
     object.number("pid", u64::from(view.pid));
     object.time("started", Some(view.started.wall));
     object.text("configuration", &view.file.to_string_lossy());
-    object.time("configured", Some(view.configured));
-    object.text("state", view.phase);
+    object.time("configured", Some(view.configured.wall));
+    object.text("state", view.doing.word());
     running(view, object.name("running"));
     object.number("waiting", view.waiting().map_or(0, |(n, ..)| n as u64));
     mail(view, reader, object.name("mail"));
@@ -56,6 +56,8 @@ fn mail(view: &View<'_>, reader: Reader, text: &mut String) {
         object.maybe("last_error", view.queue.last_error());
     }
     object.time("failing_since", failing);
+    let given_up = view.queue.last_given_up();
+    object.time("given_up", given_up.map(|at| view.wall_time(at)));
     object.end();
 }
 
@@ -65,15 +67,14 @@ fn reload(view: &View<'_>, reader: Reader, text: &mut String) {
     };
     let mut object = Object::begin(text);
     object.boolean("ok", ok);
-    object.time("at", Some(at));
-    let faults = view.counters.faults.as_slice();
-    object.number("fault_count", faults.len() as u64);
+    object.time("at", Some(at.wall));
+    object.number("fault_count", view.counters.fault_count as u64);
     if reader == Reader::Anybody {
         return object.end();
     }
     let text = object.name("faults");
     text.push('[');
-    for (n, fault) in faults.iter().enumerate() {
+    for (n, fault) in view.counters.faults.iter().enumerate() {
         text.push_str(if n == 0 { "" } else { ", " });
         quote(text, fault);
     }
@@ -173,7 +174,7 @@ mod tests {
                 "version": env!("CARGO_PKG_VERSION"), "host": "build1", "pid": 4_711,
                 "started": "2026-11-23T23:36:37Z", "configuration": "/etc/a\n.conf", "configured": "2026-11-23T23:36:37Z",
                 "state": "working", "running": null, "waiting": 0,
-                "mail": {"queued": 0, "last_error": null, "failing_since": null},
+                "mail": {"queued": 0, "last_error": null, "failing_since": null, "given_up": null},
                 "reload": null, "not_listening": null, "log_lines_dropped": 0, "lease_seconds_left": null, "busy": {"window": 1, "share": 0.0, "jobs": []},
                 "summary": {"jobs": 1, "failing": 0, "paused": 0, "late": 0},
                 "jobs": [{
@@ -197,12 +198,13 @@ mod tests {
             s(40),
             Some(Failure::Exited(75, "a \"b\" \\ c\u{7f}".to_string())),
         );
-        made.counters.last_reload = Some((false, made.wall(s(50))));
+        made.counters.last_reload = Some((false, made.at(s(50))));
         made.counters.faults = vec!["/etc/a.conf:3: \"x\"".into(), "b:1: y".into()];
+        made.counters.fault_count = 2_000;
         made.lines_dropped = 7;
         made.lease = Some(12);
         made.begins(1, s(900));
-        made.phase = "draining";
+        made.doing = crate::status::Doing::Draining;
         made.config.name = Some("east".into());
         let all = parsed(&made, s(1000));
         assert_eq!(all["name"], "east");
@@ -218,11 +220,11 @@ mod tests {
         assert_eq!(
             all["mail"],
             value!({"queued": 1, "last_error": "sendmail exited with 75: a \"b\" \\ c\\u{7f}",
-                    "failing_since": "2026-11-23T23:37:17Z"})
+                    "failing_since": "2026-11-23T23:37:17Z", "given_up": null})
         );
         assert_eq!(
             all["reload"],
-            value!({"ok": false, "at": "2026-11-23T23:37:27Z", "fault_count": 2,
+            value!({"ok": false, "at": "2026-11-23T23:37:27Z", "fault_count": 2000,
                     "faults": ["/etc/a.conf:3: \"x\"", "b:1: y"]})
         );
         assert_eq!(

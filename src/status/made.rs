@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Counters, Running, View};
+use super::{Counters, Doing, Running, View};
 use crate::clock::{Moment, Stamp};
 use crate::config::{Job, Sequencer, Settings};
 use crate::job::history;
@@ -29,7 +29,7 @@ pub(super) struct Made {
     pub(super) jobs: Jobs,
     pub(super) queue: Queue,
     pub(super) counters: Counters,
-    pub(super) phase: &'static str,
+    pub(super) doing: Doing,
     pub(super) lines_dropped: u64,
     pub(super) not_listening: Option<&'static str>,
     pub(super) lease: Option<u64>,
@@ -68,7 +68,7 @@ impl Made {
             config: Sequencer::default(),
             queue: Queue::new(),
             counters: Counters::default(),
-            phase: "working",
+            doing: Doing::Working,
             lines_dropped: 0,
             not_listening: None,
             lease: None,
@@ -217,8 +217,8 @@ impl Made {
         View {
             now: self.at(at),
             started: self.at(s(0)),
-            configured: self.wall(s(0)),
-            phase: self.phase,
+            configured: self.at(s(0)),
+            doing: self.doing,
             pid: 4_711,
             host: "build1",
             file: Path::new("/etc/a\n.conf"),

@@ -96,7 +96,7 @@ fn daemon(view: &View<'_>, text: &mut Text<'_>) {
             "last_reload_timestamp_seconds",
             "gauge",
             "When the last reload was, in seconds since 1970.",
-            &stamp(at),
+            &stamp(at.wall),
         );
     }
     text.header("reloads_total", "counter", "Reloads by result.");
@@ -428,8 +428,8 @@ mod tests {
         made.counters = crate::status::Counters {
             reloads_done: 4,
             reloads_refused: 5,
-            last_reload: Some((false, made.wall(s(7)))),
-            faults: Vec::new(),
+            last_reload: Some((false, made.at(s(7)))),
+            ..crate::status::Counters::default()
         };
         for (name, expected) in [
             ("mails_sent_total", "1"),
@@ -459,7 +459,7 @@ mod tests {
     fn every_sample_has_the_name_of_a_sequencer_that_has_one() {
         let mut made = Made::three();
         made.runs(0, s(5), s(6), 3);
-        made.counters.last_reload = Some((true, made.wall(s(7))));
+        made.counters.last_reload = Some((true, made.at(s(7))));
         let without = metrics(&made.view(s(9)));
         assert!(!without.contains("sequencer="), "{without}");
         made.config.name = Some("east".into());

@@ -1,6 +1,7 @@
 //! The state of the daemon as it is shown, in one place for all who show it: the status table, JSON, metrics,
 //! the health check and the line that a supervisor sees. Pure: a view borrows the daemon's state at a moment.
 
+pub mod health;
 pub mod history;
 pub mod job;
 pub mod json;
@@ -24,12 +25,8 @@ use crate::job::schedule::Timing;
 use crate::job::stuck;
 use crate::mail::queue::Queue;
 use crate::order::sorted;
-use crate::text::{brief, seconds};
 
-/// How long mail has to fail before the daemon counts as unhealthy, and how long it counts so after a report was given
-/// up.
-const MAIL_TIME: Duration = Duration::from_secs(3600);
-/// Of so many jobs it is said how much of the time they took.
+/// The most jobs named with their share of the time.
 const BUSIEST: usize = 5;
 
 /// What the daemon counts beside its jobs.
@@ -40,9 +37,41 @@ pub struct Counters {
     /// Reloads that were refused.
     pub reloads_refused: u64,
     /// Whether the last reload was adopted, and when it was.
-    pub last_reload: Option<(bool, SystemTime)>,
+    pub last_reload: Option<(bool, Moment)>,
     /// Why it was refused, the first of many reasons.
     pub faults: Vec<String>,
+    /// How many reasons there were.
+    pub fault_count: usize,
+}
+
+/// What the daemon does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It runs jobs.
+    Working,
+    /// It lets the running job end and ends then.
+    Draining,
+    /// It ends.
+    Stopping,
+}
+
+impl Doing {
+    /// Its word in JSON and in lines.
+    pub fn word(self) -> &'static str {
+        match self {
+            Doing::Working => "working",
+            Doing::Draining => "draining",
+            Doing::Stopping => "stopping",
+        }
+    }
+
+    /// The end of a status line: `, draining` or `, stopping`; empty while it works.
+    fn ending(self) -> String {
+        match self {
+            Doing::Working => String::new(),
+            ends => format!(", {}", ends.word()),
+        }
+    }
 }
 
 /// The run under way.
@@ -70,9 +99,9 @@ pub struct View<'a> {
     /// When the daemon started.
     pub started: Moment,
     /// When its configuration was read.
-    pub configured: SystemTime,
-    /// `working`, `draining` or `stopping`.
-    pub phase: &'static str,
+    pub configured: Moment,
+    /// What the daemon does.
+    pub doing: Doing,
     /// The daemon's process id.
     pub pid: u32,
     /// This machine's name.
@@ -249,8 +278,8 @@ impl<'a> View<'a> {
     /// Whether the run under way has taken longer than its job's `stuckafter`, or could not be stopped.
     pub fn stuck(&self) -> bool {
         self.running.is_some_and(|run| {
-            let at = stuck::stuck_at(&run.job.settings, run.began.instant);
-            run.refusal.is_some() || at.is_some_and(|at| at <= self.now.instant)
+            let (settings, began) = (&run.job.settings, run.began.instant);
+            stuck::is_stuck(settings, began, run.refusal.is_some(), self.now.instant)
         })
     }
 
@@ -321,18 +350,20 @@ impl<'a> View<'a> {
 
     /// `3 jobs wait, queue_builder longest (3540 seconds)`
     pub fn who_waits(&self) -> String {
-        match self.waiting() {
-            None => "no job waits".to_string(),
-            Some((1, job, time)) => format!(
-                "1 job waits, {} longest ({} seconds)",
-                job.name,
-                time.as_secs()
-            ),
-            Some((n, job, time)) => format!(
-                "{n} jobs wait, {} longest ({} seconds)",
-                job.name,
-                time.as_secs()
-            ),
+        self.waiting().map_or_else(
+            || "no job waits".to_string(),
+            |(n, job, time)| {
+                let (who, seconds) = (jobs_wait(n), time.as_secs());
+                format!("{who}, {} longest ({seconds} seconds)", job.name)
+            },
+        )
+    }
+
+    /// What the sequencer is called: `builds on HOST`, or the host where it has no name.
+    pub fn whose(&self) -> String {
+        match &self.config.name {
+            Some(name) => format!("{name} on {}", self.host),
+            None => self.host.to_string(),
         }
     }
 
@@ -345,7 +376,7 @@ impl<'a> View<'a> {
     pub fn headline(&self) -> String {
         let doing = match (self.running, self.jobs.next()) {
             (Some(run), _) => format!("Running {} (pid {})", run.job.name, run.pid),
-            (None, _) if self.phase != "working" => "No job runs".to_string(),
+            (None, _) if self.doing != Doing::Working => "No job runs".to_string(),
             (None, Some(next)) => format!("Next is {}", self.jobs.job(next.job).name),
             (None, None) => "All jobs are paused".to_string(),
         };
@@ -359,93 +390,20 @@ impl<'a> View<'a> {
             (Some(_), 1) => ", 1 mail queued".to_string(),
             (Some(_), n) => format!(", {n} mails queued"),
         };
-        let phase = match self.phase {
-            "working" => String::new(),
-            phase => format!(", {phase}"),
-        };
+        let ending = self.doing.ending();
         let name = match &self.config.name {
             Some(name) => format!("{name}: "),
             None => String::new(),
         };
-        format!("{name}{doing}{stuck}{mail}{phase}")
+        format!("{name}{doing}{stuck}{mail}{ending}")
     }
+}
 
-    /// How long ago a report was given up, if that was less than `MAIL_TIME` ago.
-    pub fn gave_up_mail(&self) -> Option<Duration> {
-        let at = self.queue.last_given_up()?;
-        let ago = self.now.instant.saturating_duration_since(at);
-        (ago < MAIL_TIME).then_some(ago)
-    }
-
-    /// What is wrong with mail, if anything.
-    fn mail_fault(&self, reader: Reader) -> Option<String> {
-        let why = match self.queue.last_error() {
-            Some(error) if reader == Reader::Operator => format!(": {error}"),
-            _ => String::new(),
-        };
-        if let Some(since) = self.queue.failing_since() {
-            let time = self.now.instant.saturating_duration_since(since);
-            if time >= MAIL_TIME {
-                return Some(format!("mail has been failing for {}{why}", brief(time)));
-            }
-        }
-        let ago = self.gave_up_mail()?;
-        Some(format!("mail was given up {} ago{why}", brief(ago)))
-    }
-
-    /// Whether all is well, in one line. `Err` says what is wrong.
-    pub fn health(&self) -> Result<String, String> {
-        self.health_for(Reader::Operator)
-    }
-
-    /// The same, as this reader may know it.
-    pub fn health_for(&self, reader: Reader) -> Result<String, String> {
-        if let Some(run) = self.running {
-            self.health_of(&run)?;
-        }
-        if let Some(line) = self.mail_fault(reader) {
-            return Err(line);
-        }
-        if let Some((false, at)) = self.counters.last_reload {
-            let ago = self.now.age(at);
-            return Err(format!(
-                "the last reload was refused {} ago; 'buildd-sequencer check' says why",
-                brief(ago)
-            ));
-        }
-        Ok(match self.running {
-            Some(run) => format!(
-                "ok: {} runs for {}",
-                run.job.name,
-                brief(self.running_for())
-            ),
-            None => "ok".to_string(),
-        })
-    }
-
-    /// Whether the run is healthy. One that cannot be stopped never is; one that is stuck is unhealthy only if other
-    /// jobs wait for it.
-    fn health_of(&self, run: &Running<'_>) -> Result<(), String> {
-        let waiting = self.waiting().map(|(n, job, time)| {
-            let jobs = if n == 1 { "job waits" } else { "jobs wait" };
-            format!(" and {n} {jobs}, {} longest ({})", job.name, brief(time))
-        });
-        let (job, pid, time) = (&run.job.name, run.pid, brief(self.running_for()));
-        if let Some(why) = run.refusal {
-            let waiting = waiting.unwrap_or_default();
-            return Err(format!(
-                "{job} cannot be signalled: {why} (pid {pid}, for {time}){waiting}"
-            ));
-        }
-        match waiting.filter(|_| self.stuck()) {
-            None => Ok(()),
-            Some(waiting) => {
-                let after = seconds(run.job.settings.stuckafter);
-                Err(format!(
-                    "{job} is stuck (pid {pid}, for {time}, over {after} seconds){waiting}"
-                ))
-            }
-        }
+/// `1 job waits`, `3 jobs wait`
+fn jobs_wait(number: usize) -> String {
+    match number {
+        1 => "1 job waits".to_string(),
+        n => format!("{n} jobs wait"),
     }
 }
 
@@ -637,125 +595,13 @@ mod tests {
     #[test]
     fn a_supervisor_is_told_that_the_daemon_comes_to_its_end() {
         let mut made = Made::three();
-        made.phase = "draining";
+        made.doing = Doing::Draining;
         assert_eq!(made.view(s(1)).headline(), "No job runs, draining");
         made.begins(0, s(5));
         assert_eq!(
             made.view(s(6)).headline(),
             "Running slave_scanner (pid 20417), draining"
         );
-    }
-
-    #[test]
-    fn jobs_behind_a_stuck_run_are_unhealthy() {
-        let mut made = Made::three();
-        made.set(0, |settings| settings.stuckafter = s(300));
-        assert_eq!(made.view(s(1)).health(), Ok("ok".to_string()));
-        made.begins(0, s(5));
-        assert_eq!(
-            made.view(s(65)).health(),
-            Ok("ok: slave_scanner runs for 1m00s".to_string())
-        );
-        let alone = "ok: slave_scanner runs for 5m00s".to_string();
-        assert_eq!(
-            made.view(s(305)).health(),
-            Ok(alone),
-            "stuck, but nobody waits"
-        );
-        assert_eq!(
-            made.view(s(964)).health(),
-            Err("slave_scanner is stuck (pid 20417, for 15m59s, over 300 seconds) and 1 job waits, \
-                 queue_builder longest (1m04s)"
-                .to_string())
-        );
-        let two = made.view(s(7200)).health().unwrap_err();
-        assert!(
-            two.contains(" and 2 jobs wait, queue_builder longest (1h45m)"),
-            "{two}"
-        );
-        made.ends(s(7300), 0, Cause::Exited);
-        assert_eq!(made.view(s(7301)).health(), Ok("ok".to_string()));
-    }
-
-    #[test]
-    fn mail_that_has_failed_for_an_hour_is_unhealthy_until_one_is_taken() {
-        let mut made = Made::three();
-        let refused = || Failure::Exited(75, "queue full".to_string());
-        made.mails(s(100), Some(refused()));
-        let almost = s(3700) - Duration::from_nanos(1);
-        assert!(made.view(almost).health().is_ok());
-        // A later failure does not start the hour again.
-        made.mails(s(3000), Some(refused()));
-        let expected = "mail has been failing for 1h00m: sendmail exited with 75: queue full";
-        assert_eq!(made.view(s(3700)).health(), Err(expected.to_string()));
-        made.queue.start(made.t0 + s(4000)).unwrap();
-        made.queue.finished(Ok(()), made.t0 + s(4000));
-        assert_eq!(made.view(s(4000)).health(), Ok("ok".to_string()));
-    }
-
-    /// Makes every try to send the queued report fail until it is given up. Returns when that happens.
-    fn gives_up(made: &mut Made) -> Duration {
-        let mut at = s(0);
-        while let Some(due) = made.queue.next_due() {
-            at = due - made.t0;
-            made.queue.start(due).unwrap();
-            let refused = Failure::Exited(75, "queue full".to_string());
-            made.queue.finished(Err(refused), due);
-        }
-        at
-    }
-
-    #[test]
-    fn mail_that_was_given_up_is_unhealthy_for_an_hour_and_then_no_more() {
-        let mut made = Made::three();
-        made.mails(s(100), None);
-        let given_up = gives_up(&mut made);
-        assert_eq!(given_up, s(100 + 30 + 60 + 120 + 240 + 480 + 960));
-        assert!(made.queue.is_empty());
-        let expected = "mail was given up 4m00s ago: sendmail exited with 75: queue full";
-        let later = given_up + s(240);
-        assert_eq!(made.view(later).health(), Err(expected.to_string()));
-        let almost = given_up + s(3600) - Duration::from_nanos(1);
-        assert!(made.view(almost).health().is_err());
-        // Nothing has been mailed since, for example because no recipients are left.
-        let view = made.view(given_up + s(3600));
-        assert_eq!(view.health(), Ok("ok".to_string()));
-        assert_eq!(view.headline(), "Next is slave_scanner");
-    }
-
-    #[test]
-    fn mail_that_succeeds_does_not_make_good_what_was_given_up() {
-        let mut made = Made::three();
-        made.mails(s(100), None);
-        let given_up = gives_up(&mut made);
-        made.mails(given_up, None);
-        made.queue.start(made.t0 + given_up).unwrap();
-        made.queue.finished(Ok(()), made.t0 + given_up);
-        let expected = "mail was given up 1m00s ago".to_string();
-        assert_eq!(made.view(given_up + s(60)).health(), Err(expected));
-        assert!(made.view(given_up + s(3600)).health().is_ok());
-    }
-
-    #[test]
-    fn a_new_message_after_one_that_was_given_up_has_an_hour_of_its_own() {
-        let mut made = Made::three();
-        made.mails(s(100), None);
-        let given_up = gives_up(&mut made);
-        let again = given_up + s(3000);
-        made.mails(again, Some(Failure::Exited(75, String::new())));
-        assert!(made.view(given_up + s(3600)).health().is_ok());
-        let expected = "mail has been failing for 1h00m: sendmail exited with 75".to_string();
-        assert_eq!(made.view(again + s(3600)).health(), Err(expected));
-    }
-
-    #[test]
-    fn a_refused_reload_is_unhealthy_until_the_next_good_one() {
-        let mut made = Made::three();
-        made.counters.last_reload = Some((false, made.wall(s(60))));
-        let expected = "the last reload was refused 2m00s ago; 'buildd-sequencer check' says why";
-        assert_eq!(made.view(s(180)).health(), Err(expected.to_string()));
-        made.counters.last_reload = Some((true, made.wall(s(181))));
-        assert!(made.view(s(182)).health().is_ok());
     }
 
     #[test]

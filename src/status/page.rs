@@ -51,10 +51,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 
 /// The whole page.
 pub fn page(view: &View<'_>) -> String {
-    let host = match &view.config.name {
-        Some(name) => format!("{name} on {}", escaped(view.host)),
-        None => escaped(view.host),
-    };
+    let host = escaped(&view.whose());
     let (class, health) = match view.health_for(Reader::Anybody) {
         Ok(line) => ("health", line),
         Err(line) => ("health not", line),

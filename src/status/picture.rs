@@ -1,10 +1,13 @@
 //! The lane as a picture: a row a job, a bar a run on one time axis, waiting hatched before it, so that it is seen who
 //! made whom wait. SVG 1.1 that stands alone or in a page, in light and dark, without script. Pure.
 
+mod axis;
+
 use std::collections::HashMap;
-use std::fmt::{self, Write as _};
-use std::ops::{Add, Sub};
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axis::{Axis, LEFT, Pixels, ROW, TOP, WIDTH, clock};
 
 use crate::job::outcome::{Brief, Verdict};
 use crate::order::sorted;
@@ -14,60 +17,13 @@ use crate::text::{Utc, brief, precise};
 const ROWS: usize = 40;
 /// Bars at most: each takes some 170 bytes, and the picture has to stay below 200 kB.
 const BARS: usize = 800;
-/// Characters of a name that fit beside its row.
+/// Characters of a name that fit beside its row, and how wide it can be.
 const NAME: usize = 25;
-/// Where the bars begin, how wide they can be, how high a row is, and what stands above the first.
-const LEFT: Pixels = Pixels::whole(230);
-const WIDTH: Pixels = Pixels::whole(700);
-const ROW: Pixels = Pixels::whole(24);
-const TOP: Pixels = Pixels::whole(64);
+const NAME_WIDTH: Pixels = Pixels::whole(172);
 /// The least width of a bar: what is narrower is not seen.
 const LEAST: Pixels = Pixels::whole(2);
 /// The least width of a wait: less shows nothing of its hatching.
 const LEAST_WAIT: Pixels = Pixels::whole(5);
-/// A picture is of this long at least, so that a single short run does not fill it.
-const LEAST_WINDOW: Duration = Duration::from_secs(60);
-
-/// A length or place in tenths of a pixel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Pixels(i64);
-
-impl Pixels {
-    const fn whole(pixels: i64) -> Pixels {
-        Pixels(pixels * 10)
-    }
-
-    /// So many pixels further.
-    fn and(self, pixels: i64) -> Pixels {
-        Pixels(self.0 + pixels * 10)
-    }
-}
-
-impl Add for Pixels {
-    type Output = Pixels;
-
-    fn add(self, more: Pixels) -> Pixels {
-        Pixels(self.0 + more.0)
-    }
-}
-
-impl Sub for Pixels {
-    type Output = Pixels;
-
-    fn sub(self, less: Pixels) -> Pixels {
-        Pixels(self.0 - less.0)
-    }
-}
-
-impl fmt::Display for Pixels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0 / 10)?;
-        match self.0 % 10 {
-            0 => Ok(()),
-            tenths => write!(f, ".{tenths}"),
-        }
-    }
-}
 
 /// A run, as it is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +81,15 @@ impl Look {
         }
     }
 
+    /// The top of a bar in the row at `y`, and its height. Outcomes are told apart without colour too: what went well is
+    /// a low bar, what did not a high one with a mark.
+    fn bar(self, y: Pixels) -> (Pixels, i64) {
+        match self {
+            Look::Ok | Look::Interrupted => (y.and(8), 9),
+            _ => (y.and(4), 16),
+        }
+    }
+
     fn class(self) -> &'static str {
         match self {
             Look::Ok => "ok",
@@ -149,10 +114,20 @@ const STYLE: &str = "\
 .lane .run{fill:#bc8cff}.lane .cut{stroke:#58a6ff}.lane .hatch{stroke:#7d8590}.lane .mark{stroke:#ff7b72}\
 .lane .tip{fill:#e3a008}.lane .now{stroke:#bc8cff}}";
 
-/// The picture of these runs, oldest first, and of the jobs that wait at `now`. `title` says whose lane it is.
-pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) -> String {
-    let axis = Axis::of(bars, waits, now);
-    let rows = rows(bars, waits, &axis);
+/// The picture of these runs and of the jobs that wait at `now`. `title` says whose lane it is.
+pub fn svg<'a>(
+    title: &str,
+    bars: &'a [Bar<'a>],
+    waits: impl IntoIterator<Item = Waits<'a>>,
+    now: SystemTime,
+) -> String {
+    // Where the clock was set, they come in another order.
+    let bars = &*sorted(bars.iter().collect(), &|a: &&Bar<'_>, b| {
+        a.began.cmp(&b.began)
+    });
+    let (rows, others) = rows(bars, waits);
+    let axis = Axis::of(first(bars, &rows, &others), now);
+    let rows = fitted(rows, others, &axis);
     let bottom = top_of(rows.len().max(1));
     let (width, height) = ((LEFT + WIDTH).and(24), bottom.and(44));
     let mut text = format!(
@@ -168,7 +143,7 @@ pub fn svg(title: &str, bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) 
         text,
         "<text class=\"soft end\" x=\"{}\" y=\"24\">{} of {} busy</text>",
         LEFT + WIDTH,
-        percent(busy, &axis),
+        axis.percent(busy),
         brief(axis.window())
     );
     legend(&mut text);
@@ -204,142 +179,111 @@ fn top_of(number: usize) -> Pixels {
     Pixels(TOP.0 + ROW.0 * i64::try_from(number).unwrap_or(0))
 }
 
-/// Which moment is where.
-struct Axis {
-    from: SystemTime,
-    to: SystemTime,
+/// Jobs that wait and share one hatched bar.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waiters<'a> {
+    count: usize,
+    longest: Option<Waits<'a>>,
 }
 
-impl Axis {
-    fn of(bars: &[Bar<'_>], waits: &[Waits<'_>], now: SystemTime) -> Axis {
-        let begins = bars.iter().map(|bar| before(bar.began, bar.late));
-        let first = begins.chain(waits.iter().map(|w| w.since)).min();
-        let latest = before(now, LEAST_WINDOW);
-        Axis {
-            from: first.map_or(latest, |first| first.min(latest)),
-            to: now,
+impl<'a> Waiters<'a> {
+    fn add(&mut self, other: Waiters<'a>) {
+        self.count += other.count;
+        let both = self.longest.into_iter().chain(other.longest);
+        self.longest = both.min_by_key(|wait| wait.since);
+    }
+
+    fn title(&self, longest: &Waits<'_>, waited: Duration) -> String {
+        let (job, waited) = (longest.job, brief(waited));
+        match self.count {
+            1 => format!("{job} waits for {waited}"),
+            count => format!("{count} jobs wait, {job} longest, for {waited}"),
         }
-    }
-
-    fn window(&self) -> Duration {
-        self.to.duration_since(self.from).unwrap_or(LEAST_WINDOW)
-    }
-
-    /// The place of a moment, in pixels; one beyond the picture is at its edge.
-    fn x(&self, at: SystemTime) -> Pixels {
-        let since = at.duration_since(self.from).unwrap_or_default();
-        let part = self.part(since, WIDTH.0.unsigned_abs());
-        LEFT + Pixels(i64::try_from(part).unwrap_or(0)).min(WIDTH)
-    }
-
-    /// How many parts of the whole time, of which there are `parts`, this time is.
-    fn part(&self, time: Duration, parts: u64) -> u64 {
-        let whole = milliseconds(self.window()).max(1);
-        (milliseconds(time).saturating_mul(parts) + whole / 2) / whole
-    }
-
-    /// Seconds between two marks, a round number of them, so that there are not more than eight.
-    fn step(&self) -> u64 {
-        const STEPS: [u64; 24] = [
-            1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600,
-            43_200, 86_400, 172_800, 604_800, 1_209_600, 2_592_000, 7_776_000, 31_536_000,
-        ];
-        let least = self.window().as_secs() / 8;
-        let step = STEPS.into_iter().find(|step| *step > least);
-        step.unwrap_or(least.max(1))
-    }
-
-    fn draw(&self, text: &mut String, bottom: Pixels) {
-        let step = self.step();
-        let unix = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut mark = unix(self.from).div_ceil(step) * step;
-        let (mut last_day, y) = (None, bottom.and(16));
-        while mark <= unix(self.to) {
-            let at = UNIX_EPOCH + Duration::from_secs(mark);
-            let (x, utc) = (self.x(at), Utc::from(at));
-            let _ = write!(text, "<path class=\"grid\" d=\"M{x} {TOP}V{bottom}\"/>");
-            let time = clock(utc, step);
-            let _ = write!(
-                text,
-                "<text class=\"soft mid\" x=\"{x}\" y=\"{y}\">{time}</text>"
-            );
-            let day = (utc.year, utc.month, utc.day);
-            if last_day != Some(day) {
-                last_day = Some(day);
-                let date = format!("{:04}-{:02}-{:02}", day.0, day.1, day.2);
-                let _ = write!(
-                    text,
-                    "<text class=\"soft mid\" x=\"{x}\" y=\"{}\">{date}</text>",
-                    y.and(15)
-                );
-            }
-            mark += step;
-        }
-        let _ = writeln!(text, "<text class=\"soft\" x=\"12\" y=\"{y}\">UTC</text>");
     }
 }
 
-fn clock(utc: Utc, step: u64) -> String {
-    let minutes = format!("{:02}:{:02}", utc.hour, utc.minute);
-    if step < 60 {
-        format!("{minutes}:{:02}", utc.second)
-    } else {
-        minutes
+impl<'a> From<Waits<'a>> for Waiters<'a> {
+    fn from(wait: Waits<'a>) -> Waiters<'a> {
+        Waiters {
+            count: 1,
+            longest: Some(wait),
+        }
     }
 }
 
 /// One line of the picture.
+#[derive(Default)]
 struct Row<'a> {
     name: String,
     /// Time that its runs took within the picture.
     busy: Duration,
     bars: Vec<&'a Bar<'a>>,
-    waits: Vec<&'a Waits<'a>>,
+    waiters: Waiters<'a>,
+}
+
+/// A row for each job that has run, and for some of those that only wait: a million may, and the others are summed up.
+fn rows<'a>(
+    bars: &[&'a Bar<'a>],
+    waits: impl IntoIterator<Item = Waits<'a>>,
+) -> (Vec<Row<'a>>, Waiters<'a>) {
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let add = |rows: &mut Vec<Row<'a>>, job: &str| {
+        rows.push(Row {
+            name: job.to_string(),
+            ..Row::default()
+        });
+        rows.len() - 1
+    };
+    for &bar in bars {
+        let place = places
+            .entry(bar.job)
+            .or_insert_with(|| add(&mut rows, bar.job));
+        rows[*place].bars.push(bar);
+    }
+    let (ran, mut others) = (rows.len(), Waiters::default());
+    for wait in waits {
+        let place = match places.get(wait.job) {
+            Some(&place) => place,
+            None if rows.len() - ran < ROWS => add(&mut rows, wait.job),
+            None => {
+                others.add(wait.into());
+                continue;
+            }
+        };
+        rows[place].waiters = wait.into();
+    }
+    (rows, others)
+}
+
+/// The first moment that is to be seen.
+fn first(bars: &[&Bar<'_>], rows: &[Row<'_>], others: &Waiters<'_>) -> Option<SystemTime> {
+    let begins = bars.iter().map(|bar| before(bar.began, bar.late));
+    let waiters = rows.iter().map(|row| &row.waiters).chain([others]);
+    let waits = waiters.filter_map(|waiters| waiters.longest);
+    begins.chain(waits.map(|wait| wait.since)).min()
 }
 
 /// The busiest job first; what has no row of its own is in the last one.
-fn rows<'a>(bars: &'a [Bar<'a>], waits: &'a [Waits<'a>], axis: &Axis) -> Vec<Row<'a>> {
-    let mut rows: Vec<Row<'a>> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut place = |rows: &mut Vec<Row<'a>>, job: &'a str| {
-        *places.entry(job).or_insert_with(|| {
-            let name = job.to_string();
-            let (busy, bars, waits) = (Duration::ZERO, Vec::new(), Vec::new());
-            rows.push(Row {
-                name,
-                busy,
-                bars,
-                waits,
-            });
-            rows.len() - 1
-        })
-    };
-    for bar in bars {
-        let place = place(&mut rows, bar.job);
-        rows[place].busy += bar.took.min(axis.window());
-        rows[place].bars.push(bar);
-    }
-    for wait in waits {
-        let place = place(&mut rows, wait.job);
-        rows[place].waits.push(wait);
+fn fitted<'a>(mut rows: Vec<Row<'a>>, others: Waiters<'a>, axis: &Axis) -> Vec<Row<'a>> {
+    for row in &mut rows {
+        row.busy = row.bars.iter().map(|bar| bar.took.min(axis.window())).sum();
     }
     let mut rows = sorted(rows, &|a, b| {
         b.busy.cmp(&a.busy).then_with(|| a.name.cmp(&b.name))
     });
-    if rows.len() > ROWS {
+    if rows.len() + others.count > ROWS {
         let rest = rows.split_off(ROWS - 1);
         let mut sum = Row {
-            name: format!("{} more jobs", rest.len()),
-            busy: rest.iter().map(|row| row.busy).sum(),
-            bars: rest
-                .iter()
-                .flat_map(|row| row.bars.iter().copied())
-                .collect(),
-            waits: rest
-                .iter()
-                .flat_map(|row| row.waits.iter().copied())
-                .collect(),
+            name: format!("{} more jobs", rest.len() + others.count),
+            waiters: others,
+            ..Row::default()
         };
+        for row in rest {
+            sum.busy += row.busy;
+            sum.bars.extend(row.bars);
+            sum.waiters.add(row.waiters);
+        }
         sum.bars = sorted(sum.bars, &|a, b| a.began.cmp(&b.began));
         rows.push(sum);
     }
@@ -393,7 +337,7 @@ impl<'a> Row<'a> {
         sorted(groups, &|a, b| a.look.cmp(&b.look))
     }
 
-    fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, all: &[Bar<'_>]) {
+    fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, all: &[&Bar<'_>]) {
         let (name, base) = (shortened(&self.name), y.and(16));
         let full = if name == self.name {
             String::new()
@@ -402,16 +346,16 @@ impl<'a> Row<'a> {
         };
         let _ = writeln!(
             text,
-            "<text x=\"12\" y=\"{base}\">{}{full}</text><text class=\"soft end\" x=\"{}\" y=\"{base}\">{}</text>",
+            "<text x=\"12\" y=\"{base}\"{}>{}{full}</text><text class=\"soft end\" x=\"{}\" y=\"{base}\">{}</text>",
+            squeezed(&name),
             escaped(&name),
             LEFT.and(-8),
-            percent(self.busy, axis)
+            axis.percent(self.busy)
         );
-        for wait in &self.waits {
+        if let Some(wait) = &self.waiters.longest {
             let (from, to) = (axis.x(wait.since), axis.x(axis.to));
             let waited = axis.to.duration_since(wait.since).unwrap_or_default();
-            let title = format!("{} waits for {}", wait.job, brief(waited));
-            hatched(text, y, from, to, &title);
+            hatched(text, y, from, to, &self.waiters.title(wait, waited));
         }
         let groups = self.groups(axis, gap);
         for group in &groups {
@@ -425,7 +369,7 @@ impl<'a> Row<'a> {
 
 impl Group<'_> {
     /// How long its runs had waited, hatched up to where they begin.
-    fn draw_waiting(&self, text: &mut String, y: Pixels, axis: &Axis, all: &[Bar<'_>]) {
+    fn draw_waiting(&self, text: &mut String, y: Pixels, axis: &Axis, all: &[&Bar<'_>]) {
         let mut drawn = LEFT;
         for bar in &self.bars {
             let to = axis.x(bar.began);
@@ -447,11 +391,7 @@ impl Group<'_> {
 
     fn draw(&self, text: &mut String, y: Pixels) {
         let (x, width) = (self.from, self.to - self.from);
-        // Told apart without colour too: what went well is a low bar, what did not a high one with a mark.
-        let (top, height) = match self.look {
-            Look::Ok | Look::Interrupted => (y.and(8), 9),
-            _ => (y.and(4), 16),
-        };
+        let (top, height) = self.look.bar(y);
         let class = self.look.class();
         let title = escaped(&self.title());
         let _ = writeln!(
@@ -519,7 +459,7 @@ fn hatched(text: &mut String, y: Pixels, from: Pixels, to: Pixels, title: &str) 
 }
 
 /// Whose run held the lane for most of the time that this one waited.
-fn behind<'a>(bar: &Bar<'_>, all: &'a [Bar<'a>]) -> Option<&'a str> {
+fn behind<'a>(bar: &Bar<'_>, all: &[&'a Bar<'a>]) -> Option<&'a str> {
     let due = before(bar.began, bar.late);
     // One run follows the other, so those that held the lane meanwhile are right before it.
     let earlier = all.partition_point(|other| other.began < bar.began);
@@ -541,10 +481,7 @@ fn behind<'a>(bar: &Bar<'_>, all: &'a [Bar<'a>]) -> Option<&'a str> {
 fn legend(text: &mut String) {
     let (mut x, y) = (Pixels::whole(12), Pixels::whole(34));
     for (look, words) in Look::ALL {
-        let (top, height) = match look {
-            Look::Ok | Look::Interrupted => (y.and(8), 9),
-            _ => (y.and(4), 16),
-        };
+        let (top, height) = look.bar(y);
         let (class, mark) = (look.class(), mark(look, x.and(16), y));
         let beside = if mark.is_empty() { 22 } else { 30 };
         let _ = write!(
@@ -568,24 +505,25 @@ fn before(at: SystemTime, time: Duration) -> SystemTime {
     at.checked_sub(time).unwrap_or(UNIX_EPOCH)
 }
 
-/// How much of the time shown a job ran, as it stands in XML.
-fn percent(busy: Duration, axis: &Axis) -> String {
-    match axis.part(busy, 100) {
-        0 if !busy.is_zero() => "&lt;1%".to_string(),
-        share => format!("{}%", share.min(100)),
-    }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(1000) + u64::from(time.subsec_millis())
-}
-
 fn shortened(name: &str) -> String {
     if name.chars().count() <= NAME {
         return name.to_string();
     }
     let start: String = name.chars().take(NAME - 1).collect();
     format!("{start}\u{2026}")
+}
+
+/// The attribute that keeps a name in wide letters beside its row. Fonts differ: these are widths of the narrower ones.
+fn squeezed(name: &str) -> String {
+    let width = |c: char| match c {
+        'm' | 'w' | 'A'..='Z' => 8,
+        _ => 6,
+    };
+    let wanted: i64 = name.chars().map(width).sum();
+    if Pixels::whole(wanted) <= NAME_WIDTH {
+        return String::new();
+    }
+    format!(" textLength=\"{NAME_WIDTH}\" lengthAdjust=\"spacingAndGlyphs\"")
 }
 
 /// Text that stands in XML, in content or in quotes (XML 1.0, 2.4); what XML cannot hold is left out.

@@ -1,9 +1,10 @@
 //! The status as a table for people: plain text, one line for each job, what is unusual on top.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::{Reader, Row, State, View};
+use crate::config::listen::TRY_AGAIN;
 use crate::job::record::Last;
 use crate::text::{brief, counted, harmless, write_brief, write_precise};
 
@@ -51,27 +52,19 @@ pub(super) fn above(view: &View<'_>, reader: Reader) -> String {
         view.pid,
         brief(view.up()),
         harmless(&view.file.to_string_lossy()),
-        brief(since(view, view.configured)),
-        if view.phase == "working" {
-            String::new()
-        } else {
-            format!(", {}", view.phase)
-        },
+        brief(view.now.since(view.configured)),
+        view.doing.ending(),
     );
     lease(view, &mut text);
     running(view, &mut text);
     if let Some((n, job, time)) = view.waiting() {
-        let jobs = if n == 1 { "job" } else { "jobs" };
-        let _ = writeln!(
-            text,
-            "WAITING {n} {jobs}, {} longest ({})",
-            job.name,
-            brief(time)
-        );
+        let (jobs, time) = (counted(n, "job"), brief(time));
+        let _ = writeln!(text, "WAITING {jobs}, {} longest ({time})", job.name);
     }
     mail(view, reader, &mut text);
     if let Some(why) = view.not_listening {
-        let _ = writeln!(text, "HTTP {why}, tried again every 30s");
+        let line = format!("HTTP {why}, tried again every {}", brief(TRY_AGAIN));
+        fold(&mut text, &line, 0);
     }
     summary(view, &mut text);
     busy(view, &mut text);
@@ -131,15 +124,39 @@ fn reload(view: &View<'_>, reader: Reader, text: &mut String) {
     let Some((false, at)) = view.counters.last_reload else {
         return;
     };
-    let _ = write!(text, "RELOAD refused {} ago", brief(since(view, at)));
-    let faults = view.counters.faults.as_slice();
+    let mut line = format!("RELOAD refused {} ago", brief(view.now.since(at)));
+    let mut whole = 0;
+    let count = view.counters.fault_count;
     if reader == Reader::Anybody {
-        let _ = write!(text, ": {}", counted(faults.len(), "fault"));
-    } else if let [first, others @ ..] = faults {
-        let _ = write!(text, ": {}", harmless(first));
-        if !others.is_empty() {
-            let _ = write!(text, " (and {} more)", others.len());
+        let _ = write!(line, ": {}", counted(count, "fault"));
+    } else if let Some(first) = view.counters.faults.first() {
+        let first = harmless(first);
+        whole = line.len() + first.find(": ").unwrap_or(0) + 3;
+        let _ = write!(line, ": {first}");
+        if count > 1 {
+            let _ = write!(line, " (and {} more)", count - 1);
         }
+    }
+    fold(text, &line, whole);
+}
+
+/// Writes a line in as many as it takes to keep the width, each further one indented. The first so many bytes of it stay
+/// together, and so does each word.
+fn fold(text: &mut String, line: &str, whole: usize) {
+    let (first, rest) = line.split_at_checked(whole).unwrap_or((line, ""));
+    text.push_str(first);
+    let mut width = first.len();
+    let words = (!rest.is_empty()).then(|| rest.strip_prefix(' ').unwrap_or(rest));
+    for word in words.into_iter().flat_map(|words| words.split(' ')) {
+        if width > 0 && width + 1 + word.len() > WIDTH {
+            text.push_str("\n    ");
+            width = 4;
+        } else if width > 0 {
+            text.push(' ');
+            width += 1;
+        }
+        text.push_str(word);
+        width += word.len();
     }
     text.push('\n');
 }
@@ -186,15 +203,20 @@ fn mail(view: &View<'_>, reader: Reader, text: &mut String) {
     if queue.is_empty() && view.gave_up_mail().is_none() {
         return;
     }
-    let _ = write!(text, "MAIL    {} queued", queue.len());
+    let mut line = format!("MAIL    {} queued", queue.len());
+    if let Some(ago) = view.gave_up_mail() {
+        let _ = write!(line, "; given up {} ago", brief(ago));
+    }
+    let mut whole = line.len();
     if let (Some(error), Some(at)) = (queue.last_error(), queue.last_error_at()) {
         let ago = view.now.instant.saturating_duration_since(at);
-        let _ = write!(text, "; last error {} ago", brief(ago));
+        let _ = write!(line, "; last error {} ago", brief(ago));
+        whole = line.len() + 1;
         if reader == Reader::Operator {
-            text.extend([": ", error]);
+            line.extend([": ", error]);
         }
     }
-    text.push('\n');
+    fold(text, &line, whole);
 }
 
 /// All cells of the table, row by row in one text. With thousands of jobs, a string for each cell would take longer
@@ -290,16 +312,11 @@ pub(super) fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
         (Some(job), _) => text.extend([" behind ", job]),
         (None, Some((at, uid))) if row.state == State::Paused => {
             text.push(' ');
-            write_brief(text, since(view, at));
+            write_brief(text, view.now.age(at));
             let _ = write!(text, " by uid {uid}");
         }
         _ => {}
     }
-}
-
-/// How long ago `at` was; zero for a moment that lies ahead because the clock was stepped.
-fn since(view: &View<'_>, at: SystemTime) -> Duration {
-    view.now.wall.duration_since(at).unwrap_or_default()
 }
 
 /// `ok`, `exit 3 x12`

@@ -1,7 +1,10 @@
 //! Past runs as table, JSON and picture, of made-up state.
 
+use std::rc::Rc;
+
 use super::*;
-use crate::job::outcome::Cause;
+use crate::clock::Stamp;
+use crate::job::outcome::{Brief, Cause, Outcome};
 use crate::status::made::{Made, s};
 use serde_json::{Value, json as value};
 
@@ -155,4 +158,32 @@ fn the_picture_begins_with_the_first_run_of_the_hour_or_the_twentieth_from_the_e
         made.runs(0, s(2000 + 10 * n), s(2001 + 10 * n), 0);
     }
     assert!(!svg(&made, 90_000).contains("queue_builder: ok"));
+}
+
+#[test]
+fn runs_of_a_clock_that_was_wrong_are_not_in_the_picture_and_the_others_are_in_order() {
+    let mut made = Made::three();
+    let job = Rc::clone(made.jobs.job(made.job(0)));
+    let soon = made.wall(s(90_000));
+    let before_1980 = UNIX_EPOCH + s(5);
+    for (n, began) in [before_1980, soon, made.wall(s(900)), made.wall(s(500))]
+        .into_iter()
+        .enumerate()
+    {
+        let outcome = Brief::of(&Outcome {
+            code: n as i32,
+            cause: Cause::Exited,
+        });
+        let run = Run::new(Stamp::at(began), s(2), Duration::ZERO, outcome);
+        made.jobs.remember(None, &job, run, made.t0);
+    }
+    let asked = History {
+        form: Form::Svg,
+        ..History::default()
+    };
+    let picture = shown(&made, s(1000), asked);
+    assert!(picture.contains(">1% of 8m20s busy<"), "{picture}");
+    assert!(!picture.contains(": ok") && !picture.contains(": exit 1,"));
+    let place = |outcome: &str| picture.find(outcome).unwrap();
+    assert!(place(": exit 3,") < place(": exit 2,"), "{picture}");
 }

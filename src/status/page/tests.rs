@@ -74,8 +74,9 @@ fn no_word_of_other_programs_or_of_the_configuration_is_shown() {
     let mut made = Made::three();
     let words = Failure::Exited(75, "SECRET <b>".to_string());
     made.mails(s(1), Some(words));
-    made.counters.last_reload = Some((false, made.wall(s(50))));
+    made.counters.last_reload = Some((false, made.at(s(50))));
     made.counters.faults = vec!["/etc/SECRET:3: x".into(), "y".into()];
+    made.counters.fault_count = 2;
     // Mail has been failing for so long that the health check says so.
     let view = made.view(s(4000));
     let page = page(&view);

@@ -114,11 +114,11 @@ fn many(names: &[String]) -> Vec<Bar<'_>> {
 fn each_job_has_a_row_the_busiest_first_and_the_rest_are_summed_up() {
     let names: Vec<String> = (0..60).map(|n| format!("job_number_{n}")).collect();
     let bars = many(&names);
-    let picture = svg("build1", &bars, &[], at(3000));
+    let picture = svg("build1", &bars, [], at(3000));
     assert_eq!(picture.matches("class=\"stripe\"").count(), ROWS / 2);
     assert!(picture.contains(">21 more jobs<"));
     let (bars, waits) = hung();
-    let picture = svg("build1", &bars, &waits, at(4446));
+    let picture = svg("build1", &bars, waits.clone(), at(4446));
     let place = |name: &str| picture.find(&format!(">{name}<")).unwrap();
     assert!(place("sync_mirrors") < place("expire_cookies"));
     assert!(place("expire_cookies") < place("slave_scanner"));
@@ -134,7 +134,7 @@ fn runs_of_several_jobs_that_are_drawn_as_one_are_not_told_of_as_one_jobs() {
             bar(&names[n as usize], began, took, 0, ok())
         })
         .collect();
-    let picture = svg("build1", &bars, &[], at(5000));
+    let picture = svg("build1", &bars, [], at(5000));
     assert!(picture.contains(">3 more jobs<"), "{picture}");
     let title = "<title>several jobs: 3 runs ok, 23:30:00 to 23:30:03 UTC, 3.0s together</title>";
     assert!(picture.contains(title), "{picture}");
@@ -155,7 +155,7 @@ fn outcomes_differ_in_class_and_in_shape() {
         ),
         bar("a", 80, 10, 5, None),
     ];
-    let picture = svg("t", &bars, &[], at(90));
+    let picture = svg("t", &bars, [], at(90));
     for (title, class) in [
         ("a: ok, began 2026-11-23T23:30:00Z, took 10.0s", "ok"),
         ("a: exit 3, began", "bad"),
@@ -175,7 +175,7 @@ fn outcomes_differ_in_class_and_in_shape() {
 #[test]
 fn who_waited_is_hatched_and_who_was_in_the_way_is_named() {
     let (bars, waits) = hung();
-    let picture = svg("build1", &bars, &waits, at(4446));
+    let picture = svg("build1", &bars, waits.clone(), at(4446));
     for title in [
         "slave_scanner waited 59m40s behind sync_mirrors",
         "queue_builder waited 55m06s behind sync_mirrors",
@@ -187,6 +187,34 @@ fn who_waited_is_hatched_and_who_was_in_the_way_is_named() {
             "{title}"
         );
     }
+}
+
+#[test]
+fn however_many_wait_those_without_a_row_share_one() {
+    let names: Vec<String> = (0..5_000).map(|n| format!("job{n}")).collect();
+    let waits = names.iter().enumerate().map(|(n, job)| Waits {
+        job,
+        since: at(100 - (n % 100) as u64),
+    });
+    let bars = [bar("hangs", 0, 200, 0, None), bar("job4999", 0, 0, 0, ok())];
+    let picture = svg("t", &bars, waits.clone(), at(200));
+    assert!(picture.contains(">4962 more jobs<"), "{picture}");
+    let title = "<title>4962 jobs wait, job99 longest, for 3m19s</title>";
+    assert!(picture.contains(title), "{picture}");
+    assert!(picture.contains("<title>job0 waits for 1m40s</title>"));
+    // One in the legend, one a row but for who hangs.
+    assert_eq!(picture.matches("class=\"wait\"").count(), ROWS);
+    let few = svg("t", &bars, waits.take(39), at(200));
+    assert!(few.contains(">2 more jobs<"), "{few}");
+}
+
+#[test]
+fn a_name_in_wide_letters_stays_beside_its_row() {
+    let of = |name: &str| svg("t", &[bar(name, 0, 9, 0, ok())], [], at(60));
+    let name = "UPDATE_PKG_CACHE_FOR_PPAS";
+    let squeezed = "textLength=\"172\" lengthAdjust=\"spacingAndGlyphs\">UPDATE_PKG";
+    assert!(of(name).contains(squeezed));
+    assert!(!of(&name.to_lowercase()).contains("textLength"));
 }
 
 #[test]
@@ -209,7 +237,7 @@ fn marks_of_the_axis_are_round_and_few() {
             axis.step()
         );
     }
-    let picture = svg("t", &[bar("a", 0, 900, 0, ok())], &[], at(900));
+    let picture = svg("t", &[bar("a", 0, 900, 0, ok())], [], at(900));
     for time in ["23:30", "23:32", "23:44"] {
         assert!(picture.contains(&format!(">{time}</text>")), "{time}");
     }
@@ -233,14 +261,14 @@ fn a_picture_stays_small_whatever_has_run() {
             )
         })
         .collect();
-    let picture = svg("build1", &bars, &[], at(40_000));
+    let picture = svg("build1", &bars, [], at(40_000));
     assert!(picture.len() < 200_000, "{}", picture.len());
 }
 
 #[test]
 fn forty_jobs_have_a_row_each() {
     let names: Vec<String> = (0..40).map(|n| format!("job_number_{n}")).collect();
-    let picture = svg("build1", &many(&names), &[], at(3000));
+    let picture = svg("build1", &many(&names), [], at(3000));
     assert!(!picture.contains("more jobs"));
     assert!(
         names
@@ -256,7 +284,7 @@ fn what_is_short_is_seen_and_what_failed_lies_on_top() {
         bar("a", 1, 16, 0, ok()),
         bar("b", 900, 1, 0, ok()),
     ];
-    let picture = svg("t", &bars, &[], at(1000));
+    let picture = svg("t", &bars, [], at(1000));
     let place = |text: &str| picture.rfind(text).unwrap();
     assert!(place("class=\"bad\"") > picture.find("a: ok").unwrap());
     let failed = picture
@@ -274,7 +302,7 @@ fn what_is_short_is_seen_and_what_failed_lies_on_top() {
 
 #[test]
 fn the_axis_begins_where_the_first_wait_does_and_is_a_minute_long_at_least() {
-    let of = |began, took, late, now| svg("t", &[bar("a", began, took, late, ok())], &[], at(now));
+    let of = |began, took, late, now| svg("t", &[bar("a", began, took, late, ok())], [], at(now));
     assert!(of(0, 5, 0, 5).contains(" of 1m00s busy<"));
     assert!(of(100, 5, 100, 200).contains(" of 3m20s busy<"));
 }
@@ -282,13 +310,13 @@ fn the_axis_begins_where_the_first_wait_does_and_is_a_minute_long_at_least() {
 #[test]
 fn a_clock_that_was_set_back_makes_nobody_busier_than_always() {
     let bars = [bar("a", 0, 100, 0, ok()), bar("a", 0, 100, 0, ok())];
-    assert!(svg("t", &bars, &[], at(100)).contains(">100%<"));
+    assert!(svg("t", &bars, [], at(100)).contains(">100%<"));
 }
 
 #[test]
 fn a_job_does_not_wait_behind_itself() {
     let bars = [bar("a", 0, 30, 0, ok()), bar("a", 35, 5, 20, ok())];
-    let picture = svg("t", &bars, &[], at(60));
+    let picture = svg("t", &bars, [], at(60));
     assert!(
         picture.contains("<title>a waited 20.0s</title>"),
         "{picture}"
@@ -304,14 +332,14 @@ fn only_a_name_that_has_no_room_is_shortened() {
 
 #[test]
 fn nothing_known_is_a_picture_too() {
-    let picture = svg("build1", &[], &[], at(0));
+    let picture = svg("build1", &[], [], at(0));
     assert!(picture.contains("no run is known yet"));
     assert!(picture.ends_with("</svg>\n"));
 }
 
 #[test]
 fn text_cannot_leave_its_place() {
-    let picture = svg("<b>&\"", &[], &[], at(0));
+    let picture = svg("<b>&\"", &[], [], at(0));
     assert!(picture.contains("&lt;b&gt;&amp;&quot;"));
     assert_eq!(escaped("a\u{0}\n<"), "a\u{fffd}\u{fffd}&lt;");
 }
@@ -325,11 +353,11 @@ fn pictures_to_look_at() {
     let write = |name: &str, picture: String| {
         std::fs::write(std::path::Path::new(&directory).join(name), picture).unwrap();
     };
-    write("three.svg", svg("build1", &three(), &[], at(880)));
+    write("three.svg", svg("build1", &three(), [], at(880)));
     let (bars, waits) = hung();
-    write("hung.svg", svg("build1", &bars, &waits, at(4446)));
+    write("hung.svg", svg("build1", &bars, waits.clone(), at(4446)));
     let names: Vec<String> = (0..40).map(|n| format!("job_number_{n}")).collect();
     let bars = many(&names);
     let end = bars.last().map_or(at(0), |bar| bar.began + bar.took);
-    write("many.svg", svg("build1", &bars, &[], end));
+    write("many.svg", svg("build1", &bars, [], end));
 }

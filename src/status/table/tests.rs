@@ -3,6 +3,7 @@ use super::super::made::{Made, s};
 use super::*;
 use crate::job::outcome::Cause;
 use crate::mail::queue::Failure;
+use crate::status::Doing;
 
 /// The table without its first line, which is checked here, and without the lines about all jobs, which have a test of
 /// their own.
@@ -118,6 +119,18 @@ fn mail_has_a_line_only_where_there_is_any() {
     let text = rest(&made, s(71), "up 1m11s, read /etc/a\\n.conf 1m11s ago");
     let line = "MAIL    2 queued; last error 1m01s ago: sendmail exited with 75: try later\n\n";
     assert!(text.starts_with(line), "{text}");
+    // One after another is given up.
+    while let Some(due) = made.queue.next_due() {
+        made.queue.start(due).unwrap();
+        let failure = Failure::Exited(64, String::new());
+        made.queue.finished(Err(failure), due);
+    }
+    let at = made.queue.last_given_up().unwrap() - made.t0 + s(4);
+    let text = table(&made.view(at), false);
+    assert!(
+        text.contains("\nMAIL    0 queued; given up 4s ago"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -150,8 +163,11 @@ fn a_paused_job_that_runs_all_the_same_is_shown_as_running() {
 #[test]
 fn a_daemon_that_ends_says_so() {
     let mut made = Made::three();
-    for (phase, end) in [("draining", ", draining"), ("stopping", ", stopping")] {
-        made.phase = phase;
+    for (doing, end) in [
+        (Doing::Draining, ", draining"),
+        (Doing::Stopping, ", stopping"),
+    ] {
+        made.doing = doing;
         let first = format!("up 1s, read /etc/a\\n.conf 1s ago{end}");
         rest(&made, s(1), &first);
     }
@@ -182,7 +198,7 @@ fn a_clock_that_was_stepped_back_shows_nothing_absurd() {
     let mut view = made.view(s(20));
     view.now.wall -= s(86_400);
     let text = table(&view, false);
-    assert!(text.contains("read /etc/a\\n.conf 0s ago"), "{text}");
+    assert!(text.contains("read /etc/a\\n.conf 20s ago"), "{text}");
     assert!(text.contains("paused 0s by uid 0"), "{text}");
     assert!(text.contains("14s  1.0s  ok"), "by the other clock: {text}");
 }
@@ -228,8 +244,9 @@ fn what_is_to_be_said_of_all_jobs_stands_above_the_table() {
     );
     made.pauses(2, s(100), 0);
     made.begins(1, s(5_000));
-    made.counters.last_reload = Some((false, made.wall(s(6_808))));
+    made.counters.last_reload = Some((false, made.at(s(6_808))));
     made.counters.faults = vec!["/a.conf:3: x\n".into(), "/a.conf:4: y".into()];
+    made.counters.fault_count = 2;
     assert_eq!(
         above(&made, s(7_000))[2..],
         [
@@ -238,8 +255,36 @@ fn what_is_to_be_said_of_all_jobs_stands_above_the_table() {
             "RELOAD refused 3m12s ago: /a.conf:3: x\\n (and 1 more)"
         ]
     );
-    made.counters.last_reload = Some((true, made.wall(s(6_900))));
+    made.counters.last_reload = Some((true, made.at(s(6_900))));
     assert!(!above(&made, s(7_000)).concat().contains("RELOAD"));
+}
+
+#[test]
+fn what_others_say_is_folded_to_the_width_of_a_terminal() {
+    let mut made = Made::three();
+    let failure = Failure::NotStarted("No such file or directory".to_string());
+    made.mails(s(10), Some(failure));
+    made.counters.last_reload = Some((false, made.at(s(10))));
+    let fault = "unknown key 'logfil' in [buildsequencer] (did you mean 'logfile'?)";
+    made.counters.faults = vec![format!("/etc/buildd.conf:3: {fault}")];
+    made.counters.fault_count = 1;
+    let lines = [
+        "MAIL    1 queued; last error 1s ago: sendmail could not be started: No such file",
+        "    or directory",
+        "RELOAD refused 1s ago: /etc/buildd.conf:3: unknown key 'logfil' in",
+        "    [buildsequencer] (did you mean 'logfile'?)",
+    ];
+    let above = |made: &Made| {
+        let text = super::above(&made.view(s(11)), Reader::Operator);
+        let lines = text.lines().skip(1);
+        lines.map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(above(&made), lines);
+    // A place is not torn, however long it is.
+    let place = format!("/{}/c:3:", "x".repeat(90));
+    made.counters.faults = vec![format!("{place} missing")];
+    let first = format!("RELOAD refused 1s ago: {place}");
+    assert_eq!(above(&made)[2..], [&*first, "    missing"]);
 }
 
 #[test]
