@@ -1,4 +1,5 @@
-//! Sorts lists. One sort serves all of them, because std's takes some four kilobytes of the program for each type. Pure.
+//! Sorts lists. One sort serves lists of all kinds, because std's takes some four kilobytes of the program for each type;
+//! of plain values a heap does it. Pure.
 
 use std::cmp::Ordering;
 

@@ -1,21 +1,30 @@
 //! What the daemon will need of the system: commands that can be executed, files that can be opened, directories that
-//! can be written. This file knows what is needed and says what is wrong with it; `system` looks.
+//! can be written, and that no file is used twice, which a start and a reload ask as well. This file knows what is needed
+//! and says what is wrong with it; `system` looks.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::config::apart::history_beside;
 use crate::config::command;
 use crate::config::doubts::shell_that_knows;
-use crate::config::{About, Config, ControlSocket, Sequencer};
+use crate::config::listen::TRY_AGAIN;
+use crate::config::{About, Config, Sequencer};
 use crate::system::access::{self, Flaw};
+use crate::system::claim::{Claim, LEASE_FILE, STATE_FILE};
 use crate::system::control;
 use crate::system::errors::error_text;
 use crate::system::files;
 use crate::system::http;
-use crate::system::log::{Log, is_stdout};
+use crate::system::log::{Log, leads_to_stdout};
 use crate::system::mounts;
 use crate::system::privileges::Identity;
 use crate::system::program;
+use crate::text::seconds;
+
+mod apart;
+
+pub use apart::{Beside, apart};
 
 /// What is wrong, and which part of the configuration it concerns.
 pub type Finding = (About, Flaw);
@@ -56,7 +65,7 @@ pub fn commands(config: &Config) -> Commands {
             commands.take(About::Command(place), &format!("job {}", job.name), found);
         }
     }
-    if config.mails() {
+    if config.mailed().is_some() {
         let found = startable(&command::first(&config.sequencer.sendmail).unwrap_or_default());
         commands.take(About::Key("sendmail"), "sendmail", &found);
     }
@@ -105,19 +114,16 @@ pub fn log(config: &Sequencer, user: Option<&Identity>) -> Option<Finding> {
 pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
     let rotated = config.logfile.as_deref();
     let rotated = rotated.filter(|path| log.is_none() && is_rotated(path, config));
-    let socket = match &config.controlsocket {
-        ControlSocket::At(path) => Some(path.as_path()),
-        ControlSocket::Default | ControlSocket::Off => None,
-    };
+    let socket = config.controlsocket.configured();
     let state = config.statefile.as_deref();
     let metrics = config.metricsfile.as_deref();
     let lease = config.leasefile.as_deref();
     let looks: [(_, _, Look); 5] = [
         ("logfile", rotated, rotatable),
         ("controlsocket", socket, bindable),
-        ("statefile", state, kept),
+        ("statefile", state, self::state),
         ("metricsfile", metrics, replaceable),
-        ("leasefile", lease, access::directory_exists_for),
+        ("leasefile", lease, obeyed),
     ];
     let found = looks
         .into_iter()
@@ -130,16 +136,31 @@ pub fn files(config: &Sequencer, log: Option<Finding>) -> Vec<Finding> {
 pub fn listener(config: &Sequencer) -> Option<(About, String)> {
     let listen = config.listen?;
     let error = http::fit(listen).err()?;
-    let why = error_text(&error);
+    let (why, after) = (error_text(&error), seconds(TRY_AGAIN));
     let line = format!(
-        "listen: cannot listen on {listen}: {why}; the daemon runs its jobs without it and tries again every 30 seconds"
+        "listen: cannot listen on {listen}: {why}; the daemon runs its jobs without it and tries again every {after} \
+         seconds"
     );
     Some((About::Key("listen"), line))
 }
 
+/// Looks whether another daemon could be kept from the state and the lease. The daemon starts all the same.
+pub fn claims(config: &Sequencer) -> Vec<(About, String)> {
+    let (state, lease) = (config.statefile.as_deref(), config.leasefile.as_deref());
+    let claimed = [
+        ("statefile", STATE_FILE, state),
+        ("leasefile", LEASE_FILE, lease),
+    ];
+    let look = |(key, what, path): (_, _, Option<&Path>)| {
+        let why = Claim::look(what, path?)?;
+        Some((About::Key(key), why))
+    };
+    claimed.into_iter().filter_map(look).collect()
+}
+
 /// Whether the log is rotated: it is a file, which is renamed within its directory once it has grown.
 fn is_rotated(path: &Path, config: &Sequencer) -> bool {
-    config.logsize > 0 && !is_stdout(path) && access::is_file_or_nothing(path)
+    config.logsize > 0 && !leads_to_stdout(path) && access::is_file_or_nothing(path)
 }
 
 /// Checks whether the log can be renamed. If its name is a link, what the link leads to is renamed.
@@ -165,14 +186,30 @@ fn bindable(path: &Path) -> Result<(), Flaw> {
     access::writable_directory_of(path)
 }
 
+/// Checks the state file and the history beside it.
+pub fn state(path: &Path) -> Result<(), Flaw> {
+    kept(path)?;
+    history_beside(path).map_or(Ok(()), |history| kept(&history))
+}
+
 /// Checks a file that is read at the start and replaced from then on.
 fn kept(path: &Path) -> Result<(), Flaw> {
     replaceable(path)?;
     access::readable_if_there(path)
 }
 
+/// Checks the file of the lease, which somebody else writes and which need not be there yet.
+fn obeyed(path: &Path) -> Result<(), Flaw> {
+    access::directory_exists_for(path)?;
+    if !access::is_file_or_nothing(path) {
+        let path = path.display();
+        return Err(Flaw::of_all(format!("'{path}' is not a regular file")));
+    }
+    access::readable_if_there(path)
+}
+
 /// Checks a file that is replaced each time it is written.
-fn replaceable(path: &Path) -> Result<(), Flaw> {
+pub fn replaceable(path: &Path) -> Result<(), Flaw> {
     files::fit(path).map_err(|unfit| Flaw::of_all(format!("'{}' {unfit}", path.display())))?;
     access::writable_directory_of(path)
 }

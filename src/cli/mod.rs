@@ -122,7 +122,7 @@ pub struct Options {
     pub spew: bool,
     /// Start only if the configuration says `launch: true`.
     pub if_launch: bool,
-    /// Where a command finds the daemon.
+    /// Where the daemon listens, and where a command finds it.
     pub socket: Option<PathBuf>,
 }
 
@@ -332,7 +332,8 @@ impl Parsed {
             )));
         }
         let log = self.options.logfile.as_deref();
-        let detaches = action == Action::Daemon && self.options.daemon;
+        let is_to_start = matches!(action, Action::Daemon | Action::Check { .. });
+        let detaches = is_to_start && self.options.daemon;
         if let Some(path) = log.filter(|path| detaches && is_stdout(path)) {
             let path = path.display();
             return Err(UsageError(format!(
@@ -342,12 +343,13 @@ impl Parsed {
         Ok((action, self.options))
     }
 
-    fn action(&self, command: Option<&str>, job: Option<String>) -> Result<Action, UsageError> {
+    /// Refuses a job or an option that does not go with the command.
+    fn check(&self, command: Option<&str>, job: Option<&str>) -> Result<(), UsageError> {
         let takes_job = matches!(
             command,
             Some("status" | "history" | "run" | "kill" | "pause" | "resume")
         );
-        if let (Some(extra), false) = (&job, takes_job) {
+        if let (Some(extra), false) = (job, takes_job) {
             return Err(UsageError(format!("unexpected argument '{extra}'")));
         }
         let owners: [(bool, &str, &[&str]); 6] = [
@@ -368,6 +370,11 @@ impl Parsed {
                 )));
             }
         }
+        Ok(())
+    }
+
+    fn action(&self, command: Option<&str>, job: Option<String>) -> Result<Action, UsageError> {
+        self.check(command, job.as_deref())?;
         let form = match (self.json, self.svg) {
             (true, true) => {
                 return Err(UsageError("'--json' and '--svg' exclude each other".into()));

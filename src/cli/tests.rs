@@ -191,6 +191,10 @@ fn wrong_usage_is_named() {
         ("--umask 1777", "'--umask' takes"),
         ("--daemon -l -", "'--daemon' leaves no standard output"),
         (
+            "check --daemon -l -",
+            "'--daemon' leaves no standard output",
+        ),
+        (
             "-l /dev/stdout --daemon",
             "'--daemon' leaves no standard output to log to, so '--logfile /dev/stdout' cannot be",
         ),

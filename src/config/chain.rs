@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use super::dialect::{self, Entry, Fault, Section};
-use super::{keys, values};
+use super::{doubts, keys, values};
 use crate::near::nearest;
 use crate::text::harmless;
 
@@ -56,6 +56,8 @@ pub struct Chain {
     pub files: Vec<File>,
     /// Faults of the chain itself and of its `[meta]` sections.
     pub faults: Vec<(usize, Fault)>,
+    /// What is doubtful in its `[meta]` sections.
+    pub warnings: Vec<(usize, Fault)>,
     /// Whether a file could not be read, so that its jobs and keys are missing.
     pub broken: bool,
 }
@@ -117,7 +119,7 @@ fn collect_file(path: &Path, from: &Path, found: Result<Found, String>, read: &i
     // The files were found from the top down.
     chain.files.reverse();
     let last = chain.files.len().saturating_sub(1);
-    for (number, _) in &mut chain.faults {
+    for (number, _) in chain.faults.iter_mut().chain(&mut chain.warnings) {
         *number = last - *number;
     }
     chain
@@ -127,9 +129,9 @@ impl Chain {
     /// Puts the files of another chain on top of these.
     fn lay_over(&mut self, upper: Chain) {
         let below = self.files.len();
-        let faults = upper.faults.into_iter();
-        self.faults
-            .extend(faults.map(|(number, fault)| (below + number, fault)));
+        let above = |(number, fault)| (below + number, fault);
+        self.faults.extend(upper.faults.into_iter().map(above));
+        self.warnings.extend(upper.warnings.into_iter().map(above));
         self.files.extend(upper.files);
         self.broken |= upper.broken;
     }
@@ -139,12 +141,15 @@ impl Chain {
         let Meta {
             extends,
             faults,
+            again,
             doubtful,
         } = meta(&text);
         self.broken |= doubtful;
         let number = self.files.len();
         self.faults
             .extend(faults.into_iter().map(|fault| (number, fault)));
+        self.warnings
+            .extend(again.into_iter().map(|fault| (number, fault)));
         let path = (&*path.to_string_lossy()).into();
         self.files.push(File { path, text });
         extends
@@ -231,17 +236,27 @@ struct Meta {
     /// The file that is extended, with the line that names it.
     extends: Option<(usize, PathBuf)>,
     faults: Vec<Fault>,
-    /// Faults of the section. With one, nothing may be extended.
+    /// Lines that set `extends` once more.
+    again: Vec<Fault>,
+    /// Whether an entry that is or nearly is `extends` has a fault, so that a file may be missing.
     doubtful: bool,
 }
 
 fn meta(text: &[u8]) -> Meta {
     let mut meta = Meta::default();
     let mut faults = Vec::new();
+    let mut before = None;
     let wanted = |section| section == Section::Meta;
     dialect::sections(text, wanted, &mut faults, |_, _, entries| {
         for entry in entries {
             let line = entry.line;
+            if entry.key == "extends" {
+                let again = before
+                    .replace(line)
+                    .map(|at| doubts::set_again(&entry.key, at));
+                meta.again
+                    .extend(again.map(|message| Fault { line, message }));
+            }
             let near = nearest(&entry.key, &["extends"]).is_some();
             match extends(entry) {
                 Ok(base) => meta.extends = base.map(|path| (line, path)),
@@ -337,6 +352,30 @@ mod tests {
             ]
         );
         assert_eq!((faults(&chain), chain.broken), (vec![], false));
+    }
+
+    #[test]
+    fn a_second_extends_in_a_file_is_told_since_it_replaces_the_first() {
+        let files = [
+            ("/d/", "a.conf b.conf"),
+            ("/d/a.conf", ""),
+            (
+                "/d/b.conf",
+                "[meta]\nextends: ../x\n[other]\n[meta]\nextends: ../base\n",
+            ),
+            ("/base", "[meta]\nextends: none\nextends: none\n"),
+        ];
+        let chain = collect(Path::new("d"), Path::new("/"), &Files(&files));
+        let told = chain.warnings.iter().map(|(number, fault)| {
+            let message = fault.message.split(';').next().unwrap();
+            (&*chain.files[*number].path, fault.line, message)
+        });
+        let told: Vec<_> = told.collect();
+        let expected = [
+            ("d/b.conf", 5, "extends has been set in line 2 already"),
+            ("base", 3, "extends has been set in line 2 already"),
+        ];
+        assert_eq!((told, faults(&chain)), (expected.to_vec(), vec![]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The effective configuration as text, and what in it is legal but unwise. The text is itself a configuration:
-//! read again it prints the same. Pure: `verify` looks whether commands and directories exist.
+//! read again it prints the same, although the control socket and `stuckafter` count as set by hand then. Pure:
+//! `verify` looks whether commands and directories exist.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -105,6 +106,12 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
                 format!("job {name}: mindelay 0 starts it again and again without a pause"),
             ));
         }
+        if !settings.maxdelay.is_zero() && settings.maxdelay <= settings.mindelay {
+            let (most, least) = (seconds(settings.maxdelay), seconds(settings.mindelay));
+            warnings.push((About::Job(place), format!(
+                "job {name}: maxdelay {most} is not beyond mindelay {least}, so it never has an effect"
+            )));
+        }
         if settings.stuckafter_by_hand
             && !settings.timeout.is_zero()
             && settings.stuckafter > settings.timeout
@@ -115,8 +122,11 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
             )));
         }
     }
-    if config.mails() && &*config.sequencer.fromaddress == FROM_ADDRESS {
-        warnings.push((About::Key("mailproblemsto"), format!(
+    let mailed = config
+        .mailed()
+        .filter(|_| &*config.sequencer.fromaddress == FROM_ADDRESS);
+    if let Some(about) = mailed {
+        warnings.push((about, format!(
             "reports are mailed from the built-in {FROM_ADDRESS}; set fromaddress to one of yours"
         )));
     }

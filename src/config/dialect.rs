@@ -74,7 +74,7 @@ pub struct Between {
 pub enum Stray<'a> {
     /// The name of a section that is none of ours.
     Section(&'a [u8]),
-    /// The text after a bracket that begins no section, because it is indented or not closed.
+    /// The text after a bracket that begins no section, because something stands before it or it is not closed.
     Bracket(&'a [u8]),
 }
 
@@ -100,7 +100,7 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
             }
         } else if in_section {
             // Lines of our sections are read elsewhere, which reports their faults.
-            if let (Some(rest), false) = (trim(text).strip_prefix(b"["), ours) {
+            if let (Some(rest), false) = (unveiled(text).strip_prefix(b"["), ours) {
                 stray(line, Stray::Bracket(rest));
             }
             continue;
@@ -114,6 +114,18 @@ pub fn between<'a>(text: &'a [u8], mut stray: impl FnMut(usize, Stray<'a>)) -> B
         between.faults.push(Fault { line, message });
     }
     between
+}
+
+/// A line without blanks around it, and without what cannot be seen before it: byte order marks and no-break spaces.
+fn unveiled(line: &[u8]) -> &[u8] {
+    let mut rest = trim(line);
+    while let Some(further) = ["\u{feff}", "\u{a0}"]
+        .iter()
+        .find_map(|hidden| rest.strip_prefix(hidden.as_bytes()))
+    {
+        rest = trim(further);
+    }
+    rest
 }
 
 /// The message about a line before any section.

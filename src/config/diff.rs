@@ -6,33 +6,24 @@ use std::rc::Rc;
 use super::{Job, Sequencer, keys};
 use crate::text::harmless;
 
-/// The differences, in the order in which they are reported.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// One line each.
-    pub lines: Vec<String>,
-    /// Names of jobs that are new, removed or changed.
-    pub jobs: usize,
-}
-
-/// Compares the configuration before and after: first the daemon's own settings, then the jobs of the old one
-/// that are gone, then those of the new one that are new or changed.
-pub fn difference(
+/// Compares the configuration before and after, one line a difference: first the daemon's own settings, then the jobs
+/// of the old one that are gone, then those of the new one that are new or changed.
+pub fn differences(
     (old, old_jobs): (&Sequencer, &[Rc<Job>]),
     (new, new_jobs): (&Sequencer, &[Rc<Job>]),
-) -> Difference {
-    let mut difference = Difference::default();
+) -> Vec<String> {
+    let mut lines = Vec::new();
     for key in &keys::SEQUENCER {
         let (was, is) = ((key.show)(old), (key.show)(new));
         if was == is {
             continue;
         }
         match key.name {
-            "mailproblemsto" => difference.lines.extend(mailer_targets(&new.mailproblemsto)),
+            "mailproblemsto" => lines.extend(mailer_targets(&new.mailproblemsto)),
             name => {
                 let (was, is) = (harmless(&was), harmless(&is));
                 let line = format!("Changed {name}: {was} -> {is}");
-                difference.lines.push(line);
+                lines.push(line);
             }
         }
     }
@@ -42,12 +33,12 @@ pub fn difference(
         .iter()
         .filter(|job| !after.contains_key(&*job.name))
     {
-        difference.job(format!("Removed job {}", job.name));
+        lines.push(format!("Removed job {}", job.name));
     }
     for job in new_jobs {
         match before.get(&*job.name) {
-            None => difference.job(format!("Added job {}", job.name)),
-            Some(was) if **was != *job => difference.job(changed(was, job)),
+            None => lines.push(format!("Added job {}", job.name)),
+            Some(was) if **was != *job => lines.push(changed(was, job)),
             Some(_) => {}
         }
     }
@@ -57,18 +48,9 @@ pub fn difference(
         .filter(|name| after.contains_key(name))
         .eq(kept_after.filter(|name| before.contains_key(name)))
     {
-        difference
-            .lines
-            .push("Changed the order of the jobs".to_string());
+        lines.push("Changed the order of the jobs".to_string());
     }
-    difference
-}
-
-impl Difference {
-    fn job(&mut self, line: String) {
-        self.jobs += 1;
-        self.lines.push(line);
-    }
+    lines
 }
 
 fn changed(was: &Job, is: &Job) -> String {

@@ -234,7 +234,7 @@ pub(super) fn names<T>(keys: &[Key<T>]) -> Vec<&'static str> {
 const FOREIGN: [(&str, &str); 14] = [
     (
         "user group uid gid runas",
-        "everything runs as the user of option -u; for one job begin its command with: setpriv --reuid=NAME, or sudo -n -u NAME",
+        "everything runs as the user of option -u; for one job begin its command with: runuser -u NAME -- (as root), or sudo -n -u NAME",
     ),
     (
         "directory workingdirectory cwd chdir rundir",
@@ -267,7 +267,7 @@ const FOREIGN: [(&str, &str); 14] = [
     ),
     (
         "stdout stderr output log",
-        "'alwayslog' and 'livelog' log what a job prints",
+        "'alwayslog' and 'livelog' of a job log what it prints, in the 'logfile' of [buildsequencer]",
     ),
     (
         "email mailto notify recipients",
@@ -275,11 +275,11 @@ const FOREIGN: [(&str, &str); 14] = [
     ),
     (
         "exec execstart cmd run program script",
-        "the program and its arguments are 'command'",
+        "the program and its arguments are the 'command' of a job",
     ),
     (
         "delay sleep wait",
-        "the time from the end of a run to the next is 'mindelay'",
+        "the time from the end of a run to the next is the 'mindelay' of a job",
     ),
     (
         "pidfile umask daemon",

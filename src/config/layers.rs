@@ -7,11 +7,9 @@ use std::rc::Rc;
 use super::chain::{Chain, File};
 use super::dialect::{self, Entry, Section};
 use super::keys::{self, Key, unknown};
+use super::origins::{Fault, Origins, Place, in_order, located, once, place};
 use super::warnings::Warnings;
-use super::{
-    Config, Fault, Job, Loaded, Origins, Place, Sequencer, Settings, command, doubts, in_order,
-    located, place,
-};
+use super::{Config, Job, Loaded, Sequencer, Settings, command, doubts};
 use crate::text::listed;
 
 /// Makes a configuration of the files' text, base first.
@@ -19,9 +17,11 @@ pub fn parse(chain: Chain) -> Result<Loaded, Vec<Fault>> {
     let Chain {
         files,
         faults,
+        warnings,
         broken,
     } = chain;
     let mut layers = Layers::new(faults);
+    layers.warnings.of_chain(warnings);
     for (number, file) in files.iter().enumerate() {
         layers.sequencer_and_template(number, file);
     }
@@ -52,7 +52,7 @@ struct Draft {
     named: Option<(Place, u32)>,
     /// Where its command stands; this may be in the template.
     command: Place,
-    /// Where its last section begins, and its last optional section.
+    /// Where its last optional section begins, and its last plain one.
     sections: [Option<Place>; 2],
 }
 
@@ -235,7 +235,7 @@ impl<'a> Layers<'a> {
         }
         let names: Vec<Rc<str>> = files.iter().map(|file| Rc::clone(&file.path)).collect();
         if !self.faults.is_empty() {
-            return Err(in_order(self.faults)
+            return Err(once(&names, in_order(self.faults))
                 .into_iter()
                 .map(|fault| located(&names, fault))
                 .collect());
@@ -245,6 +245,7 @@ impl<'a> Layers<'a> {
         self.places = HashMap::new();
         let named = |draft: &Draft| [draft.named.unwrap_or_default().0, draft.command];
         let doubtful = doubtful(&drafts, self.template.command);
+        let noticed = once(&names, self.warnings.finish());
         let origins = Origins {
             files: names,
             keys: self.keys,
@@ -254,7 +255,7 @@ impl<'a> Layers<'a> {
         self.config.jobs.shrink_to_fit();
         Ok(Loaded {
             config: self.config,
-            noticed: self.warnings.finish(),
+            noticed,
             doubtful,
             origins,
         })
@@ -270,9 +271,12 @@ impl<'a> Layers<'a> {
             }
         }
         if drafts.is_empty() && !self.misnamed {
-            let message = offered.unwrap_or_else(|| {
+            let mut message = offered.unwrap_or_else(|| {
                 "no jobs: there is no [buildsequencer_job.NAME] section in this file or in those it extends".to_string()
             });
+            if !self.template.job.command.is_empty() {
+                message += "; [buildsequencer_job.template] and .master only give jobs their defaults, so a job needs another name";
+            }
             self.fault(top, 1, message);
             // The section that should name one of them may be misspelt.
             self.faults.extend(self.warnings.of_sections());

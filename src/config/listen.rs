@@ -3,8 +3,12 @@
 
 use core::net::SocketAddr;
 use std::fmt;
+use std::time::Duration;
 
 use crate::text::shown;
+
+/// How long after an address could not be had it is tried again.
+pub const TRY_AGAIN: Duration = Duration::from_secs(30);
 
 /// Where to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`, which is the first, or `:9100` for all addresses.
+/// `127.0.0.1:9642`, `[::1]:9642`, `localhost:9642`, which is the first, or `:9642` for all addresses.
 pub fn listen(value: &str) -> Result<Listen, String> {
     let (is_all, address) = match value.rsplit_once(':') {
         Some(("", port)) => (true, format!("0.0.0.0:{port}")),
@@ -51,7 +55,7 @@ pub fn listen(value: &str) -> Result<Listen, String> {
         Ok(address) if is_all => Ok(Listen::All(address.port())),
         Ok(address) => Ok(Listen::At(address)),
         Err(_) => Err(format!(
-            "{} is not an address and port as in 127.0.0.1:9100 or [::1]:9100, nor a port of all addresses as in :9100; \
+            "{} is not an address and port as in 127.0.0.1:9642 or [::1]:9642, nor a port of all addresses as in :9642; \
              no name but localhost is looked up",
             shown(value)
         )),
@@ -66,44 +70,44 @@ mod tests {
     #[test]
     fn an_address_and_port_read_back_as_they_are_shown() {
         for (value, told) in [
-            ("127.0.0.1:9100", "127.0.0.1:9100"),
+            ("127.0.0.1:9642", "127.0.0.1:9642"),
             ("localhost:80", "127.0.0.1:80"),
             ("LocalHost:80", "127.0.0.1:80"),
             ("0.0.0.0:1", "0.0.0.0:1"),
-            ("[::1]:9100", "[::1]:9100"),
+            ("[::1]:9642", "[::1]:9642"),
             ("[::]:65535", "[::]:65535"),
-            ("[fe80::1%2]:9100", "[fe80::1%2]:9100"),
-            (":9100", ":9100"),
+            ("[fe80::1%2]:9642", "[fe80::1%2]:9642"),
+            (":9642", ":9642"),
         ] {
             let read = listen(value).unwrap();
             assert_eq!(read.to_string(), told);
             assert_eq!(listen(told).unwrap(), read);
             assert!(told.ends_with(&format!(":{}", read.port())));
         }
-        assert_eq!(listen(":9100").unwrap(), Listen::All(9100));
-        assert_ne!(listen("[::]:9100").unwrap(), Listen::All(9100));
+        assert_eq!(listen(":9642").unwrap(), Listen::All(9642));
+        assert_ne!(listen("[::]:9642").unwrap(), Listen::All(9642));
     }
 
     #[test]
     fn what_is_no_address_says_what_one_is() {
         for value in [
-            "9100",
+            "9642",
             "127.0.0.1",
-            "host:9100",
-            "::1:9100",
+            "host:9642",
+            "::1:9642",
             "[::1]",
-            "[::1]9100",
+            "[::1]9642",
             ":",
             "127.0.0.1:",
-            "127.1:9100",
+            "127.1:9642",
             ":65536",
             ":-1",
             ":+1",
-            ": 9100",
+            ": 9642",
             "127.0.0.1:http",
-            "*:9100",
+            "*:9642",
             "localhost",
-            "[localhost]:9100",
+            "[localhost]:9642",
             "a:b:c",
         ] {
             let why = listen(value).unwrap_err();

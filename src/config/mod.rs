@@ -1,7 +1,8 @@
-//! The configuration: what the daemon and each job are told to do, with every default filled in. A file is read
-//! in three steps: `chain` collects the files that extend each other, `dialect` cuts them into entries, `keys`
-//! says what each key means, and `layers` lays the files over each other and reports all faults at once.
+//! The configuration: what the daemon and each job are told to do, with every default filled in. `chain` collects the
+//! files that extend each other, `dialect` cuts them into entries, and `layers` lays them over each other, asks `keys`
+//! what each key means, and reports all faults at once.
 
+pub mod apart;
 pub mod chain;
 pub mod check;
 pub mod command;
@@ -11,19 +12,18 @@ pub mod doubts;
 pub mod keys;
 mod layers;
 pub mod listen;
+mod origins;
 pub mod values;
 pub mod warnings;
 
-use std::collections::{BinaryHeap, HashMap};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::message::{Format, Level};
-use crate::text::harmless;
 
 pub use layers::parse;
+pub use origins::{About, Fault, Origins};
 
 /// The sender when none is configured, as Launchpad's schema has it.
 pub const FROM_ADDRESS: &str = "launchpad@lists.canonical.com";
@@ -31,29 +31,6 @@ pub const FROM_ADDRESS: &str = "launchpad@lists.canonical.com";
 pub const SENDMAIL: &str = "/usr/sbin/sendmail -i";
 /// The control socket when none is configured.
 pub const CONTROL_SOCKET: &str = "/run/buildd-sequencer/control.sock";
-
-/// A line of a file that is wrong or unwise; prints as `PATH:LINE: message`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file, as it was named.
-    pub path: Rc<str>,
-    /// Counted from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}: {}",
-            harmless(&self.path),
-            self.line,
-            self.message
-        )
-    }
-}
 
 /// A configuration that has been read, and the warnings found on the way.
 #[derive(Debug)]
@@ -68,92 +45,6 @@ pub struct Loaded {
     pub origins: Origins,
 }
 
-/// The part of the configuration that a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// A key of `[buildsequencer]`.
-    Key(&'static str),
-    /// The job with this number.
-    Job(usize),
-    /// The command of the job with this number.
-    Command(usize),
-}
-
-/// A file's number and a line's, each in 32 bits, because there may be a million.
-pub(crate) type Place = (u32, u32);
-
-fn place(file: usize, line: usize) -> Place {
-    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    (narrow(file), narrow(line))
-}
-
-/// Where in the files the parts of a configuration stand.
-#[derive(Debug, Default)]
-pub struct Origins {
-    files: Vec<Rc<str>>,
-    /// The keys that are set somewhere.
-    keys: HashMap<&'static str, Place>,
-    /// For each job: the section that first names it, and its command.
-    jobs: Vec<[Place; 2]>,
-}
-
-impl Origins {
-    /// Adds its place to a notice.
-    pub fn locate(&self, (about, message): (About, String)) -> Fault {
-        self.fault(self.place(about), message)
-    }
-
-    /// Where it stands; if it is set nowhere, the first line of the file that was named.
-    fn place(&self, about: About) -> Place {
-        let top = place(self.files.len().saturating_sub(1), 1);
-        let job = |index: usize, part: usize| self.jobs.get(index).map(|places| places[part]);
-        match about {
-            About::Key(key) => self.keys.get(key).copied(),
-            About::Job(index) => job(index, 0),
-            About::Command(index) => job(index, 1),
-        }
-        .unwrap_or(top)
-    }
-
-    fn fault(&self, (file, line): Place, message: String) -> Fault {
-        let line = line as usize;
-        located(
-            &self.files,
-            (file as usize, dialect::Fault { line, message }),
-        )
-    }
-
-    fn located(&self, faults: Vec<(usize, dialect::Fault)>) -> Vec<Fault> {
-        faults
-            .into_iter()
-            .map(|fault| located(&self.files, fault))
-            .collect()
-    }
-}
-
-/// Adds its file's name to a fault.
-fn located(files: &[Rc<str>], (file, fault): (usize, dialect::Fault)) -> Fault {
-    let path = files.get(file);
-    Fault {
-        path: path.map_or_else(|| "".into(), Rc::clone),
-        line: fault.line,
-        message: fault.message,
-    }
-}
-
-/// Sorts faults into the order in which the chain is read; faults of one line keep their order.
-fn in_order(faults: Vec<(usize, dialect::Fault)>) -> Vec<(usize, dialect::Fault)> {
-    let keys = faults
-        .iter()
-        .enumerate()
-        .map(|(number, (file, fault))| (*file, fault.line, number));
-    let keys = BinaryHeap::from_iter(keys).into_sorted_vec();
-    let mut faults: Vec<_> = faults.into_iter().map(Some).collect();
-    keys.into_iter()
-        .filter_map(|(.., number)| faults[number].take())
-        .collect()
-}
-
 /// Where the control socket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlSocket {
@@ -163,6 +54,16 @@ pub enum ControlSocket {
     Off,
     /// At this path; if no socket can be made there, the start fails.
     At(PathBuf),
+}
+
+impl ControlSocket {
+    /// The path that was set by hand.
+    pub fn configured(&self) -> Option<&Path> {
+        match self {
+            ControlSocket::At(path) => Some(path),
+            ControlSocket::Default | ControlSocket::Off => None,
+        }
+    }
 }
 
 /// The whole configuration.
@@ -303,12 +204,16 @@ impl Default for Settings {
 }
 
 impl Config {
-    /// Whether any report may be mailed: someone other than the log is a recipient.
-    pub fn mails(&self) -> bool {
+    /// What has reports mailed, because it names a recipient other than the log: the daemon's list or the first such
+    /// job. `None`: nothing is mailed.
+    pub fn mailed(&self) -> Option<About> {
         let mailed = |targets: &[Box<str>]| targets.iter().any(|target| &**target != "-");
-        let recipients = |job| self.sequencer.recipients(job);
-        mailed(&self.sequencer.mailproblemsto)
-            || self.jobs.iter().any(|job| mailed(recipients(job)))
+        if mailed(&self.sequencer.mailproblemsto) {
+            return Some(About::Key("mailproblemsto"));
+        }
+        let mut jobs = self.jobs.iter();
+        let is_mailed = |job: &Rc<Job>| mailed(self.sequencer.recipients(job));
+        jobs.position(is_mailed).map(About::Job)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::text::shown;
 
 /// The longest duration: 3650 days.
-const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
+pub const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
 
 /// `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, in any case.
 pub fn boolean(value: &str) -> Result<bool, String> {

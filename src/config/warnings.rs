@@ -4,8 +4,9 @@
 use super::dialect::{self, Entry, Stray};
 use super::doubts::{self, Commands, Whose};
 use super::keys::{self, Key};
-use super::{About, Fault, Loaded, in_order};
-use crate::text::{harmless, shown};
+use super::origins::in_order;
+use super::{About, Fault, Loaded};
+use crate::text::shown;
 
 /// The most warnings that the daemon logs; `check` prints all.
 pub const FEW: usize = 20;
@@ -26,6 +27,11 @@ pub struct Warnings {
 }
 
 impl Warnings {
+    /// Takes what was found while the files were collected.
+    pub fn of_chain(&mut self, found: Vec<(usize, dialect::Fault)>) {
+        self.found.extend(found);
+    }
+
     fn add(&mut self, file: usize, line: usize, message: String) {
         self.found.push((file, dialect::Fault { line, message }));
     }
@@ -104,11 +110,7 @@ impl Warnings {
     /// Takes the entries of one section, or of several sections with one name in a file.
     pub fn repeated(&mut self, file: usize, entries: &[Entry]) {
         for (again, before) in doubts::repeated(entries) {
-            let key = harmless(&again.key);
-            let message = format!(
-                "{key} has been set in line {before} already; only this line counts, so take one of them out"
-            );
-            self.add(file, again.line, message);
+            self.add(file, again.line, doubts::set_again(&again.key, before));
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Checked {
 /// Reads the configuration as the daemon would, and looks for everything the daemon would need, as the user it would
 /// become. The error is a faulty configuration.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
-    let directories = Directories::enter(options)?;
+    let directories = Directories::enter(options).map_err(|failed| failed.found(options))?;
     let (path, mut loaded) = load(options, &directories, &Files { streams: true })
         .map_err(|failed| failed.judged(options, &directories))?;
     source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);
@@ -42,13 +42,23 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref());
     let user = identity.as_ref().ok().and_then(Option::as_ref);
     let log = verify::log(&config.sequencer, user);
-    let pidfile = pidfile_path(options, &directories).and_then(|path| look_at_pidfile(path, user));
+    let pidfile = pidfile_path(options, &directories);
+    let shared = verify::apart(
+        &config.sequencer,
+        &directories.beside(&origins, pidfile.as_deref()),
+    );
+    let pidfile = pidfile.and_then(|path| look_at_pidfile(path, user));
     let view = View::take(&identity);
     let commands = verify::commands(&config);
+    let claims = match &view {
+        View::Strangers(_) => Vec::new(),
+        View::Users | View::Nobodys(_) => verify::claims(&config.sequencer),
+    };
     let unfit = commands
         .warnings
         .into_iter()
-        .chain(verify::listener(&config.sequencer));
+        .chain(verify::listener(&config.sequencer))
+        .chain(claims);
     warnings.extend(unfit.map(|notice| format!("warning: {}", origins.locate(notice))));
     let mut findings = commands.faults;
     findings.extend(verify::files(&config.sequencer, log));
@@ -56,10 +66,9 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         findings.retain(|(_, flaw)| !flaw.is_refusal());
         warnings.push(format!("warning: {why}"));
     }
-    let mut missing: Vec<String> = findings
-        .into_iter()
-        .map(|(about, flaw)| origins.locate((about, flaw.to_string())).to_string())
-        .collect();
+    let located = |(about, flaw): verify::Finding| origins.locate((about, flaw.to_string()));
+    let faults = shared.into_iter().chain(findings.into_iter().map(located));
+    let mut missing: Vec<String> = faults.map(|fault| fault.to_string()).collect();
     if let (View::Users, Some(user)) = (&view, user) {
         missing.extend(unreadable(&path, &directories, user));
     }
@@ -85,6 +94,14 @@ fn verdict(path: &Path, faults: usize, jobs: usize, warnings: usize) -> String {
 }
 
 impl Failed {
+    /// What would end a start, as a fault that a check has found.
+    fn found(mut self, options: &Options) -> Failed {
+        let path = cli::config_path(options.config.clone(), |name| std::env::var_os(name));
+        self.status = exit::CONFIG;
+        self.lines.push(verdict(&path, self.lines.len(), 0, 0));
+        self
+    }
+
     /// Adds the verdict that ends a check, and the first steps where there is no configuration at all.
     fn judged(mut self, options: &Options, directories: &Directories) -> Failed {
         if self.status != exit::CONFIG {

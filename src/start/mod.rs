@@ -1,5 +1,6 @@
 //! From the command line to a running daemon: directory, mask, configuration, log, pid file, signals. `check` has a file
-//! of its own. Any fault ends the start with one clear line and an exit status. Nothing is retried.
+//! of its own. Any fault ends the start with a clear line and an exit status. Nothing is retried but the locks of
+//! another daemon, which are waited for while that one stops.
 
 mod check;
 
@@ -14,7 +15,7 @@ use nix::unistd::geteuid;
 
 use crate::cli::{self, Action, Options};
 use crate::config::values::is_stdout;
-use crate::config::{self, Loaded, Sequencer};
+use crate::config::{self, Fault, Loaded, Origins, Sequencer};
 use crate::daemon::{self, Daemon, Holds, Source};
 use crate::event::Event;
 use crate::exit;
@@ -29,6 +30,7 @@ use crate::system::log::{Log, Rotation};
 use crate::system::pidfile::{self, PidFile, Taker};
 use crate::system::privileges::Identity;
 use crate::system::signals::{Early, Signals};
+use crate::verify::{self, Beside};
 
 pub use check::{Checked, check};
 
@@ -105,6 +107,16 @@ impl Directories {
         result
     }
 
+    /// What the files of a daemon that starts here have to be apart from.
+    fn beside<'a>(&'a self, read: &'a Origins, pidfile: Option<&'a Path>) -> Beside<'a> {
+        Beside {
+            read,
+            from: &self.start,
+            pidfile,
+            before: None,
+        }
+    }
+
     fn on_command_line(&self, path: &Path) -> PathBuf {
         self.start.join(path)
     }
@@ -121,16 +133,21 @@ pub fn load(
     match config::load(&path, &directories.start, files) {
         Ok(loaded) => Ok((path, loaded)),
         Err(faults) => {
-            let mut lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let mut failed = faulty(&faults);
             let is_unreadable = files::can_open(&directories.on_command_line(&path)).is_err();
-            if let Some(line) = lines.first_mut().filter(|_| is_unreadable) {
+            if let Some(line) = failed.lines.first_mut().filter(|_| is_unreadable) {
                 line.push_str(cli::how_named(options.config.is_some(), environment));
             }
-            Err(Failed {
-                status: exit::CONFIG,
-                lines,
-            })
+            Err(failed)
         }
+    }
+}
+
+/// What the faults of a configuration end a start with.
+fn faulty(faults: &[Fault]) -> Failed {
+    Failed {
+        status: exit::CONFIG,
+        lines: faults.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -153,63 +170,50 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         return Ok(());
     }
     let warnings = loaded.few_warnings();
-    let mut config = loaded.config;
+    let (mut config, origins) = (loaded.config, loaded.origins);
     let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
     let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
     let source = source(options, &directories, path);
     source.overrule(&mut config.sequencer);
-    // Root opens what needs root before it gives up root, but acts as the new user wherever that user may.
-    if let Some(identity) = identity.as_ref().filter(|it| it.leaves_root()) {
-        // Fail now if this user would keep root's rights: opening files as that user would prove nothing then.
-        identity.act_as(|| ()).map_err(Failed::at_run_time)?;
+    let pidfile = pidfile_path(options, &directories);
+    let beside = directories.beside(&origins, pidfile.as_deref());
+    let shared = verify::apart(&config.sequencer, &beside);
+    if !shared.is_empty() {
+        return Err(faulty(&shared));
     }
-    let mut waiting = Waiting::new(&signals);
+    drop(origins);
     let taker = Taker {
         pid: std::process::id(),
         starter: detaching.as_ref().map(|_| parent_id()),
         user: identity.as_ref(),
         is_daemon: |arguments| matches!(cli::parse(arguments.to_vec()), Ok((Action::Daemon, _))),
     };
-    let pidfile = match pidfile_path(options, &directories) {
-        Some(path) => Some(PidFile::take(&path, taker, &mut waiting).map_err(not_taken)?),
-        None => None,
-    };
-    let log =
-        directories.under_inherited_mask(|| open_log(&config.sequencer, identity.as_ref()))?;
-    let listener = daemon::bind(&config.sequencer);
+    let Taken {
+        pidfile,
+        log,
+        claims,
+    } = take(&config.sequencer, pidfile, taker, &directories, &signals)?;
+    let listener = claims
+        .as_ref()
+        .and_then(|_| daemon::bind(&config.sequencer));
     if let Some(identity) = &identity {
         identity.assume().map_err(Failed::at_run_time)?;
     }
     // Become the reaper of what a job leaves behind. Another reaper may be slow, and until then a process group that
     // has ended looks alive. If the kernel refuses, the slow reaper remains.
     let _ = nix::sys::prctl::set_child_subreaper(true);
-    if let Some(path) = &config.sequencer.leasefile {
-        // The state may be another host's. Nothing of it is touched.
-        if lease::left(path) == 0 {
-            return Err(without_lease(path, log, detaching.is_some()));
-        }
-    }
-    let mut claim =
-        |what, path: &Path| Claim::lay(what, path, taker.pid, &mut waiting).map_err(not_claimed);
-    let (lease, state) = (&config.sequencer.leasefile, &config.sequencer.statefile);
-    let lease = lease.as_ref().map(|path| claim(LEASE_FILE, path));
-    let lease = lease.transpose()?;
-    let state = match state {
-        // The lease decides between hosts. A lock can outlive it: a host that is frozen keeps it, or a file server for
-        // one that is lost.
-        Some(path) if lease.is_some() => Some(Claim::try_to_lay(STATE_FILE, path, taker.pid)),
-        Some(path) => Some(claim(STATE_FILE, path)?),
-        None => None,
+    let Some((lease, state)) = claims else {
+        let path = config.sequencer.leasefile.unwrap_or_default();
+        return Err(without_lease(&path, log, detaching.is_some()));
     };
     let holds = Holds {
         state,
         lease,
         pidfile,
     };
-    let mut daemon =
-        Daemon::new(source, config, log, holds, signals, listener).map_err(Failed::at_run_time)?;
-    daemon.announce_start(warnings);
+    let mut daemon = Daemon::new(source, config, log, holds, signals, listener, warnings)
+        .map_err(Failed::at_run_time)?;
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
     }
@@ -218,6 +222,75 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         return Err(Failed::silently(exit::NO_LEASE));
     }
     Ok(())
+}
+
+/// What a daemon takes before it gives up root.
+struct Taken {
+    pidfile: Option<PidFile>,
+    log: Log,
+    /// `None` if the lease has run out.
+    claims: Option<Claims>,
+}
+
+/// Takes the pid file, opens the log and lays the claims. Root opens what needs root, but acts as the new user wherever
+/// that user may.
+fn take(
+    config: &Sequencer,
+    pidfile: Option<PathBuf>,
+    taker: Taker<'_>,
+    directories: &Directories,
+    signals: &Signals,
+) -> Result<Taken, Failed> {
+    let new_user = taker.user.filter(|it| it.leaves_root());
+    if let Some(user) = new_user {
+        // Fail now if this user would keep root's rights: opening files as that user would prove nothing then.
+        user.act_as(|| ()).map_err(Failed::at_run_time)?;
+    }
+    let mut waiting = Waiting::new(signals);
+    let pidfile = match pidfile {
+        Some(path) => Some(PidFile::take(&path, taker, &mut waiting).map_err(not_taken)?),
+        None => None,
+    };
+    let log = directories.under_inherited_mask(|| open_log(config, taker.user))?;
+    // The claims are the new user's, but they may have to wait for another daemon's end, which has to come before the
+    // bind, and that is root's.
+    let mut claims = || lay_claims(config, taker.pid, &mut waiting);
+    let claims = match new_user {
+        Some(user) => user.act_as(claims).map_err(Failed::at_run_time)?,
+        None => claims(),
+    };
+    Ok(Taken {
+        pidfile,
+        log,
+        claims: claims?,
+    })
+}
+
+/// The claims on the lease file and the state file.
+type Claims = (Option<Claim>, Option<Claim>);
+
+/// Lays the claims that keep another daemon from the same lease or state; `None` if the lease has run out.
+fn lay_claims(
+    config: &Sequencer,
+    pid: u32,
+    waiting: &mut Waiting<'_>,
+) -> Result<Option<Claims>, Failed> {
+    let (lease, state) = (&config.leasefile, &config.statefile);
+    // The state may be another host's. Nothing of it is touched.
+    if lease.as_deref().is_some_and(|path| lease::left(path) == 0) {
+        return Ok(None);
+    }
+    let mut claim = |what, path: &Path| Claim::lay(what, path, pid, waiting).map_err(not_claimed);
+    let lease = lease.as_ref().map(|path| claim(LEASE_FILE, path));
+    let lease = lease.transpose()?;
+    let state = match state {
+        // The lease decides between hosts. A lock can outlive it: a host that is frozen keeps it, or a file server for
+        // one that is lost.
+        Some(path) if lease.is_some() => Some(Claim::try_to_lay(STATE_FILE, path, pid)),
+        Some(path) => Some(claim(STATE_FILE, path)?),
+        None => None,
+    };
+    Ok(Some((lease, state)))
 }
 
 /// The end of a start without a lease. The log tells of it, and standard error too, where that is another place.

@@ -261,16 +261,152 @@ fn directories_of_what_is_written_have_to_be_there() {
 }
 
 #[test]
+fn what_would_overwrite_the_configuration_is_a_fault_and_nothing_starts() {
+    let place = Place::new();
+    let config = format!(
+        "[buildsequencer]\nstatefile: ./conf\nmetricsfile: base.prom\n[meta]\nextends: base.prom\n{JOB}"
+    );
+    place.write("base.prom", "[buildsequencer]\nlogkeep: 3\n");
+    let why = "is the configuration, which would be overwritten; name another file";
+    let expected = [
+        format!("conf:2: statefile: './conf' {why}"),
+        format!("conf:3: metricsfile: 'base.prom' {why}"),
+    ];
+    let output = check(&place, &config);
+    assert_eq!(output.status.code(), Some(78));
+    let found = findings(&output);
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+    let output = place.run(&["-c", "conf"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(stderr(&output), expected.join("\n") + "\n");
+    assert_eq!(place.read("conf"), config);
+}
+
+#[test]
+fn under_whatever_name_and_by_whichever_option_no_file_is_used_twice() {
+    let place = Place::new();
+    let here = place.working_directory();
+    std::os::unix::fs::symlink("conf", place.path("link")).unwrap();
+    let own = "is the configuration, which would be overwritten; name another file";
+    let twice = |key| format!("is the file of {key}, too; name another file");
+    for (keys, options, fault) in [
+        (
+            "",
+            &["--pidfile", "conf"][..],
+            format!("1: pidfile: '{here}/conf' {own}"),
+        ),
+        (
+            "",
+            &["-l", "link"],
+            format!("1: logfile: '{here}/link' {own}"),
+        ),
+        (
+            &format!("statefile: {here}/conf\n"),
+            &[],
+            format!("2: statefile: '{here}/conf' {own}"),
+        ),
+        (
+            "logfile: x\nstatefile: ./x\n",
+            &[],
+            format!("3: statefile: './x' {}", twice("logfile")),
+        ),
+        (
+            "statefile: x\nmetricsfile: x.history\n",
+            &[],
+            format!("3: metricsfile: 'x.history' {}", twice("statefile")),
+        ),
+        (
+            "statefile: x\n",
+            &["--pidfile", "x"],
+            format!("1: pidfile: '{here}/x' {}", twice("statefile")),
+        ),
+        (
+            "statefile: x\nmetricsfile: .x.lock\n",
+            &[],
+            format!("3: metricsfile: '.x.lock' {}", twice("statefile")),
+        ),
+        (
+            "statefile: x\n",
+            &["--pidfile", ".x.lock"],
+            format!("1: pidfile: '{here}/.x.lock' {}", twice("statefile")),
+        ),
+        (
+            "logfile: x\nstatefile: x.1\n",
+            &[],
+            "3: statefile: 'x.1' is a name that the rotated logfile takes; name another file"
+                .to_string(),
+        ),
+        (
+            "logfile: conf-old\n",
+            &["--pidfile", "conf-old.20"],
+            format!(
+                "1: pidfile: '{here}/conf-old.20' is a name that the rotated logfile takes; name another file"
+            ),
+        ),
+    ] {
+        let config = format!("[buildsequencer]\n{keys}{JOB}");
+        place.write("conf", &config);
+        for command in [&["check", "-q", "-c", "conf"][..], &["-c", "conf"]] {
+            let output = place.run(&[command, options].concat());
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(78), "{keys}: {said}");
+            assert!(said.contains(&format!("conf:{fault}\n")), "{fault}: {said}");
+        }
+        assert_eq!(place.read("conf"), config);
+    }
+    // What is replaced leaves other names of the same file alone; what is written does not.
+    std::fs::hard_link(place.path("conf"), place.path("y")).unwrap();
+    std::fs::hard_link(place.path("conf"), place.path("y.prom")).unwrap();
+    std::os::unix::fs::symlink("run", place.path("also")).unwrap();
+    std::fs::create_dir(place.path("run")).unwrap();
+    for (keys, status) in [
+        ("statefile: y\nmetricsfile: y.prom\n", 0),
+        ("statefile: y\nlogfile: y.prom\n", 78),
+        ("statefile: run/x.prom\nmetricsfile: also/x.prom\n", 78),
+        (
+            "statefile: x.log.a1\nmetricsfile: x.log.prom\nlogfile: x.log\n",
+            0,
+        ),
+    ] {
+        // In the same file, which has other names.
+        let config = format!("[buildsequencer]\n{keys}{JOB}");
+        std::fs::write(place.path("conf"), config).unwrap();
+        let output = place.run(&["check", "-q", "-c", "conf"]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(status), "{keys}: {said}");
+        assert_eq!(said.contains("name another file"), status > 0, "{said}");
+    }
+    place.write("l.1", &format!("[buildsequencer]\nlogfile: l\n{JOB}"));
+    let output = place.run(&["check", "-q", "-c", "l.1"]);
+    let fault = "l.1:2: logfile: 'l' would be rotated over the configuration; name another file\n";
+    assert!(stderr(&output).contains(fault), "{}", stderr(&output));
+    place.write("conf", &format!("[buildsequencer]\nstatefile: conf\n{JOB}"));
+    // The same name in another directory is another file.
+    let output = place.run(&["check", "-q", "-c", "conf", "-d", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_run_directory_that_is_not_there_is_a_fault_like_any_other() {
+    let place = Place::new();
+    place.write("conf", JOB);
+    let output = place.run(&["check", "-q", "-c", "conf", "-d", "gone"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(
+        stderr(&output),
+        "buildd-sequencer: cannot change to run directory 'gone': No such file or directory\nconf: 1 fault\n"
+    );
+}
+
+#[test]
 fn a_file_that_is_kept_can_only_take_the_place_of_a_regular_one() {
     let place = Place::new();
     place.write("file", "");
     let mode = nix::sys::stat::Mode::S_IRUSR;
     nix::unistd::mkfifo(&place.path("fifo"), mode).unwrap();
     std::os::unix::fs::symlink("file", place.path("link")).unwrap();
-    let config = |path: &str| {
-        format!(
-            "[buildsequencer]\ncontrolsocket: none\nstatefile: {path}\nmetricsfile: {path}\n{JOB}"
-        )
+    let config = |key: &str, path: &str| {
+        format!("[buildsequencer]\ncontrolsocket: none\n{key}: {path}\n{JOB}")
     };
     for (path, why) in [
         ("fifo", "is not a regular file"),
@@ -280,13 +416,25 @@ fn a_file_that_is_kept_can_only_take_the_place_of_a_regular_one() {
             "is a symbolic link, which is not followed (name the file that is meant)",
         ),
     ] {
-        let expected = [(3, "statefile"), (4, "metricsfile")]
-            .map(|(line, key)| format!("conf:{line}: {key}: '{path}' {why}"));
-        // The first line is about the name of the metrics file.
-        assert_eq!(said(&place, &config(path), 78)[1..], expected);
+        for key in ["statefile", "metricsfile"] {
+            let expected = format!("conf:3: {key}: '{path}' {why}");
+            let said = said(&place, &config(key, path), 78);
+            assert_eq!(said.last(), Some(&expected));
+        }
+    }
+    // Nor can a daemon read anything else as its lease.
+    for path in ["fifo", "/dev/null", "/"] {
+        let expected = format!("conf:3: leasefile: '{path}' is not a regular file");
+        let said = said(&place, &config("leasefile", path), 78);
+        assert_eq!(said.last(), Some(&expected));
     }
     // That it is not named .prom is a warning alone.
-    assert_eq!(said(&place, &config("file"), 0).len(), 1);
+    assert_eq!(said(&place, &config("metricsfile", "file"), 0).len(), 1);
+    assert_eq!(said(&place, &config("statefile", "file"), 0), [""; 0]);
+    // The history stands beside the state.
+    nix::unistd::mkfifo(&place.path("file.history"), mode).unwrap();
+    let history = "conf:3: statefile: 'file.history' is not a regular file";
+    assert_eq!(said(&place, &config("statefile", "file"), 78), [history]);
 }
 
 #[test]
@@ -606,7 +754,7 @@ fn an_executable_file_that_cannot_be_started_is_a_warning() {
     foreign[18..20].copy_from_slice(&[0xfe, 0xfe]);
     let emulated =
         fs::read_dir("/proc/sys/fs/binfmt_misc").is_ok_and(|entries| entries.count() > 2);
-    let cases: [(&str, &[u8], &str); 11] = [
+    let cases: [(&str, &[u8], &str); 16] = [
         (
             "gone",
             b"#!/usr/bin/python9 -u\n",
@@ -649,6 +797,31 @@ fn an_executable_file_that_cannot_be_started_is_a_warning() {
             &foreign,
             "it is a program for another kind of machine",
         ),
+        (
+            "portable",
+            b"MZ\x90\x00\x03",
+            "it is neither a script nor a program for this machine",
+        ),
+        (
+            "nested",
+            b"#!./gone\n",
+            "'./gone' is to run it, and cannot be started: its first line wants '/usr/bin/python9'",
+        ),
+        (
+            "windows-argument",
+            b"#!/bin/sh -e\r\nexit 0\r\n",
+            r"so '/bin/sh' is given '-e\r'; take the \r out of it",
+        ),
+        (
+            "split",
+            b"#!/usr/bin/env -S no-such-program -x\n",
+            "its first line wants 'no-such-program' to run it, which is not there",
+        ),
+        (
+            "directory",
+            b"#!/tmp\n",
+            "its first line wants '/tmp' to run it, which cannot be executed",
+        ),
         ("right", b"#! \t/bin/sh -e\n", ""),
     ];
     place.write("plain", "");
@@ -661,7 +834,7 @@ fn an_executable_file_that_cannot_be_started_is_a_warning() {
     let told = said(&place, &config, 0);
     let mut told = told.iter();
     for (at, (name, _, why)) in cases.iter().enumerate() {
-        if why.is_empty() || (*name == "foreign" && emulated) {
+        if why.is_empty() || (matches!(*name, "foreign" | "portable") && emulated) {
             continue;
         }
         let line = told.next().unwrap();

@@ -455,12 +455,22 @@ fn faults_in_a_directory_name_the_file_and_what_is_no_file_is_one() {
         faults(&place, "d"),
         [
             "d/a.conf:3: unknown key 'user'; everything runs as the user of option -u; for one job begin its command with: \
-             setpriv --reuid=NAME, or sudo -n -u NAME",
+             runuser -u NAME -- (as root), or sudo -n -u NAME",
             "d/b.conf:1: cannot read the configuration: it is a directory",
             "d/c.conf:1: cannot read the configuration: No such file or directory",
             "d/e.conf:1: cannot read the configuration: it is not a regular file",
         ]
     );
+    // A base is read for each file that extends it, and its faults are told once.
+    place.write("based/base", "[buildsequencer]\nmindelay: 1\nlogkeep: x\n");
+    for name in ["a", "b", "c"] {
+        let file = format!("based/{name}.conf");
+        place.write(&file, &format!("[meta]\nextends: base\n{JOB}"));
+    }
+    let found = faults(&place, "based");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("based/base:2: unknown key 'mindelay'"));
+    assert!(found[1].starts_with("based/base:3: logkeep"), "{found:?}");
     // A link to a file is as good as one.
     place.write("elsewhere", "[buildsequencer_job.z]\ncommand: true\n");
     place.write("sound/x", "");

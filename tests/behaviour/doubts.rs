@@ -144,7 +144,7 @@ fn lines_keys_and_sections_that_are_not_what_they_seem_are_warnings() {
         "conf:11: the section '[ buildsequencer_job.c ]' is ignored",
         "conf:12: the section '[Meta]' is ignored",
         "conf:13: job a has a section in line 6 already",
-        "conf:16: this line begins no section, since it is indented",
+        "conf:16: this line begins no section, since something stands before its bracket",
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (line, expected) in told.iter().zip(expected) {

@@ -86,6 +86,16 @@ fn stuckafter_beyond_timeout_is_unwise_if_someone_set_it() {
 }
 
 #[test]
+fn maxdelay_below_mindelay_is_unwise() {
+    assert!(warned("mindelay: 5\nmaxdelay: 6").is_empty());
+    assert!(warned("mindelay: 5\nmaxdelay: 0").is_empty());
+    assert_eq!(
+        warned("mindelay: 1m\nmaxdelay: 60"),
+        ["job a: maxdelay 60 is not beyond mindelay 60, so it never has an effect"]
+    );
+}
+
+#[test]
 fn mail_from_the_built_in_sender_is_unwise() {
     let sequencer = |lines: &str| warned(&format!("[buildsequencer]\n{lines}"));
     assert!(sequencer("mailproblemsto: -").is_empty());
@@ -98,6 +108,10 @@ fn mail_from_the_built_in_sender_is_unwise() {
         assert_eq!(mailed.len(), 1);
         assert!(mailed[0].contains("built-in launchpad@lists.canonical.com"));
     }
+    // It is told where the first recipient stands.
+    let text = "[buildsequencer]\nmailproblemsto: -\n[buildsequencer_job.a]\ncommand: x\n\
+                [buildsequencer_job.b]\ncommand: x\nmailproblemsto: a@x\n";
+    assert_eq!(warnings(&read(text))[0].0, About::Job(1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A command with its words, and the same command written for a shell.
 
 use super::words::{Readers, Word};
+use crate::config::dialect::stands_beside_key;
 use crate::text::harmless;
 
 /// The length in bytes of the longest command that a proposal repeats.
@@ -47,9 +48,11 @@ impl<'a> Line<'a> {
         format!("write: {shell} -c '{}'", text.unwrap_or("...".into()))
     }
 
-    /// The command as part of a proposal, if it is short enough for one line.
+    /// The command as part of a proposal, if it is short enough for one line and no part of it would be a comment there.
     pub fn whole(&self) -> Option<String> {
-        let fits = self.command.len() <= LONGEST_PROPOSED && !self.command.contains('\n');
+        let fits = self.command.len() <= LONGEST_PROPOSED
+            && !self.command.contains('\n')
+            && stands_beside_key(self.command);
         fits.then(|| harmless(self.command).into_owned())
     }
 }

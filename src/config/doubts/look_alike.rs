@@ -43,6 +43,19 @@ impl LookAlike {
         Some(LookAlike { character, kind })
     }
 
+    /// What will happen and what to write instead in a value in which no quotes are read.
+    pub fn where_nothing_quotes(self) -> String {
+        match self.kind {
+            Kind::SingleQuote | Kind::DoubleQuote => {
+                let character = shown(&self.character.to_string());
+                format!(
+                    "{character} looks like a quote and is part of the value; no quotes are read here, so take it out"
+                )
+            }
+            Kind::Blank | Kind::Nothing | Kind::Dash => self.to_string(),
+        }
+    }
+
     /// Whether it looks like a blank or like nothing.
     pub fn is_invisible(self) -> bool {
         matches!(self.kind, Kind::Blank | Kind::Nothing)

@@ -10,7 +10,7 @@ mod words;
 
 use super::command::{Error, split};
 use super::dialect::Entry;
-use crate::text::shown;
+use crate::text::{harmless, shown};
 
 pub use command::{Commands, is_plain};
 pub use first_word::shell_that_knows;
@@ -27,7 +27,7 @@ const MOST_COMPARED: usize = 64;
 /// What is doubtful in the value of a key that is no command.
 pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
     if is_path {
-        if let Some(found) = comment_behind_path(value) {
+        if let Some(found) = comment_behind_path(value).or_else(|| quoted_path(value)) {
             return Some(found);
         }
     }
@@ -48,7 +48,21 @@ pub fn of_value(key: &str, is_path: bool, value: &str) -> Option<String> {
     value
         .chars()
         .find_map(LookAlike::of)
-        .map(|alike| alike.to_string())
+        .map(LookAlike::where_nothing_quotes)
+}
+
+/// `"/var/lib/state"`
+fn quoted_path(value: &str) -> Option<String> {
+    let mark = value
+        .chars()
+        .next()
+        .filter(|mark| matches!(mark, '"' | '\''))?;
+    let inner = value[1..].strip_suffix(mark)?;
+    Some(format!(
+        "quotes are part of a path, so the file is {}, with them; write {} alone",
+        shown(value),
+        shown(inner)
+    ))
 }
 
 /// `/x.log # main`, `/x/state; kept`
@@ -149,6 +163,14 @@ fn line_of_its_own(line: &str, is_command: bool, keys: &[&str]) -> Option<String
         }
     };
     Some(format!("{what} begins in the first column"))
+}
+
+/// What is told of an entry whose key line `before` has set.
+pub fn set_again(key: &str, before: usize) -> String {
+    let key = harmless(key);
+    format!(
+        "{key} has been set in line {before} already; only this line counts, so take one of them out"
+    )
 }
 
 /// Entries whose key an earlier entry has set, with the line of that entry.

@@ -26,7 +26,7 @@ pub fn no_header(rest: &[u8]) -> Option<String> {
     let name = rest.split(|&b| b == b']').next()?;
     let meant = meant(name).filter(|name| name != "meta")?;
     Some(format!(
-        "this line begins no section, since it is indented or its bracket not closed, and is ignored with what follows; \
+        "this line begins no section, since something stands before its bracket or the bracket is not closed, and is ignored with what follows; \
          write [{meant}] in the first column"
     ))
 }

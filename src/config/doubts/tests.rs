@@ -126,6 +126,9 @@ fn what_is_to_be_written_instead_can_be_written() {
     tells("a > b", "write: sh -c 'a > b', or");
     // In single quotes it cannot stand.
     tells("a 'b' > c", "write: sh -c '...', or");
+    // Beside the key, a comment would begin at the ';'.
+    let lines = told("[buildsequencer_job.a]\ncommand:\n  true a ; b\n");
+    assert!(lines[0].contains("write: sh -c '...', or"), "{lines:?}");
     tells(
         &format!("a > {}", "b".repeat(100)),
         "write: sh -c '...', or",
@@ -611,11 +614,12 @@ fn a_section_whose_name_nearly_is_ours_is_told() {
 #[test]
 fn a_bracket_that_begins_no_section_is_told_where_its_lines_are_ignored() {
     let lines = told(&format!(
-        "{JOB}[x]\n[buildsequencer_job.b\ny: z\n  [buildsequencer_job.c]\n [buildsequenser\n[]\n[y\n  [z]\n  [meta]\n"
+        "{JOB}[x]\n[buildsequencer_job.b\ny: z\n  [buildsequencer_job.c]\n [buildsequenser\n[]\n[y\n  [z]\n  [meta]\n\
+         \u{feff}[buildsequencer_job.d]\n\u{a0} \u{feff}[buildsequencer]\n"
     ));
     let expected = |line: usize, meant: &str| {
         format!(
-            "{line}: this line begins no section, since it is indented or its bracket not closed, and is ignored with \
+            "{line}: this line begins no section, since something stands before its bracket or the bracket is not closed, and is ignored with \
                  what follows; write [{meant}] in the first column"
         )
     };
@@ -625,6 +629,8 @@ fn a_bracket_that_begins_no_section_is_told_where_its_lines_are_ignored() {
             expected(4, "buildsequencer_job.b"),
             expected(6, "buildsequencer_job.c"),
             expected(7, "buildsequencer"),
+            expected(12, "buildsequencer_job.d"),
+            expected(13, "buildsequencer"),
         ]
     );
 }
@@ -709,6 +715,15 @@ fn what_stands_behind_a_path_is_part_of_it() {
             "logfile: syslog",
             "2: logfile: this is a file called 'syslog' in the run directory; write '-' for standard output; systemd",
         ),
+        (
+            "logfile: \"stdout\"",
+            "2: logfile: quotes are part of a path, so the file is '\"stdout\"', with them; write 'stdout' alone",
+        ),
+        ("statefile: '/x'", "2: statefile: quotes are part of a path"),
+        (
+            "statefile: “/x”",
+            "2: statefile: '“' looks like a quote and is part of the value; no quotes are read here, so take it out",
+        ),
     ] {
         let lines = told(&format!("[buildsequencer]\n{line}\n{JOB}"));
         assert!(
@@ -721,6 +736,8 @@ fn what_stands_behind_a_path_is_part_of_it() {
         "logfile: /x;y/log",
         "logfile: /x ; main",
         "logfile: ./stdout",
+        "logfile: a'b'",
+        "logfile: \"",
         "logfile: -",
         "statefile: stdout",
         "logfile: /var/log/syslog",

@@ -100,19 +100,20 @@ impl Readers {
             texts: vec![false; words.len()],
             remote: words.len(),
         };
-        let mut handed_on = false;
+        // Only one of each kind: it looks at all that follows.
+        let (mut handed_on, mut goes_elsewhere) = (false, false);
         for (place, word) in words.iter().enumerate() {
             let after = place + 1;
             let text = match word.program() {
                 "sh" | "ash" | "bash" | "csh" | "dash" | "fish" | "ksh" | "mksh" | "rbash"
                 | "tcsh" | "zsh" => shell_text(words, after),
-                // Only one of them: each looks at all that follows.
                 "flock" | "runuser" | "su" if !handed_on => {
                     handed_on = true;
                     text_of_other(words, after)
                 }
                 "script" | "sg" if place == 0 => text_of_other(words, after),
-                "ssh" => {
+                "ssh" if !goes_elsewhere => {
+                    goes_elsewhere = true;
                     readers.remote = remote_command(words, after);
                     None
                 }

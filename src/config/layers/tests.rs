@@ -337,7 +337,15 @@ fn no_jobs_at_all_is_a_fault_of_the_topmost_file() {
         let faults = lines(texts);
         assert_eq!(faults.len(), 1);
         assert!(faults[0].starts_with("1:1: no jobs: there is no [buildsequencer_job.NAME]"));
+        assert!(!faults[0].contains(".master"));
     }
+    // It was a job of that name before there were templates.
+    let faults = lines(&["[buildsequencer_job.master]\ncommand: x\n"]);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(
+        faults[0].ends_with("a job needs another name"),
+        "{faults:?}"
+    );
 }
 
 #[test]
