@@ -6,21 +6,22 @@
 //!
 //! ## The folders
 //!
-//! Each file's own header is its line in this list. Imports run one way: no circle goes through any two folders, and
+//! What a file does stands in its own header. Imports run one way: no circle goes through any two folders, and
 //! a test of the source (`tests/laws.rs`) holds that and the rules below.
 //!
 //! - `config`: what a configuration says, from bytes to values; every key, fault and warning. Pure.
-//! - `job`: what a job is told, when it is due, how a run of it goes and ends, what is remembered of it. Pure.
+//! - `job`: when a job is due, how a run of it goes and ends, what is kept and remembered of it. Pure.
 //! - `mail`: reports, their encoding, and the queue that sends them until they are taken. Pure.
 //! - `status`: the state as it is shown: table, JSON, metrics, health, picture. Pure.
 //! - `system`: everything that touches the operating system; it knows no jobs.
 //! - `daemon`: the loop that owns all state, and what it owns: the run, the mailer, the waiters, the kept files.
 //!
-//! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks
-//! for), `client` (the commands that ask a daemon), `wire` (what they say to it), `cli` (the command line), `event`
-//! (all that can be logged), `message` (what a log takes), `json` (objects and strings), `exit` (how processes end),
-//! `clock` (a moment by both clocks), `lease` (until when this host may run anything), `text` (times, durations and
-//! foreign words as text), `near` (the known word nearest to an unknown one), `order` (sorts lists).
+//! And at the top: `start` (from the command line to a running daemon, and `check`), `verify` (what `check` looks for,
+//! in part also a start and a reload), `client` (the commands that ask a daemon), `wire` (what they say to it), `cli`
+//! (the command line), `event` (all that can be logged), `message` (what a log takes), `json` (objects and strings),
+//! `exit` (how processes end), `clock` (a moment by both clocks), `lease` (until when this host may run anything),
+//! `text` (times, durations and foreign words as text), `near` (the known word nearest to an unknown one), `order`
+//! (sorts lists).
 //!
 //! ## How a byte of output travels
 //!
@@ -48,7 +49,7 @@
 //!
 //! `job::schedule` orders jobs by it; `job::jobs` says which is next. The loop sleeps until the earliest of all deadlines
 //! and starts what is due in one place, at the top of a turn. The end of the run and the job's delay make the next due
-//! time, which `job::state` writes by the wall clock into the state file, and reads back at the next start.
+//! time, which `job::state` turns into text by the wall clock for the state file, and back at the next start.
 
 // No number is cut without a word: what is `usize` has 32 bits on some machines.
 #![cfg_attr(

@@ -4,14 +4,16 @@
 use std::env;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::system::errors::{is_refusal, system_text};
-use crate::system::mounts::directory_of;
+use crate::system::errors::{errno_of, is_refusal, system_text};
 use crate::system::opening;
+use crate::system::paths::{MOST_LINKS, directory_of};
+use crate::system::stat::STICKY;
 
 /// What is wrong with something that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,14 +99,34 @@ pub fn writable_directory_of(path: &Path) -> Result<(), Flaw> {
     if directory.exists() && !directory.is_dir() {
         return Err(Flaw::of_all(format!("'{shown}' is not a directory")));
     }
-    if let Err(error @ opening::Error::Dangerous(_)) = opening::directory_of(path) {
+    if let Err(error @ opening::Error::Dangerous(_)) = opening::open_directory_of(path) {
         return Err(Flaw::of_all(format!(
             "directory '{shown}' cannot be written: {error}"
         )));
     }
     let flags = AccessFlags::W_OK | AccessFlags::X_OK;
     access(directory, flags)
-        .map_err(|errno| Flaw::said(&format!("directory '{shown}' cannot be written"), errno))
+        .map_err(|errno| Flaw::said(&format!("directory '{shown}' cannot be written"), errno))?;
+    if is_kept_from_us(path, directory) {
+        let text = format!(
+            "'{}' is another user's, so in '{shown}', whose sticky bit is set, it cannot be replaced",
+            path.display()
+        );
+        return Err(Flaw::new(text, true));
+    }
+    Ok(())
+}
+
+/// Whether a sticky directory keeps the present user from renaming or removing what is there (rename(2), EPERM).
+fn is_kept_from_us(path: &Path, directory: &Path) -> bool {
+    let us = geteuid();
+    let (Ok(there), Ok(directory)) = (fs::symlink_metadata(path), fs::metadata(directory)) else {
+        return false;
+    };
+    let is_sticky = directory.mode() & STICKY != 0;
+    // The third is root, whom this does not keep from anything.
+    let owners = [there.uid(), directory.uid(), 0];
+    is_sticky && owners.iter().all(|&owner| owner != us.as_raw())
 }
 
 /// Whether the directory is there in which `path` is to be.
@@ -115,8 +137,8 @@ pub fn directory_exists_for(path: &Path) -> Result<(), Flaw> {
         Ok(there) if there.is_dir() => Ok(()),
         Ok(_) => Err(Flaw::of_all(format!("'{shown}' is not a directory"))),
         Err(error) => {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-            Err(Flaw::said(&format!("directory '{shown}'"), errno))
+            let what = format!("directory '{shown}'");
+            Err(Flaw::said(&what, errno_of(&error)))
         }
     }
 }
@@ -129,11 +151,24 @@ pub fn directory_of_new(path: &Path) -> Result<(), Flaw> {
     }
 }
 
-/// What the last part of `path` leads to, if it is a link; else `path` as it is.
+/// What the last part of `path` leads to, if it is a link, also to nothing yet; else `path` as it is.
 pub fn where_it_leads(path: &Path) -> PathBuf {
-    match fs::symlink_metadata(path) {
-        Ok(there) if there.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.into()),
-        _ => path.into(),
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else {
+            break;
+        };
+        path = directory_of(&path).join(target);
+    }
+    path
+}
+
+/// Where `path` is, or would be: its directory with all links followed, and its name there.
+pub fn place(path: &Path) -> PathBuf {
+    let directory = fs::canonicalize(directory_of(path)).ok();
+    match directory.zip(path.file_name()) {
+        Some((directory, name)) => directory.join(name),
+        None => path.to_path_buf(),
     }
 }
 

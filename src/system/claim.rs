@@ -1,12 +1,12 @@
 //! Makes a file that is replaced by rename one daemon's alone, by a lock on another file beside it. That file stays
 //! when the daemon has gone. It knows nothing of what the claimed file holds, and neither opens nor makes it.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::config::apart::lock_beside;
 use crate::system::errors::system_text;
 use crate::system::lock::{self, Holder, Lock, NoPatience, Patience};
 use crate::system::opening::{self, LOCK};
@@ -53,8 +53,7 @@ impl Claim {
         pid: u32,
         patience: &mut impl Patience,
     ) -> Result<Claim, Error> {
-        // Nothing is made beside a device, which will not be written either.
-        if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        if is_not_claimed(path) {
             return Ok(Claim {
                 lock: None,
                 warning: None,
@@ -75,14 +74,19 @@ impl Claim {
             Err(lock::Error::Ended) => return Err(Error::Ended),
             Err(lock::Error::Opening(error)) => (None, Some(error.to_string())),
         };
-        let warning = why.map(|why| {
-            format!(
-                "{what} '{}': nothing keeps another daemon from using it, because '{}' cannot be locked: {why}.",
-                path.display(),
-                beside.display()
-            )
-        });
+        let warning = why.map(|why| format!("{}.", unguarded(what, path, &beside, &why)));
         Ok(Claim { lock, warning })
+    }
+
+    /// Why the file at `path` would not be kept from another daemon, as far as the file beside it shows that. Nothing
+    /// is made or locked.
+    pub fn look(what: &'static str, path: &Path) -> Option<String> {
+        let beside = lock_beside(path);
+        if is_not_claimed(path) || fs::symlink_metadata(&beside).is_err() {
+            return None;
+        }
+        let error = opening::look(&beside, &LOCK, None).err()?;
+        Some(unguarded(what, path, &beside, &error.to_string()))
     }
 
     /// Claims it as far as that is possible at once. Whoever else holds it is only a warning.
@@ -114,10 +118,15 @@ impl Claim {
     }
 }
 
-/// `.NAME.lock`
-fn lock_beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".lock");
-    path.with_file_name(name)
+/// Whether nothing is made beside what is there, because it is no file, and will not be written either.
+fn is_not_claimed(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| !there.is_file())
+}
+
+/// What an operator is told of a claim without a lock.
+fn unguarded(what: &str, path: &Path, beside: &Path, why: &str) -> String {
+    let (path, beside) = (path.display(), beside.display());
+    format!(
+        "{what} '{path}': nothing keeps another daemon from using it, because '{beside}' cannot be locked: {why}"
+    )
 }

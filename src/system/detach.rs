@@ -8,13 +8,15 @@ use std::env;
 use std::ffi::{CString, NulError, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 
@@ -34,9 +36,12 @@ pub fn start() -> Result<u8, String> {
     let refused = |what: &str, errno| format!("cannot {what}: {}", system_text(errno));
     let (ready, daemons_end) =
         unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| refused("create a pipe", e))?;
-    let daemon =
-        run_itself(&daemons_end).map_err(|e| refused("detach by running /proc/self/exe", e))?;
+    let inherited = SigSet::thread_get_mask().map_err(|e| refused("read the signal mask", e))?;
+    let stops = Stops::watch().map_err(|e| refused("watch signals", e))?;
+    let daemon = run_itself(&daemons_end, inherited)
+        .map_err(|e| refused("detach by running /proc/self/exe", e))?;
     drop(daemons_end);
+    stops.pass_on(daemon, ready.as_fd());
     let mut answer = [0];
     if File::from(ready).read_exact(&mut answer).is_ok() && answer == [UP] {
         return Ok(exit::OK);
@@ -51,12 +56,46 @@ pub fn start() -> Result<u8, String> {
     }
 }
 
-fn run_itself(stdin: &OwnedFd) -> nix::Result<Pid> {
+/// The signals that stop a start. The daemon is in a session of its own, where a terminal's do not reach it.
+struct Stops(SignalFd);
+
+impl Stops {
+    fn watch() -> nix::Result<Stops> {
+        let stops: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]
+            .into_iter()
+            .collect();
+        stops.thread_block()?;
+        Ok(Stops(SignalFd::with_flags(&stops, SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// Passes those that come on to the daemon, until it answers or ends.
+    fn pass_on(&self, daemon: Pid, answers: BorrowedFd<'_>) {
+        loop {
+            let mut ready = [
+                PollFd::new(answers, PollFlags::POLLIN),
+                PollFd::new(self.0.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                Ok(_) if ready[0].any() != Some(true) => {}
+                _ => return,
+            }
+            let Ok(Some(info)) = self.0.read_signal() else {
+                continue;
+            };
+            let signal = i32::try_from(info.ssi_signo).map(Signal::try_from);
+            if let Ok(Ok(signal)) = signal {
+                let _ = kill(daemon, signal);
+            }
+        }
+    }
+}
+
+fn run_itself(stdin: &OwnedFd, mut blocked: SigSet) -> nix::Result<Pid> {
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(stdin.as_raw_fd(), 0)?;
     let mut attributes = PosixSpawnAttr::init()?;
     // Block SIGHUP, so that an early one waits for the daemon to watch it.
-    let mut blocked = SigSet::thread_get_mask()?;
     blocked.add(Signal::SIGHUP);
     attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
     attributes.set_sigmask(&blocked)?;

@@ -18,6 +18,11 @@ pub fn error_text(error: &io::Error) -> String {
         .to_string()
 }
 
+/// The system's number of an I/O error; EIO for one that Rust has found itself.
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// Whether this error says that permission is missing, so that another user may be allowed.
 pub fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM)

@@ -12,6 +12,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{SockaddrStorage, getsockname};
 use nix::unistd;
 
+use crate::system::paths::OWN_DESCRIPTORS;
+
 /// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
 
@@ -38,7 +40,7 @@ pub fn to_close() -> Vec<RawFd> {
 
 /// The descriptors that `/proc` lists (proc_pid_fd(5), proc_pid_fdinfo(5)).
 fn listed() -> Option<Vec<RawFd>> {
-    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    let entries = fs::read_dir(OWN_DESCRIPTORS).ok()?;
     let numbers = entries.map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let mut numbers: Vec<RawFd> = numbers.collect::<Option<_>>()?;
     numbers.retain(|&fd| fd >= FIRST && reaches_children(fd));

@@ -16,6 +16,7 @@ pub mod log;
 pub mod mounts;
 pub mod notify;
 pub mod opening;
+pub mod paths;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use crate::system::paths::directory_of;
+
 /// Whether `path` itself is a mount point, for example a single file that a container gets (`-v
 /// ./state:/var/lib/state`). It does not follow a symbolic link.
 ///
@@ -20,13 +22,6 @@ pub fn is_mount_point(path: &Path) -> io::Result<bool> {
         (Some(file), Some(directory)) => file != directory,
         _ => file.metadata()?.dev() != directory.metadata()?.dev(),
     })
-}
-
-/// The path of the directory that holds `path`.
-pub fn directory_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// Opens a descriptor that only names the file (open(2), O_PATH). That needs no right to read it and never blocks.
@@ -73,13 +68,6 @@ mod tests {
         let proc = Path::new("/proc");
         if mount_id(&File::open(proc).unwrap()).is_some() {
             assert!(is_mount_point(proc).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_name_without_a_directory_is_one_of_the_working_directory() {
-        for (path, directory) in [("state", "."), ("a/state", "a"), ("/state", "/")] {
-            assert_eq!(directory_of(Path::new(path)), Path::new(directory));
         }
     }
 }

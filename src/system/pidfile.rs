@@ -104,6 +104,11 @@ impl PidFile {
         }
     }
 
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Tells a daemon that is started now to wait for the end of this one.
     pub fn begin_to_stop(&self) {
         self.lock.begin_to_stop();

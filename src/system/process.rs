@@ -1,7 +1,7 @@
-//! Starts, signals and reaps processes. A job and a sendmail are both one, and this file knows nothing of either. It
-//! alone calls `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan. It also decides what
-//! a process finds at its start: standard input, descriptors, session, signal dispositions and mask, environment; and
-//! which exit code stands for one that could not be started (127 or 126).
+//! Starts, signals and reaps processes. A job and a sendmail are both one, and this file knows of them which pipes each
+//! has. In the daemon it alone calls `wait`: every child is reaped here, ours and, as PID 1 or subreaper, every orphan. It also
+//! decides what a process finds at its start: standard input, descriptors, session, signal dispositions and mask,
+//! environment; and which exit code stands for one that could not be started (127 or 126).
 
 use std::ffi::{CString, OsString};
 use std::fmt;
@@ -18,7 +18,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, Pid};
 
 use crate::exit::{Exit, NOT_FOUND, NOT_STARTED};
-use crate::system::errors::system_text;
+use crate::system::errors::{errno_of, system_text};
 use crate::system::inherited;
 
 /// The environment variable that tells the second run of `--daemon` that it is one, by its parent's process id.
@@ -63,7 +63,7 @@ impl fmt::Display for SpawnError {
 
 impl From<io::Error> for SpawnError {
     fn from(error: io::Error) -> SpawnError {
-        SpawnError::from(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        SpawnError::from(errno_of(&error))
     }
 }
 
@@ -363,9 +363,10 @@ fn died_of_unknown_signal(pid: Pid) -> bool {
     waitid(Id::Pid(pid), flags) == Err(Errno::EINVAL)
 }
 
-/// The signal that killed a zombie: the low seven bits of the last field of its `stat` (proc(5), exit_code).
+/// The signal that killed a zombie: the low seven bits of the last field of its `stat` (proc(5), exit_code). They are 0
+/// where the kernel does not show them, because the process had become another user's.
 fn signal_from_proc(zombie: Pid) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{zombie}/stat")).ok()?;
     let status: i32 = stat.split_whitespace().next_back()?.parse().ok()?;
-    Some(status & 0x7f)
+    Some(status & 0x7f).filter(|&signal| signal != 0)
 }

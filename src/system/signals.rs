@@ -84,8 +84,12 @@ impl Early {
         poll(&mut pipe, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
-    /// For the daemon: makes a signal before the start is complete a clean end, even while a file is being read.
+    /// For the daemon: makes a signal before the start is complete a clean end, even while a file is being read. Those
+    /// that ask for something have no effect yet: there is no log to rotate and nothing to be told.
     pub fn stop_cleanly(&self) -> io::Result<()> {
+        for signal in [SIGUSR1, SIGUSR2] {
+            flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+        }
         for signal in ENDING {
             flag::register_conditional_shutdown(
                 signal,

@@ -11,6 +11,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
+use crate::system::errors::errno_of;
+
+/// In a directory, this bit of its mode lets users rename and remove only their own files (inode(7), S_ISVTX).
+pub const STICKY: u32 = 0o1000;
+
 /// The device and inode of a file, which tell it from all others.
 pub type Identity = (u64, u64);
 
@@ -48,8 +53,9 @@ impl Stat {
 
     fn of_any_size(file: io::Result<OwnedFd>) -> nix::Result<Stat> {
         let found = file.and_then(|file| File::from(file).metadata());
-        let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        found.map(|found| Stat::from(&found)).map_err(errno)
+        found
+            .map(|found| Stat::from(&found))
+            .map_err(|error| errno_of(&error))
     }
 
     fn at_of_any_size(directory: impl AsFd, name: &OsStr) -> nix::Result<Stat> {

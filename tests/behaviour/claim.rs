@@ -136,6 +136,11 @@ fn a_lock_that_cannot_be_had_is_one_warning() {
     assert_eq!(log.matches(warning).count(), 1, "{log}");
     daemon.stop();
     assert!(place.path("state").exists());
+    let check = place.run(&["check", "-c", "conf"]);
+    let said = stderr(&check);
+    assert_eq!(check.status.code(), Some(0), "{said}");
+    let warning = format!("warning: conf:2: {}\n", warning.trim_end_matches('.'));
+    assert_eq!(said.matches(&warning).count(), 1, "{said}");
 }
 
 #[test]

@@ -241,15 +241,19 @@ fn a_log_to_standard_output_is_refused_on_the_command_line_and_moved_from_the_co
     let text = "'--daemon' leaves no standard output to log to";
     refused(&detach(&place, QUIET, &["-l", "-"]), 2, text);
     assert!(!place.path("twistd.pid").exists());
-    let config = format!("{QUIET}[buildsequencer]\nlogfile: -\n");
-    let daemon = detached(&place, &config, &[], "twistd.pid");
-    wait_for_text(&place, "twistd.log", "Loaded.");
-    // Nor does a reload lead it away.
-    place.write("conf", QUIET);
-    daemon.signal(Signal::SIGHUP);
-    wait_for_text(&place, "twistd.log", "Configuration reloaded");
-    daemon.stop();
-    assert!(place.read("twistd.log").contains("Main loop terminated."));
+    std::os::unix::fs::symlink("/proc/self/fd/1", place.path("link")).unwrap();
+    for name in ["-", "link"] {
+        let config = format!("{QUIET}[buildsequencer]\nlogfile: {name}\n");
+        let daemon = detached(&place, &config, &[], "twistd.pid");
+        wait_for_text(&place, "twistd.log", "Loaded.");
+        // Nor does a reload lead it away.
+        place.write("conf", QUIET);
+        daemon.signal(Signal::SIGHUP);
+        wait_for_text(&place, "twistd.log", "Configuration reloaded");
+        daemon.stop();
+        assert!(place.read("twistd.log").contains("Main loop terminated."));
+        fs::remove_file(place.path("twistd.log")).unwrap();
+    }
 }
 
 #[test]

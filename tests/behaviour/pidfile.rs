@@ -5,13 +5,18 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, fcntl, open};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::at_once;
-use crate::common::{ALONE, Daemon, Place, Signal, exists, job, spawn, stderr, wait_for};
+use crate::common::{
+    ALONE, Daemon, Pid, Place, Signal, exists, job, pipe, spawn, stderr, wait_for,
+};
 
 fn config() -> String {
     format!("{ALONE}{}", job("a", "command: true\nmindelay: 0.05"))
@@ -120,13 +125,25 @@ fn a_number_of_somebody_else_or_of_nobody_is_stale() {
     }
 }
 
+/// A process called twistd that ends as soon as nobody can write to its standard input, and does `at_last` then.
+fn twistd(place: &Place, at_last: &str) -> (Child, File) {
+    place.script("twistd", &format!("read line; {at_last}"));
+    let (input, keeps_it_running) = pipe();
+    let mut command = Command::new(place.path("twistd"));
+    command.current_dir(place.path(""));
+    command.stdin(input).stdout(Stdio::null());
+    let twistd = spawn(&mut command);
+    // A process that is being started has no command line for a moment.
+    wait_for("its command line", || {
+        let words = fs::read(format!("/proc/{}/cmdline", twistd.id())).unwrap();
+        (!words.is_empty()).then_some(())
+    });
+    (twistd, keeps_it_running)
+}
+
 fn a_running_twistd_holds_the_file_without_a_lock() {
     let place = Place::new();
-    place.script("twistd", "read line");
-    let mut command = std::process::Command::new(place.path("twistd"));
-    let (input, keeps_it_running) = crate::common::pipe();
-    command.stdin(input).stdout(Stdio::null());
-    let mut twistd = crate::common::spawn(&mut command);
+    let (mut twistd, keeps_it_running) = twistd(&place, "true");
     let pid = twistd.id().to_string();
     fs::write(place.path("pid"), &pid).unwrap();
     assert_refused(&place, &pid);
@@ -140,12 +157,7 @@ fn a_running_twistd_holds_the_file_without_a_lock() {
 #[test]
 fn a_twistd_that_ends_is_waited_for() {
     let place = Place::new();
-    place.script("twistd", "read line; rm pid");
-    let mut command = Command::new(place.path("twistd"));
-    let (input, keeps_it_running) = crate::common::pipe();
-    command.stdin(input).stdout(Stdio::null());
-    command.current_dir(place.path(""));
-    let mut twistd = spawn(&mut command);
+    let (mut twistd, keeps_it_running) = twistd(&place, "rm pid");
     fs::write(place.path("pid"), twistd.id().to_string()).unwrap();
     let daemon = waiting(&place);
     drop(keeps_it_running);
@@ -197,6 +209,21 @@ fn a_relative_name_counts_from_where_the_daemon_was_started() {
     assert_eq!(place.read("pid"), format!("{}\n", daemon.pid()));
     daemon.stop();
     assert!(!place.path("pid").exists());
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_even_opened() {
+    let place = Place::new();
+    place.write("conf", &config());
+    let path = place.path("pipe");
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let reader = open(&path, flags, Mode::empty()).unwrap();
+    let output = place.run(&["-c", "conf", "--pidfile", "pipe"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    // A pipe whose writer has gone would have hung up.
+    let mut waiting = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut waiting, PollTimeout::ZERO), Ok(0), "{waiting:?}");
 }
 
 #[test]
@@ -299,16 +326,22 @@ fn waiting(place: &Place) -> Daemon<'_> {
         let next = place.append_to("next");
         command.args(["--pidfile", "pid"]).stdout(next);
     });
+    wait_for_look(place, &daemon, daemon.pid());
+    daemon
+}
+
+/// Waits until this process, the daemon or its child, has opened the pid file.
+#[track_caller]
+fn wait_for_look(place: &Place, daemon: &Daemon<'_>, pid: Pid) {
     let pidfile = fs::canonicalize(place.path("pid")).unwrap();
     wait_for("it to look at the pid file", || {
         let ended = daemon.ended();
         assert_eq!(ended, None, "{}", place.read("stderr"));
-        let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         open.map(|entry| fs::read_link(entry.unwrap().path()))
             .any(|link| link.is_ok_and(|path| path == pidfile))
             .then_some(())
     });
-    daemon
 }
 
 /// What scripts do to restart: SIGTERM, a moment, and the next start, however long the job takes to end.
@@ -349,6 +382,29 @@ fn a_signal_ends_the_wait() {
         second.signal(signal);
         assert_eq!(second.wait().code(), Some(0), "{signal}");
         assert_eq!(place.read("next"), "", "{signal}: it has not begun");
+        assert_eq!(place.read("pid"), format!("{}\n", first.pid()));
+        place.let_go();
+        first.wait();
+    }
+}
+
+/// The daemon is in a session of its own, where a Control-C does not reach it.
+#[test]
+fn a_signal_to_the_parent_of_a_detached_daemon_ends_the_wait_too() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let place = Place::new();
+        let first = stubborn(&place);
+        first.signal(Signal::SIGTERM);
+        first.wait_for_log("Received SIGTERM");
+        let parent = place.daemon_with(&config(), |command| {
+            command.args(["--daemon", "--pidfile", "pid", "--logfile", "next"]);
+        });
+        let second = wait_for("the daemon", || parent.children().first().copied());
+        wait_for_look(&place, &parent, second);
+        parent.signal(signal);
+        assert_eq!(parent.wait().code(), Some(0), "{signal}");
+        assert!(!exists(second), "{signal}: it has gone");
+        assert!(!place.path("next").exists(), "{signal}: it has not begun");
         assert_eq!(place.read("pid"), format!("{}\n", first.pid()));
         place.let_go();
         first.wait();

@@ -86,7 +86,7 @@ impl Connection {
         self.stream.as_fd()
     }
 
-    /// When it will have been silent for too long. Each byte of the request does not renew the time for sending it.
+    /// When it will have been silent for too long. The bytes of an unfinished request do not renew it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let is_awaited = !matches!(self.stage, Stage::Asked(..) | Stage::Held);
         is_awaited.then(|| self.heard + PATIENCE)
@@ -233,7 +233,7 @@ impl Connection {
 
     /// Handles a client whose time is up. This turn may come late (the daemon was stopped, or a disk was slow), so what
     /// the client has sent or taken meanwhile counts.
-    pub(super) fn is_silent(&mut self, turn: u64, now: Instant) -> Then {
+    pub(super) fn time_is_up(&mut self, turn: u64, now: Instant) -> Then {
         let heard = self.heard;
         let then = match &self.stage {
             Stage::Reading(_) => self.read_request(turn, now),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollTimeout, poll};
 
 use connection::{Connection, Then};
@@ -26,7 +27,7 @@ pub const MAX_CLIENTS: usize = 16;
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after an error of accept(2) it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// How long after that a connection is tried again that waits for a free slot.
+/// How long after all slots were taken accept(2) is tried again.
 const SLOT_RETRY: Duration = Duration::from_millis(10);
 
 /// What the clients of a socket are to send.
@@ -250,7 +251,7 @@ impl Clients {
             let deadline = self.clients[slot].as_ref().and_then(Connection::deadline);
             if deadline.is_some_and(|at| now >= at) {
                 let turn = self.number();
-                self.with(slot, |client| client.is_silent(turn, now));
+                self.with(slot, |client| client.time_is_up(turn, now));
             }
         }
         if self.retry_at.is_some_and(|at| now >= at) {
@@ -270,8 +271,9 @@ impl Clients {
             }
             // Rounded up, so that the last part of a millisecond is slept away, too.
             let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
-            if poll(&mut waiting, timeout.unwrap_or(PollTimeout::MAX)).is_err() {
-                break;
+            match poll(&mut waiting, timeout.unwrap_or(PollTimeout::MAX)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => break,
             }
             self.clients
                 .iter_mut()

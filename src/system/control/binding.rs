@@ -142,7 +142,7 @@ impl Spot {
     pub(super) fn of(path: &Path) -> Result<Spot, opening::Error> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         Ok(Spot {
-            directory: opening::directory_of(path)?,
+            directory: opening::open_directory_of(path)?,
             path: path.to_path_buf(),
             name: name.to_os_string(),
         })

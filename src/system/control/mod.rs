@@ -17,6 +17,7 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 use super::clients::{Clients, Listener, Protocol};
+use crate::exit;
 pub use binding::{BindError, fit, try_connect};
 use file::SocketFile;
 pub use permission::who_may_connect;
@@ -25,8 +26,6 @@ pub use permission::who_may_connect;
 pub const MAX_LINE: usize = 4096;
 /// The answer to a line that is longer.
 const TOO_LONG: &str = "the request is longer than 4096 bytes\n";
-/// Its exit status: wrong usage.
-const TOO_LONG_STATUS: u8 = 2;
 
 const PROTOCOL: Protocol = Protocol {
     longest: MAX_LINE,
@@ -105,7 +104,7 @@ impl Server {
             let asked = self.clients.next_request()?;
             let client = asked.client;
             let Some(bytes) = asked.request else {
-                self.answer(client, TOO_LONG_STATUS, TOO_LONG.into(), now);
+                self.answer(client, exit::USAGE, TOO_LONG.into(), now);
                 continue;
             };
             // The system knows the other end of every Unix socket.

@@ -66,6 +66,16 @@ impl Appended {
         self.file = None;
     }
 
+    /// Looks whether the file is still there as it was written, and has it replaced if it is not: somebody may have
+    /// removed, replaced or emptied it.
+    pub fn look(&mut self) {
+        let Some(file) = &self.file else { return };
+        let is_whole = file.metadata().is_ok_and(|there| there.len() == self.size);
+        if !is_whole || !opening::names(self.path(), file) {
+            self.kept.touch();
+        }
+    }
+
     /// The lines that are still to be appended, for more of them.
     pub fn lines(&mut self) -> &mut String {
         &mut self.lines

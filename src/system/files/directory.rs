@@ -1,5 +1,5 @@
-//! The directory of a kept file, held open: every step happens in the same directory, even if its path leads elsewhere
-//! meanwhile.
+//! The directory of a kept file, held open: every step of a replacement happens in the same directory, even if its path
+//! leads elsewhere meanwhile.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -20,7 +20,7 @@ pub(super) struct Directory(OwnedFd);
 impl Directory {
     /// Opens the directory of the file at `path`. As root it follows no links but root's.
     pub(super) fn of(path: &Path) -> io::Result<Directory> {
-        Ok(Directory(opening::directory_of(path)?))
+        Ok(Directory(opening::open_directory_of(path)?))
     }
 
     /// Looks at the file of this name. It does not follow a link.

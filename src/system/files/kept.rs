@@ -18,7 +18,8 @@ use nix::unistd::geteuid;
 use super::directory::Directory;
 use super::pace::{Pace, Upcoming};
 use crate::system::errors::error_text;
-use crate::system::mounts::{directory_of, is_mount_point};
+use crate::system::mounts::is_mount_point;
+use crate::system::paths::directory_of;
 
 /// How many names the temporary file may try, if other files have the first ones.
 const TEMPORARY_NAMES: u32 = 10;
@@ -221,8 +222,8 @@ impl Kept {
         self.write_to(&DISK, text, began, &mut || true)
     }
 
-    /// Replaces the file's text. `is_ours` is asked at the last
-    /// moment, after the text is on the disk, which may have taken long: whether the file may still be replaced.
+    /// Replaces the file's text. `is_ours` is asked at the last moment, after the text is on the disk, which may have
+    /// taken long: whether the file may still be replaced.
     pub fn write_while(
         &mut self,
         text: &[u8],

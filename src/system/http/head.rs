@@ -11,7 +11,7 @@ pub const MAX_HEAD: usize = 8192;
 pub struct Request<'a> {
     /// The method as it was sent.
     pub method: &'a str,
-    /// The path, without the query.
+    /// The path, without the query. Of a request that is not to read it may be whatever else the method acts on.
     pub path: &'a str,
 }
 
@@ -75,9 +75,15 @@ fn request_line(line: &str) -> Option<(Request<'_>, bool)> {
     };
     let is_sound = words.next().is_none()
         && is_token(method)
+        && !target.is_empty()
         && target.bytes().all(|byte| byte.is_ascii_graphic());
-    let path = path(target).filter(|_| is_sound)?;
-    Some((Request { method, path }, is_1_1))
+    let request = Request {
+        method,
+        path: path(target).unwrap_or(target),
+    };
+    // `OPTIONS *` and `CONNECT host:port` name no path and are refused by their method (RFC 9112, 3.2.3 and 3.2.4).
+    let is_fit = is_sound && (request.path.starts_with('/') || !request.is_to_read());
+    is_fit.then_some((request, is_1_1))
 }
 
 /// The path of `/path?query` or, as a proxy would have it, of `http://host/path`.

@@ -16,11 +16,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open as open_path};
+use nix::fcntl::{AT_FDCWD, OFlag, open as open_path};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use crate::system::errors::{is_refusal, system_text};
+use crate::system::errors::{errno_of, is_refusal, system_text};
+use crate::system::paths::directory_of;
 use crate::system::privileges::Identity;
 use crate::system::stat::Stat;
 
@@ -205,8 +206,9 @@ pub fn find(path: &Path) -> Result<Option<Found>, Error> {
 }
 
 /// The directory in which `path` names a file, after the start. What has the name does not matter.
-pub fn directory_of(path: &Path) -> Result<OwnedFd, Error> {
-    let directory = parent(path).ok_or(Errno::EISDIR)?.join(".");
+pub fn open_directory_of(path: &Path) -> Result<OwnedFd, Error> {
+    path.parent().ok_or(Errno::EISDIR)?;
+    let directory = directory_of(path).join(".");
     act(
         None,
         || open_path(&directory, directory_flags(), Mode::empty()),
@@ -216,9 +218,8 @@ pub fn directory_of(path: &Path) -> Result<OwnedFd, Error> {
 
 /// Removes the name `path` if it is still this open file's. If another file has the name by now, it stays.
 pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), Error> {
-    let (Some(directory), Some(name)) = (parent(path), path.file_name()) else {
-        return Err(Error::System(Errno::EISDIR));
-    };
+    let name = path.file_name().ok_or(Errno::EISDIR)?;
+    let directory = directory_of(path);
     let open = Stat::of(file)?.identity;
     let unlink = |directory: &dyn Fn() -> Result<OwnedFd, Stop>| -> Result<(), Stop> {
         let directory = directory()?;
@@ -288,6 +289,10 @@ fn unasked(stop: Stop) -> Error {
 /// Opens a file as any program does. It does not try O_CREAT first: in a sticky directory the kernel may refuse that
 /// for another user's file (proc_sys_fs(5), protected_regular).
 fn open_plainly(path: &Path, wanted: &Wanted) -> Result<File, Errno> {
+    if wanted.regular {
+        // Before it is opened, because opening some files has effects.
+        Stat::at(AT_FDCWD, path.as_os_str()).map_or(Ok(()), |there| wanted.judge(&there))?;
+    }
     let opened = match open_path(path, wanted.flags(), wanted.mode) {
         Err(Errno::ENOENT) => open_path(path, wanted.flags() | OFlag::O_CREAT, wanted.mode),
         opened => opened,
@@ -309,14 +314,6 @@ fn directory_flags() -> OFlag {
     OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC
 }
 
-/// The path of the directory that holds `path`.
-fn parent(path: &Path) -> Option<&Path> {
-    path.parent().map(|parent| match parent.as_os_str() {
-        empty if empty.is_empty() => Path::new("."),
-        _ => parent,
-    })
-}
-
 /// Whether `path` still names the open file.
 pub fn names(path: &Path, file: &File) -> bool {
     match (std::fs::symlink_metadata(path), file.metadata()) {
@@ -327,7 +324,7 @@ pub fn names(path: &Path, file: &File) -> bool {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
-        Error::System(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+        Error::System(errno_of(&error))
     }
 }
 

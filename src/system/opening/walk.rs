@@ -17,18 +17,13 @@ use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat};
 
 use super::{Wanted, directory_flags};
-use crate::system::stat::Stat;
+use crate::system::paths::{MOST_LINKS, OWN_DESCRIPTORS};
+use crate::system::stat::{STICKY, Stat};
 
-/// The most links on one path, as in the kernel (path_resolution(7)).
-const MOST_LINKS: u32 = 40;
 /// How often a name may change between looking and opening before that counts as an error.
 const MOST_TRIES: u32 = 16;
 /// The mode bits that let others than the owner write.
 const OTHERS_MAY_WRITE: u32 = 0o022;
-/// In a directory, this bit lets users remove only their own files (inode(7)).
-const STICKY: u32 = 0o1000;
-/// The descriptors of this process. Their links lead where no path does.
-const OWN_DESCRIPTORS: &str = "/proc/self/fd";
 
 /// Something on a path that somebody other than root controls.
 #[derive(Debug)]
@@ -291,6 +286,9 @@ impl Walk {
             };
             // Before it is opened, because opening a device can do something.
             self.examine(named)?;
+            if wanted.regular {
+                wanted.judge(named)?;
+            }
             match openat(&self.directory, &*self.name, flags, Mode::empty()) {
                 Err(Errno::ENOENT) => self.named = None,
                 opened => {

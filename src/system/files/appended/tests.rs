@@ -56,6 +56,35 @@ fn it_is_replaced_first_and_then_appended_to_until_it_has_doubled() {
 }
 
 #[test]
+fn what_somebody_has_done_to_it_is_noticed_and_made_good() {
+    let (directory, mut file, now) = place();
+    add(&mut file, "", true, now).unwrap();
+    file.look();
+    assert!(!file.is_behind());
+    let path = directory.path().join("f");
+    let other = directory.path().join("other");
+    let deeds: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(&path).unwrap(),
+        &|| {
+            fs::write(&other, "whole\n").unwrap();
+            fs::rename(&other, &path).unwrap();
+        },
+        &|| fs::write(&path, "").unwrap(),
+        &|| fs::write(&path, "whole\nmore\n").unwrap(),
+    ];
+    for (n, deed) in deeds.iter().enumerate() {
+        deed();
+        file.look();
+        assert!(file.is_behind(), "{n}");
+        let later = now + Duration::from_secs(60 * (n as u64 + 1));
+        add(&mut file, "", true, later).unwrap();
+        file.look();
+        assert!(!file.is_behind(), "{n}");
+        assert_eq!(text(&file), "whole\n");
+    }
+}
+
+#[test]
 fn an_unfinished_line_stays_a_line_of_its_own() {
     let (_directory, mut file, now) = place();
     fs::write(file.path(), "one\ntw").unwrap();
