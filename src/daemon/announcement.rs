@@ -25,7 +25,7 @@ pub(super) struct Announcement {
 
 impl Daemon {
     /// Logs what was loaded, in the original's words, and then the warnings.
-    pub fn announce_start(&mut self, warnings: Vec<String>) {
+    pub(super) fn announce_start(&mut self, warnings: Vec<String>) {
         self.log.tell(&Event::Loading);
         self.log.hold();
         self.announcement = Some(Announcement {
@@ -40,10 +40,6 @@ impl Daemon {
         for warning in self.warnings.news(warnings) {
             self.log.tell(&Event::Warning(&warning));
         }
-        for (event, line) in std::mem::take(&mut self.notices) {
-            self.log.tell(&event(&line));
-        }
-        self.go_on_announcing();
     }
 
     /// Logs more of the loaded jobs. Their lines go before all lines logged since the start.

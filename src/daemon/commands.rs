@@ -1,8 +1,6 @@
 //! Requests from the control socket. Each is executed and answered at once; one that changes anything is logged with
 //! the user who sent it. How requests and answers travel belongs to `system::control`.
 
-use std::time::{Duration, Instant};
-
 use super::reload::Reload;
 use super::runs::Haste;
 use super::showing::Form;
@@ -10,119 +8,21 @@ use super::waiters::MAX_WAITERS;
 use super::{Daemon, Phase};
 use crate::cli::Request;
 use crate::clock::Moment;
-use crate::config::{CONTROL_SOCKET, ControlSocket};
 use crate::event::Event;
 use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
-use crate::message::Level;
 use crate::near;
-use crate::status::job;
 use crate::system;
 use crate::system::control::{Asked, Peer};
-use crate::text::{brief, harmless, shown};
+use crate::text::{brief, counted, harmless, shown};
 use crate::wire::{self, Asker};
 
-/// How long one turn writes answers before it serves anything else. A job's end is noticed at most this much later.
-const ANSWERING_TIME: Duration = Duration::from_micros(200);
-
 /// The exit status and the text that the client gets.
-type Reply = (u8, String);
+pub(super) type Reply = (u8, String);
 
 impl Daemon {
-    /// Listens on the configured control socket. The daemon works without a socket, so only a path that the
-    /// configuration sets is worth failing for. `Err` is the line that says why that failed; `Ok` holds the line that
-    /// says why the default socket could not be opened, if so.
-    pub(super) fn open_control(&mut self) -> Result<Option<String>, String> {
-        let (path, by_hand) = match &self.config.controlsocket {
-            ControlSocket::Off => {
-                self.control.close();
-                return Ok(None);
-            }
-            ControlSocket::Default => (CONTROL_SOCKET.into(), false),
-            ControlSocket::At(path) => (path.clone(), true),
-        };
-        let Err(why) = self.control.listen(&path, self.os.poll.registry()) else {
-            return Ok(None);
-        };
-        let shown = path.display();
-        if by_hand {
-            return Err(format!("cannot listen on control socket '{shown}': {why}"));
-        }
-        Ok(Some(format!("No control socket at '{shown}': {why}")))
-    }
-
-    /// Moves to the socket of the new configuration. If that cannot be opened, the old one stays, and the line that
-    /// says so is returned. A default socket that still cannot be opened was reported at the start and is not reported
-    /// again, unless the old configuration named another socket.
-    pub(super) fn move_control(&mut self, wanted_before: &ControlSocket) -> Option<String> {
-        let (level, mut line) = match self.open_control() {
-            Ok(_) if *wanted_before == self.config.controlsocket => return None,
-            Ok(line) => (Level::Info, line?),
-            Err(line) => (Level::Error, line),
-        };
-        match self.control.path() {
-            Some(path) => line.push_str(&format!("; it stays at '{}'", path.display())),
-            None => line.push_str("; there is none now"),
-        }
-        self.log.tell(&Event::Control(level, &line));
-        Some(line)
-    }
-
-    /// Executes one request and, if it is time, sends the status to the clients that have asked for it. It takes one
-    /// request a turn, so that the next run starts, and the end of one is noticed, before the next request.
-    pub(super) fn serve(&mut self, now: Moment) {
-        if let Some(asked) = self.control.next_request(now.instant) {
-            self.execute(&asked, now);
-        }
-        self.serve_http(now);
-        let next_start = self.next_start(now);
-        let there = |client, form: &Form| match form {
-            Form::Page { .. } => self.http.clients.holds(client),
-            _ => self.control.clients.holds(client),
-        };
-        let taken = self.showing.take(next_start, there, now.instant);
-        if let Some((clients, form)) = taken {
-            self.show(&clients, &form);
-        }
-    }
-
-    fn show(&mut self, clients: &[u64], form: &Form) {
-        if let Form::Page { page, head } = *form {
-            return self.show_page(clients, page, head);
-        }
-        let (now, before) = (system::now(), system::processor_time());
-        let view = self.view_with_lease(now);
-        // A job may have been removed since it was asked for.
-        let (status, text) = match form {
-            Form::Job { name, .. } if job::find(&view, name).is_none() => self.unknown_job(name),
-            form => (exit::OK, form.make(&view)),
-        };
-        let cost = system::processor_time().saturating_sub(before);
-        let ended = Instant::now();
-        self.showing.made(cost, ended);
-        self.control
-            .answer_all(clients, status, text.into_bytes(), ended);
-    }
-
-    /// Sends the status to all clients that wait for it, before the daemon ends.
-    pub(super) fn show_all(&mut self) {
-        while let Some((clients, form)) = self.showing.take_first() {
-            self.show(&clients, &form);
-        }
-    }
-
-    /// Writes answers for `ANSWERING_TIME`, or until a job is due, whichever comes first.
-    pub(super) fn write_answers(&mut self, now: Moment) {
-        let enough = now.instant + ANSWERING_TIME;
-        let until = self.next_start(now).map_or(enough, |at| at.min(enough));
-        let is_enough = || Instant::now() >= until;
-        for clients in [&mut self.control.clients, &mut self.http.clients] {
-            clients.write_answers(now.instant, &is_enough);
-        }
-    }
-
-    fn execute(&mut self, asked: &Asked, now: Moment) {
+    pub(super) fn execute(&mut self, asked: &Asked, now: Moment) {
         let line = match wire::parse(&asked.line) {
             Ok(line) => line,
             Err(error) => {
@@ -207,7 +107,7 @@ impl Daemon {
         Err(self.unknown_job(name))
     }
 
-    fn unknown_job(&self, name: &str) -> Reply {
+    pub(super) fn unknown_job(&self, name: &str) -> Reply {
         let known: Vec<&str> = self.jobs.names().collect();
         let called = if known.len() == 1 {
             "there is"
@@ -351,7 +251,7 @@ impl Daemon {
             let is_news = if hold {
                 self.jobs.pause(job, now.wall, peer.uid)
             } else {
-                self.jobs.resume(job)
+                self.jobs.resume(job, now.instant)
             };
             changed += usize::from(is_news);
         }
@@ -372,13 +272,12 @@ impl Daemon {
             (Some(name), 0) if hold => format!("{name} was paused already"),
             (Some(name), 0) => format!("{name} was not paused"),
             (Some(name), _) => format!("{done} {name}"),
-            (None, 1) => format!("{done} 1 job"),
-            (None, n) => format!("{done} {n} jobs"),
+            (None, n) => format!("{done} {}", counted(n, "job")),
         };
         (exit::OK, answer)
     }
 
-    /// Refuses whatever another host should be asked for by now.
+    /// Refuses a change once the lease has run out: another host runs the jobs then.
     fn may_change(&mut self, now: Moment) -> Result<(), Reply> {
         self.may_write(now)
             .map_err(|why| (exit::FAILURE, format!("{why}; this daemon ends")))

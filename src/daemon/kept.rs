@@ -1,7 +1,6 @@
 //! The files that the daemon keeps up to date: the state file, the history beside it, and the metrics file. It decides
 //! when to write them, so that a slow disk delays no job; `system::files` writes them.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -9,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use super::Daemon;
 use super::lease::Held;
 use crate::clock::Moment;
-use crate::config::Sequencer;
+use crate::config::{Sequencer, apart};
 use crate::event::Event;
 use crate::job::history::{self, file as history_file};
 use crate::job::jobs::Jobs;
@@ -30,8 +29,6 @@ pub struct Files {
     state: Option<Kept>,
     history: Option<Appended>,
     metrics: Option<Kept>,
-    /// When the run began that the metrics file already shows as stuck.
-    stuck: Option<Instant>,
 }
 
 /// Reads the configured state file. What cannot be used is left out, and the state says why.
@@ -51,13 +48,10 @@ pub fn read_state(config: &Sequencer, wall: SystemTime) -> State {
     state
 }
 
-/// The history file beside a state file: `NAME.history`. Beside a device, which will not be written either, there is
-/// none.
+/// The history file beside a state file. Beside a device, which will not be written either, there is none.
 fn history_beside(state: &Path) -> Option<PathBuf> {
-    let mut name = OsString::from(state.file_name()?);
-    name.push(".history");
     let is_kept = matches!(files::fit(state), Ok(()) | Err(Unfit::MountPoint));
-    is_kept.then(|| state.with_file_name(name))
+    apart::history_beside(state).filter(|_| is_kept)
 }
 
 impl Files {
@@ -67,7 +61,7 @@ impl Files {
         let mut history = Appended::new(path, STATE_MODE);
         let path = history.path();
         // Where nothing can be written, the first write says why.
-        let is_writable = files::fit(path).is_ok() && opening::directory_of(path).is_ok();
+        let is_writable = files::fit(path).is_ok() && opening::open_directory_of(path).is_ok();
         let is_news = is_writable && files::identity(path).is_some();
         let why = match history.open() {
             Ok(text) => jobs.recall(&text),
@@ -180,10 +174,8 @@ impl Daemon {
     /// When the run under way will have taken longer than its `stuckafter`. Nothing else happens at that moment that
     /// would bring it into the metrics.
     fn becomes_stuck(&self) -> Option<Instant> {
-        let run = self.run.as_ref()?;
-        let began = run.began.instant;
-        let is_news = self.files.stuck != Some(began);
-        stuck::stuck_at(&run.job.settings, began).filter(|_| is_news)
+        let run = self.run.as_ref().filter(|run| !run.stuck_shown)?;
+        stuck::stuck_at(&run.job.settings, run.began.instant)
     }
 
     /// Writes the files that are due. It is called after the due job has started, because a slow disk delays a run that
@@ -191,7 +183,9 @@ impl Daemon {
     pub(super) fn act_on_files(&mut self, now: Moment) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
         if is_due(self.becomes_stuck()) {
-            self.files.stuck = self.run.as_ref().map(|run| run.began.instant);
+            if let Some(run) = &mut self.run {
+                run.stuck_shown = true;
+            }
             self.changed();
         }
         let has_started = self
@@ -210,8 +204,9 @@ impl Daemon {
         if has_started && may_write || is_due(self.state_deadline(now)) {
             let _ = self.write_state(Through::No);
         }
-        if is_due(self.history_deadline(now)) || has_started && self.history_allows(now) {
-            self.write_history(has_started, now);
+        let replace = self.may_replace_history(has_started, now);
+        if replace || is_due(self.history_deadline(now)) {
+            self.write_history(replace, now);
         }
         if is_due(self.metrics_deadline(now)) {
             self.write_metrics();
@@ -238,6 +233,10 @@ impl Daemon {
         let Some(mut kept) = self.files.state.take() else {
             return Ok(());
         };
+        // This is seldom enough to cost a run nothing.
+        if let Some(history) = &mut self.files.history {
+            history.look();
+        }
         let text = state::write(self.jobs.kept(), now);
         // The disk may hold the text until the file is the next host's.
         let mut is_ours = || self.lease.as_mut().is_none_or(Held::holds);
@@ -248,24 +247,24 @@ impl Daemon {
         why
     }
 
-    fn history_allows(&self, now: Moment) -> bool {
-        let history = self.files.history.as_ref();
-        history.is_some_and(|history| history.allows(now.instant))
+    /// Whether the history file is to be replaced now, because that delays nothing or cannot wait.
+    fn may_replace_history(&self, has_started: bool, now: Moment) -> bool {
+        let Some(history) = &self.files.history else {
+            return false;
+        };
+        let deadline = || history.deadline(now.instant, &self.upcoming(now));
+        history.allows(now.instant)
+            && (has_started || deadline().is_some_and(|at| at <= now.instant))
     }
 
-    /// Appends to the history file, or replaces it if that is due or may be done.
-    fn write_history(&mut self, may_replace: bool, now: Moment) {
+    /// Appends to the history file, or replaces it.
+    fn write_history(&mut self, replace: bool, now: Moment) {
         if self.files.history.is_none() || self.may_write(now).is_err() {
             return;
         }
         let Some(mut history) = self.files.history.take() else {
             return;
         };
-        let replace = history.allows(now.instant)
-            && (may_replace || {
-                let deadline = history.deadline(now.instant, &self.upcoming(now));
-                deadline.is_some_and(|at| at <= now.instant)
-            });
         let jobs = &self.jobs;
         let whole = || history_file::write(jobs.history());
         let result = history.write(&whole, replace, now.instant);
@@ -307,10 +306,12 @@ impl Daemon {
         self.files.history = None;
     }
 
-    /// Writes the state as it is at the end, and removes the metrics file, which nobody would keep up to date.
+    /// Writes the state as it is at the end, brings the history up to date, and removes the metrics file, which nobody
+    /// would update.
     pub(super) fn close_files(&mut self) {
         let _ = self.write_state(Through::Yes);
-        self.write_history(true, system::now());
+        let is_behind = self.files.history.as_ref().map(Appended::is_behind);
+        self.write_history(is_behind.unwrap_or_default(), system::now());
         self.remove_metrics();
     }
 

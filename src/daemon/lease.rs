@@ -89,9 +89,9 @@ impl Daemon {
         }
     }
 
-    /// Has the timer ring at the end of the lease while something runs, and not before the loop wakes up anyway while
-    /// nothing does. Between runs in quick succession it stays as it is, so that a start need not set it. `sleep` is
-    /// how long the loop sleeps if nothing happens.
+    /// Sets the timer to the end of the lease while something runs. While nothing runs, the timer is stopped if it would
+    /// ring before the loop wakes anyway; otherwise it stays, so that the next start need not set it. `sleep` is how
+    /// long the loop sleeps if nothing happens.
     pub(super) fn set_lease_timer(&mut self, sleep: Option<Duration>) {
         let is_at_work = self.is_at_work();
         let Some(Held { lease, file, .. }) = &mut self.lease else {

@@ -114,7 +114,8 @@ impl Mailer {
         if self.delivering.is_some() {
             return None;
         }
-        let delivery = self.queue.start(now)?;
+        let mut delivery = self.queue.start(now)?;
+        delivery.message.send_from(&config.fromaddress);
         let mut argv = command::split(&config.sendmail).unwrap_or_default();
         argv.extend(["-f", &config.fromaddress, "--", &delivery.to].map(str::to_string));
         let started = match os.spawner.filter(&argv) {
@@ -172,10 +173,11 @@ impl Mailer {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When there is something to do; `starts` says whether deliveries are still started.
+    pub(super) fn deadline(&self, starts: bool) -> Option<Instant> {
         match &self.delivering {
             Some(delivering) => Some(delivering.deadline()),
-            None => self.queue.next_due(),
+            None => self.queue.next_due().filter(|_| starts),
         }
     }
 

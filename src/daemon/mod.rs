@@ -1,5 +1,5 @@
-//! The daemon: it owns all state and the only loop, and it alone reads the clock. The pure modules decide what to do;
-//! this file and the others in this folder do it. Jobs and deliveries are started in one place, at the top of a turn;
+//! The daemon: it owns all state and the only loop, and tells the pure modules the time. They decide what to do; this
+//! file and the others in this folder do it. Jobs and deliveries are started in one place, at the top of a turn;
 //! everything else only changes state. This file also holds what each signal does, and when `Scheduling` is logged.
 
 mod announcement;
@@ -12,7 +12,9 @@ mod ready;
 mod reload;
 mod reports;
 mod runs;
+mod serving;
 mod showing;
+mod socket;
 mod source;
 mod stop;
 mod stream;
@@ -61,8 +63,8 @@ use waiters::Waiters;
 use web::Missing;
 pub use web::bind;
 
-/// How many events one turn takes from the kernel. The next turn takes the rest.
-const EVENTS: usize = 64;
+/// How many events one turn takes from the kernel: those of all sources, so that they are served in `Ready`'s order.
+const EVENTS: usize = ready::SOURCES;
 /// How many bytes one read takes.
 const READ_SIZE: usize = 64 * 1024;
 /// How often one turn reads one pipe, so that a chatty job starves neither signals nor mail.
@@ -90,9 +92,6 @@ struct Os {
     buffer: Vec<u8>,
 }
 
-/// A line that the log does not take yet, and the event that it is.
-type Notice = (for<'a> fn(&'a str) -> Event<'a>, String);
-
 /// All state of a running daemon.
 #[derive(Debug)]
 pub struct Daemon {
@@ -116,7 +115,7 @@ pub struct Daemon {
     /// The configuration file's absolute path.
     file: PathBuf,
     started: Moment,
-    configured: SystemTime,
+    configured: Moment,
     counters: Counters,
     files: Files,
     /// Without one, nothing limits the time.
@@ -129,8 +128,6 @@ pub struct Daemon {
     showing: Showing,
     /// The warnings about the configuration that have been logged.
     warnings: Warned,
-    /// Lines that came up before the log got its first line.
-    notices: Vec<Notice>,
     signals: Signals,
     supervisor: Supervisor,
     os: Os,
@@ -139,7 +136,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that has loaded its configuration, opened its log and tried to bind `listener`. The error says what the system refused.
+    /// A daemon that has loaded its configuration, opened its log and tried to bind `listener`. It has announced its
+    /// start, with these warnings about the configuration. The error says what the system refused.
     pub fn new(
         source: Source,
         config: Config,
@@ -147,6 +145,7 @@ impl Daemon {
         mut holds: Holds,
         mut signals: Signals,
         listener: Option<io::Result<TcpListener>>,
+        warnings: Vec<String>,
     ) -> Result<Daemon, String> {
         let refused =
             |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));
@@ -181,7 +180,7 @@ impl Daemon {
             host: host_name(),
             file,
             started: now,
-            configured: now.wall,
+            configured: now,
             counters: Counters::default(),
             files,
             lease,
@@ -191,7 +190,6 @@ impl Daemon {
             waiters: Waiters::default(),
             showing: Showing::default(),
             warnings: Warned::default(),
-            notices: Vec::new(),
             signals,
             supervisor: Supervisor::from_environment(now.instant),
             os: Os {
@@ -201,22 +199,34 @@ impl Daemon {
             },
             holds,
         };
-        daemon.watch_log();
-        let warnings = unlocked.into_iter().chain(state.warning).chain(history);
-        for line in warnings {
-            daemon.notices.push((|line| Event::Warning(line), line));
-        }
-        if let Some(line) = daemon.open_control()? {
-            let line = format!("{line}.");
-            let notice: Notice = (|line| Event::Control(Level::Info, line), line);
-            daemon.notices.push(notice);
-        }
-        if let Some(line) = daemon.open_http(listener, now.instant) {
-            let notice: Notice = (|line| Event::Http(Level::Warning, line), line);
-            daemon.notices.push(notice);
-        }
-        daemon.open_files();
+        let files = unlocked.into_iter().chain(state.warning).chain(history);
+        daemon.begin(listener, warnings, files)?;
         Ok(daemon)
+    }
+
+    /// Opens its sockets, and begins to log: the jobs, then what could not be had. `files` are the warnings about files.
+    fn begin(
+        &mut self,
+        listener: Option<io::Result<TcpListener>>,
+        warnings: Vec<String>,
+        files: impl Iterator<Item = String>,
+    ) -> Result<(), String> {
+        self.watch_log();
+        let control = self.open_control()?.map(|line| format!("{line}."));
+        let http = self.open_http(listener, self.started.instant);
+        self.open_files();
+        self.announce_start(warnings);
+        for line in files {
+            self.log.tell(&Event::Warning(&line));
+        }
+        if let Some(line) = control {
+            self.log.tell(&Event::Control(Level::Info, &line));
+        }
+        if let Some(line) = http {
+            self.log.tell(&Event::Http(Level::Warning, &line));
+        }
+        self.go_on_announcing();
+        Ok(())
     }
 
     /// Runs until a signal ends it, or the end of its lease.
@@ -385,7 +395,7 @@ impl Daemon {
             next_start,
             self.run.as_ref().and_then(Run::deadline),
             self.stuck_deadline(),
-            self.mailer.deadline(),
+            self.mailer.deadline(self.phase.starts_mail()),
             self.log.deadline(),
             self.announces_more().then_some(now.instant),
             self.phase.deadline(),
@@ -408,7 +418,7 @@ impl Daemon {
         // This turn may come late, because the daemon was stopped (SIGSTOP) or a disk was slow. A run that has ended
         // meanwhile has not timed out.
         let run = self.run.as_ref().and_then(Run::deadline);
-        let due = [run, self.mailer.deadline()];
+        let due = [run, self.mailer.deadline(self.phase.starts_mail())];
         if due.iter().flatten().any(|&at| at <= now.instant) {
             self.reap();
         }
@@ -439,7 +449,7 @@ impl Daemon {
             now,
             started: self.started,
             configured: self.configured,
-            phase: self.phase.word(),
+            doing: self.phase.shown(),
             pid: std::process::id(),
             host: &self.host,
             file: &self.file,
@@ -469,8 +479,7 @@ impl Daemon {
     }
 
     fn rotate_log(&mut self) {
-        self.log.flush(Instant::now(), SystemTime::now());
-        match self.log.rotate_or_reopen() {
+        match self.log.rotate_or_reopen(Instant::now(), SystemTime::now()) {
             Ok(true) => self.watch_log(),
             Ok(false) => self.log.tell(&Event::NothingToRotate),
             Err(error) => self.log.tell(&Event::Log(&error)),
@@ -490,7 +499,7 @@ impl Daemon {
     }
 }
 
-/// Sorts what is ready, which is seldom more than one or two: no other sort needs as little code.
+/// Sorts what is ready, which is seldom more than one or two: a sort of this size takes no memory and no time.
 fn sort(ready: &mut [(Ready, bool)]) {
     for end in 1..ready.len() {
         let mut at = end;

@@ -40,7 +40,8 @@ const LISTENER: usize = CLIENTS + MAX_CLIENTS;
 const HTTP_CLIENTS: usize = CLIENTS + Clients::TOKENS;
 const HTTP_LISTENER: usize = HTTP_CLIENTS + MAX_CLIENTS;
 const SIGNALS: usize = HTTP_CLIENTS + Clients::TOKENS;
-const END: usize = SIGNALS + Signals::TOKENS;
+/// How many there can be.
+pub(super) const SOURCES: usize = SIGNALS + Signals::TOKENS;
 
 impl Ready {
     /// The token under which it is registered; tokens are in the same order.
@@ -73,7 +74,7 @@ impl Ready {
             LISTENER => Ready::Listener,
             slot @ HTTP_CLIENTS..HTTP_LISTENER => Ready::HttpClient(slot - HTTP_CLIENTS),
             HTTP_LISTENER => Ready::HttpListener,
-            index @ SIGNALS..END => Ready::Signal(index - SIGNALS),
+            index @ SIGNALS..SOURCES => Ready::Signal(index - SIGNALS),
             _ => return None,
         })
     }
@@ -86,14 +87,14 @@ mod tests {
 
     #[test]
     fn tokens_and_variants_are_in_one_order_and_stand_for_each_other() {
-        let all: Vec<Ready> = (0..END)
+        let all: Vec<Ready> = (0..SOURCES)
             .map(|token| Ready::of(Token(token)).unwrap())
             .collect();
         assert!(all.is_sorted());
         for (token, ready) in all.iter().enumerate() {
             assert_eq!(ready.token(), Token(token));
         }
-        assert_eq!(Ready::of(Token(END)), None);
+        assert_eq!(Ready::of(Token(SOURCES)), None);
         assert_eq!(all.last(), Some(&Ready::Signal(Signals::TOKENS - 1)));
     }
 }

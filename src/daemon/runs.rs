@@ -45,6 +45,8 @@ pub struct Run {
     stderr: Stream,
     /// Whether it has been reported as stuck, which happens once.
     pub(super) stuck_reported: bool,
+    /// Whether the metrics file is to show it as stuck by now.
+    pub(super) stuck_shown: bool,
 }
 
 /// A signal's result as the run's lifecycle understands it.
@@ -60,8 +62,16 @@ fn sending(signal: &'static str, group: Pid) -> Event<'static> {
     Event::Decision(Decision::Sending(signal, group.as_raw()))
 }
 
-/// Whether a background process still holds a pipe open, so that we have to close it.
-type PipesKept = bool;
+/// How a run comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Its process has been reaped, and its pipes are closed.
+    Whole,
+    /// A background process still holds a pipe open, so that we have to close it.
+    PipesKept,
+    /// A process of its does not die of SIGKILL.
+    LeftBehind,
+}
 
 /// How a run is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +122,7 @@ impl Ended {
         }
     }
 
-    /// It, as it is logged.
+    /// The log's event for this run.
     fn event(&self) -> Event<'_> {
         Event::Completed {
             job: &self.job.name,
@@ -122,7 +132,7 @@ impl Ended {
         }
     }
 
-    /// It, as the history keeps it.
+    /// The history's entry for this run.
     fn kept(&self) -> history::Run {
         let began = Stamp::at(self.began.wall);
         history::Run::new(began, self.took, self.late, Brief::of(&self.outcome))
@@ -178,7 +188,7 @@ impl Run {
     }
 
     /// Does what is due at `now`. `Some` means that the run has ended.
-    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Moment) -> Option<PipesKept> {
+    pub(super) fn act(&mut self, os: &mut Os, log: &mut Log, now: Moment) -> Option<Over> {
         for output in [Ready::Stdout, Ready::Stderr] {
             if self.stream(output).more {
                 self.read(output, os, log);
@@ -196,16 +206,18 @@ impl Run {
                     log.tell(&sending("SIGKILL", pid));
                     self.signalled(process::kill(pid, self.life.is_running()), log);
                 }
-                Action::End { pipes_kept } => return Some(pipes_kept),
+                Action::End { pipes_kept: false } => return Some(Over::Whole),
+                Action::End { pipes_kept: true } => return Some(Over::PipesKept),
                 Action::LeaveBehind => {
                     log.tell(&self.unkillable(true));
-                    return Some(self.stdout.is_open() || self.stderr.is_open());
+                    return Some(Over::LeftBehind);
                 }
             }
         }
     }
 
-    /// Kills what a run whose own process has ended by itself has left in its group and would otherwise leave alone.
+    /// Kills what is left in the group of a run whose own process has ended by itself. Otherwise only its pipes would be
+    /// waited for.
     pub(super) fn kill_rest(&self, log: &mut Log) {
         if !self.life.is_running() && self.life.stopping().is_none() {
             log.tell(&sending("SIGKILL", self.pid));
@@ -240,14 +252,8 @@ impl Run {
     }
 
     /// Ends the run, whatever state it is in.
-    pub(super) fn end(
-        mut self,
-        pipes_kept: PipesKept,
-        os: &mut Os,
-        log: &mut Log,
-        now: Moment,
-    ) -> Ended {
-        if pipes_kept {
+    pub(super) fn end(mut self, over: Over, os: &mut Os, log: &mut Log, now: Moment) -> Ended {
+        if self.stdout.is_open() || self.stderr.is_open() {
             // Read what is still in a pipe before it is closed: it belongs to the run. That may be more than one turn reads.
             for _ in 0..READS_PER_TURN {
                 self.read_to_the_end(os, log);
@@ -258,11 +264,10 @@ impl Run {
             for stream in [&mut self.stdout, &mut self.stderr] {
                 stream.finish_lines(&self.job.name, log);
             }
-            // A process that SIGKILL did not end is reported by the caller, who leaves it behind.
-            if !self.life.is_running() {
-                let job = &self.job.name;
-                log.tell(&Event::Background { job });
-            }
+        }
+        if over == Over::PipesKept {
+            let job = &self.job.name;
+            log.tell(&Event::Background { job });
         }
         Ended {
             index: self.index,
@@ -278,7 +283,8 @@ impl Run {
 }
 
 impl Daemon {
-    /// Starts a run, unless the lease has run out, and says whether it did.
+    /// Starts a run. Returns false only if the lease has run out; a command that cannot be started makes a run that is
+    /// over already.
     pub(super) fn start_run(&mut self, index: Index, now: Moment) -> bool {
         let job = Rc::clone(self.jobs.job(index));
         let argv = job.argv();
@@ -311,6 +317,7 @@ impl Daemon {
                     stdout,
                     stderr,
                     stuck_reported: false,
+                    stuck_shown: false,
                 });
                 self.changed();
             }
@@ -344,19 +351,19 @@ impl Daemon {
         }
         let Some(run) = &mut self.run else { return };
         let was_refused = run.refusal.is_some();
-        let ended = run.act(&mut self.os, &mut self.log, now);
+        let over = run.act(&mut self.os, &mut self.log, now);
         if run.refusal.is_some() != was_refused {
             self.changed();
         }
-        if let Some(pipes_kept) = ended {
-            self.end_run(pipes_kept, now);
+        if let Some(over) = over {
+            self.end_run(over, now);
         }
     }
 
     /// Ends the run under way, whatever state it is in.
-    fn end_run(&mut self, pipes_kept: PipesKept, now: Moment) {
+    fn end_run(&mut self, over: Over, now: Moment) {
         if let Some(run) = self.run.take() {
-            let ended = run.end(pipes_kept, &mut self.os, &mut self.log, now);
+            let ended = run.end(over, &mut self.os, &mut self.log, now);
             self.run_over(ended, now);
         }
     }
@@ -368,6 +375,7 @@ impl Daemon {
             self.log_output(&ended.job, Name::Stdout, &ended.stdout);
             self.log_output(&ended.job, Name::Stderr, &ended.stderr);
         }
+        let run = ended.kept();
         if let Some(index) = ended.index {
             let (stdout, stderr) = (ended.stdout.missing(), ended.stderr.missing());
             let end = End {
@@ -378,10 +386,9 @@ impl Daemon {
             self.jobs.end(index, end, now);
             if ended.outcome.verdict() == Verdict::Failure {
                 let (stdout, stderr) = (&ended.stdout, &ended.stderr);
-                self.jobs.keep_tail(index, ended.kept(), stdout, stderr);
+                self.jobs.keep_tail(index, run, stdout, stderr);
             }
         }
-        let run = ended.kept();
         self.jobs
             .remember(ended.index, &ended.job, run, now.instant);
         self.files.ran(&ended.job.name, &run);
@@ -403,7 +410,7 @@ impl Daemon {
         let mut output = Vec::new();
         ended.stdout.append_to(&mut output);
         ended.stderr.append_to(&mut output);
-        let code = ended.outcome.code;
+        let code = ended.outcome.status();
         let line = ended.event().to_string();
         self.waiters
             .run_ended(job, code, &line, &output, &mut self.control, now);
@@ -423,7 +430,11 @@ impl Daemon {
     pub(super) fn stuck_deadline(&self) -> Option<Instant> {
         let run = self.run.as_ref();
         let run = run.filter(|run| !run.stuck_reported && run.life.is_running())?;
-        stuck::report_at(&run.job.settings, run.began.instant, self.jobs.next())
+        stuck::report_at(
+            &run.job.settings,
+            run.began.instant,
+            self.jobs.next_behind(),
+        )
     }
 
     /// Stops the run under way, if there is one that has not ended by now.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::values::is_stdout;
 use crate::config::{ControlSocket, Sequencer};
 use crate::system::files;
+use crate::system::log::leads_to_stdout;
 use crate::wire::ConfigFile;
 
 /// Which configuration file to read, and the command line's settings that win over it. A reload uses them too.
@@ -46,7 +47,8 @@ impl Source {
         if let Some(path) = &self.logfile {
             config.logfile = Some(path.clone()).filter(|path| !is_stdout(path));
         }
-        if self.detached && config.logfile.is_none() {
+        // What leads to standard output would lead to /dev/null.
+        if self.detached && config.logfile.as_deref().is_none_or(leads_to_stdout) {
             config.logfile = Some(PathBuf::from(TWISTD_LOG));
         }
         if let Some(name) = &self.name {

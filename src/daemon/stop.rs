@@ -11,9 +11,11 @@ use crate::clock::Moment;
 use crate::event::Event;
 use crate::job::lifecycle::Why;
 use crate::mail::queue::Dropped;
+use crate::status::Doing;
 
-/// How long mail may take after the last run has ended.
+/// How long mail may take in all after the last run has ended, at a stop and at the end of a drain.
 const MAIL_TIME: Duration = Duration::from_secs(3);
+const DRAINED_MAIL_TIME: Duration = Duration::from_secs(60);
 /// How long a log that takes nothing is waited for at the end.
 const UNREAD_LOG_TIME: Duration = Duration::from_secs(1);
 /// How long a log that takes something now and then is waited for.
@@ -41,10 +43,12 @@ pub enum Phase {
     },
     /// A killed run is waited for, as long as its lifecycle says. No mail is sent.
     Killing,
-    /// No run is left. Each queued message gets one more try, within the limit if there is one.
+    /// No run is left. Each queued message gets one more try.
     Mailing {
         /// When the messages that are left go to the log.
-        until: Option<Instant>,
+        until: Instant,
+        /// Whether a drain comes to its end so.
+        drains: bool,
     },
     /// All work is done. The log is writing its last lines.
     Closing {
@@ -59,12 +63,12 @@ pub enum Phase {
 pub(super) type LastWords = std::vec::IntoIter<Dropped>;
 
 impl Phase {
-    /// The phase in one word, for the status.
-    pub fn word(self) -> &'static str {
+    /// The phase as the status shows it.
+    pub fn shown(self) -> Doing {
         match self {
-            Phase::Working => "working",
-            Phase::Draining | Phase::Mailing { until: None } => "draining",
-            _ => "stopping",
+            Phase::Working => Doing::Working,
+            Phase::Draining | Phase::Mailing { drains: true, .. } => Doing::Draining,
+            _ => Doing::Stopping,
         }
     }
 
@@ -81,7 +85,7 @@ impl Phase {
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Phase::Stopping { at } => at,
-            Phase::Mailing { until } => until,
+            Phase::Mailing { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -91,20 +95,20 @@ impl Daemon {
     /// SIGTERM or SIGINT: the first one stops the daemon in order, the second at once.
     pub(super) fn stop(&mut self, signal: &str, now: Moment) {
         match self.phase {
-            Phase::Working | Phase::Draining | Phase::Mailing { until: None } => {
+            Phase::Working | Phase::Draining | Phase::Mailing { drains: true, .. } => {
                 let again = false;
                 self.log.tell(&Event::Stopping { signal, again });
                 self.supervisor.stopping(now.instant);
                 self.holds.begin_to_stop();
                 self.stop_by = Some(now.instant + self.config.stopdelay + STOP_TIME);
-                self.phase = if matches!(self.phase, Phase::Mailing { .. }) {
-                    Phase::Mailing {
-                        until: Some(now.instant + MAIL_TIME),
-                    }
-                } else {
-                    Phase::Stopping {
+                self.phase = match self.phase {
+                    Phase::Mailing { until, .. } => Phase::Mailing {
+                        until: until.min(now.instant + MAIL_TIME),
+                        drains: false,
+                    },
+                    _ => Phase::Stopping {
                         at: Some(now.instant + self.config.stopdelay),
-                    }
+                    },
                 };
             }
             Phase::Stopping { .. } | Phase::Killing | Phase::Mailing { .. } => {
@@ -157,14 +161,10 @@ impl Daemon {
             self.stop_run(Why::Shutdown, Haste::InOrder, now);
         }
         match self.phase {
-            Phase::Draining if self.run.is_none() => self.flush_mail(None, now),
-            Phase::Stopping { .. } if self.run.is_none() => {
-                self.flush_mail(Some(now.instant + MAIL_TIME), now)
-            }
+            Phase::Draining if self.run.is_none() => self.flush_mail(true, now),
+            Phase::Stopping { .. } if self.run.is_none() => self.flush_mail(false, now),
             Phase::Killing if self.run.is_none() => self.close(),
-            Phase::Mailing { until }
-                if (self.mailer.is_idle() || until.is_some_and(|until| now.instant >= until)) =>
-            {
+            Phase::Mailing { until, .. } if self.mailer.is_idle() || now.instant >= until => {
                 self.close();
             }
             _ => {}
@@ -173,16 +173,18 @@ impl Daemon {
 
     /// Begins to send what is queued. Only now does the supervisor hear of a drain, because its time limit for a stop
     /// runs from then.
-    fn flush_mail(&mut self, until: Option<Instant>, now: Moment) {
+    fn flush_mail(&mut self, drains: bool, now: Moment) {
+        let time = if drains { DRAINED_MAIL_TIME } else { MAIL_TIME };
+        let until = now.instant + time;
         self.supervisor.stopping(now.instant);
         self.mailer.queue.close(now.instant);
-        self.phase = Phase::Mailing { until };
+        self.phase = Phase::Mailing { until, drains };
         if self.mailer.is_idle() {
             self.close();
         }
     }
 
-    /// Whether this phase waits for the end of a killed run and there is none.
+    /// Whether this phase waits for the end of a killed run, and that has ended.
     pub(super) fn has_killed(&self) -> bool {
         self.run.is_none() && self.phase == Phase::Killing
     }

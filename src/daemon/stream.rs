@@ -15,7 +15,8 @@ use crate::job::output::{Capture, LineSplitter};
 use crate::system::log::Log;
 use crate::system::process::{self, OutputPipe};
 
-/// The same where each line is logged: lines of one byte cost so much that others would wait for a noticeable time.
+/// How often one turn reads a pipe whose lines are logged: lines of one byte cost so much that others would wait for a
+/// noticeable time.
 const LIVE_READS_PER_TURN: usize = 2;
 
 /// One of a run's two outputs, on its way to log and mail.
@@ -30,7 +31,8 @@ pub(super) struct Stream {
     lines: Option<LineSplitter>,
     /// This turn left the pipe before it was empty, so that others get their turn. No event will report the rest.
     pub(super) more: bool,
-    /// As far as is known, no process is left that could write to the pipe. No event will report its end either.
+    /// It is read until the pipe is empty or at its end: the writer has been reaped or has closed it, and no event may
+    /// report the end.
     pub(super) hung_up: bool,
     /// The pipe was full once and was given a larger buffer.
     widened: bool,

@@ -4,27 +4,25 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Daemon;
 use super::showing::{Form, Page};
 use crate::clock::Moment;
 use crate::config::Sequencer;
-use crate::config::listen::Listen;
+use crate::config::listen::{Listen, TRY_AGAIN};
 use crate::event::Event;
 use crate::message::Level;
 use crate::system;
 use crate::system::errors::error_text;
 use crate::system::http::{self, Answer};
-
-/// After this time an address that could not be had is tried again.
-const AGAIN: Duration = Duration::from_secs(30);
+use crate::text::seconds;
 
 /// An address that could not be had.
 #[derive(Debug)]
 pub(super) struct Missing {
     wanted: Listen,
-    /// `127.0.0.1:9100: Address already in use`
+    /// `127.0.0.1:9642: Address already in use`
     pub(super) why: String,
     again: Instant,
 }
@@ -100,12 +98,13 @@ impl Daemon {
             Some(bound) => format!("it stays at {bound}, and this"),
             None => "this".to_string(),
         };
-        let line = format!("Cannot listen on {why}; {stays} is tried again every 30 seconds.");
+        let after = seconds(TRY_AGAIN);
+        let line = format!("Cannot listen on {why}; {stays} is tried again every {after} seconds.");
         let is_news = before.is_none_or(|before| before.wanted != wanted || before.why != why);
         self.missing = Some(Missing {
             wanted,
             why,
-            again: now + AGAIN,
+            again: now + TRY_AGAIN,
         });
         Some((line, is_news))
     }
@@ -137,21 +136,23 @@ impl Daemon {
         self.missing = None;
     }
 
-    /// Takes one request. A page that was made within the last second is given at once; another one is made when there
-    /// is time.
+    /// Takes one request. A page that was made within the last second is given at once, and so is whether all is well;
+    /// another one is made when there is time.
     pub(super) fn serve_http(&mut self, now: Moment) {
         let Some(asked) = self.http.next_request(now) else {
             return;
         };
         let answer = match find(&asked.path) {
-            Found::Page(page) => {
-                let Some(answer) = self.showing.kept(page, now.instant) else {
+            Found::Page(page) => match self.showing.kept(page, now.instant) {
+                Some(answer) => answer,
+                // It is a line, and whoever asks for it gives up soon.
+                None if page == Page::Ready => self.make_page(page, now),
+                None => {
                     let head = asked.head;
                     let form = Form::Page { page, head };
                     return self.showing.add(asked.client, form, now);
-                };
-                answer
-            }
+                }
+            },
             Found::Alive => Answer::of_text("ok: the daemon answers\n"),
             Found::Nothing => Answer::of_status(404),
         };
@@ -163,14 +164,19 @@ impl Daemon {
         let now = system::now();
         let answer = self.showing.kept(page, now.instant).unwrap_or_else(|| {
             let before = system::processor_time();
-            let answer = page.make(&self.view_with_lease(now));
+            let answer = self.make_page(page, now);
             let cost = system::processor_time().saturating_sub(before);
-            let ended = Instant::now();
-            self.showing.made(cost, ended);
-            self.showing.keep(page, answer.clone(), ended);
+            self.showing.made(cost, Instant::now());
             answer
         });
         self.http.answer(clients, &answer, head, now);
+    }
+
+    /// Makes a page, which is shared for a second.
+    fn make_page(&mut self, page: Page, now: Moment) -> Answer {
+        let answer = page.make(&self.view_with_lease(now));
+        self.showing.keep(page, answer.clone(), Instant::now());
+        answer
     }
 }
 

@@ -6,10 +6,11 @@ use super::{Decision, Event, Name, Who};
 use crate::json::Object;
 use crate::mail::queue::Unsent;
 use crate::mail::report::Report;
+use crate::text::to_milliseconds;
 
-/// Of a name or an address so many of the first and of the last bytes are written, as escaped.
+/// The most bytes written from each end of a name or address, as escaped.
 const END: usize = 256;
-/// Of what a report says beside the output.
+/// The most bytes written from each end of what a report says beside the output, as escaped.
 const TEXT_END: usize = 1024;
 
 pub(super) fn write(event: &Event<'_>, object: &mut Object<'_>) {
@@ -147,9 +148,7 @@ fn number(object: &mut Object<'_>, name: &str, value: i32) {
 
 /// Seconds, to the nearest millisecond.
 fn duration(object: &mut Object<'_>, name: &str, value: Duration) {
-    let millis = value.saturating_add(Duration::from_micros(500)).as_millis();
-    let rounded = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
-    object.duration(name, Some(rounded));
+    object.duration(name, Some(to_milliseconds(value)));
 }
 
 impl Name {

@@ -329,7 +329,7 @@ fn samples(each: &mut dyn FnMut(&dyn Message, &str, Value)) {
         ),
         (
             Event::NotWritten("cannot write"),
-            "cannot write; trying again every second.",
+            "cannot write; trying again.",
             json!({}),
         ),
         (

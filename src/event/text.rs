@@ -1,4 +1,4 @@
-//! The text of each event, exactly as the log of 1.0 has it.
+//! The text of each event. What 1.0 has logged too keeps its words.
 
 use std::fmt;
 
@@ -73,7 +73,7 @@ impl fmt::Display for Event<'_> {
                 "sendmail is {} here; set it to a program that sends mail, or mailproblemsto to '-' to have reports in the log",
                 shown(program)
             ),
-            Event::NotWritten(why) => write!(f, "{why}; trying again every second."),
+            Event::NotWritten(why) => write!(f, "{why}; trying again."),
             Event::Stopping { signal, again } => {
                 let how = if again {
                     " again, stopping at once"

@@ -3,13 +3,14 @@
 
 pub mod file;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::clock::Stamp;
 use crate::job::outcome::{Brief, Verdict};
 use crate::order::sorted;
+use crate::text::to_milliseconds;
 
 /// Runs of all jobs that are kept.
 pub const RECENT: usize = 1_000;
@@ -34,11 +35,10 @@ pub struct Run {
 impl Run {
     /// A run that began `late` after it was due.
     pub fn new(began: Stamp, took: Duration, late: Duration, outcome: Brief) -> Run {
-        let late = late.as_secs().saturating_mul(1000) + u64::from(late.subsec_millis());
         Run {
             began,
             took,
-            late: u32::try_from(late).unwrap_or(u32::MAX),
+            late: u32::try_from(to_milliseconds(late).as_millis()).unwrap_or(u32::MAX),
             outcome,
         }
     }
@@ -88,7 +88,7 @@ impl History {
     /// Nothing yet; there are this many jobs.
     pub fn new(jobs: usize) -> History {
         let mut history = History::default();
-        history.moved(&vec![None; jobs]);
+        history.moved(&vec![None; jobs], std::iter::empty());
         history
     }
 
@@ -99,11 +99,8 @@ impl History {
         let numbered = Numbered { number, run };
         let name = match place.and_then(|place| self.own.get_mut(place)) {
             Some(own) => {
-                let own = own.get_or_insert_with(|| Own::new(job));
-                keep(&mut own.runs, numbered, self.of_each);
-                if run.failed() {
-                    keep(&mut own.failures, numbered, self.of_each);
-                }
+                let own = own.get_or_insert_with(|| Own::new(job.into()));
+                own.add(numbered, self.of_each);
                 Rc::clone(&own.name)
             }
             None => job.into(),
@@ -114,9 +111,9 @@ impl History {
         self.recent.push_back((name, numbered));
     }
 
-    /// A reload has put the jobs at other places: for each new one the old one. Of jobs that have none only the most
-    /// recent runs of all are still kept.
-    pub fn moved(&mut self, from: &[Option<usize>]) {
+    /// Moves each job's runs to its new place after a reload: `from` has for each new place the old one. Of a removed job
+    /// only its runs among the most recent of all stay; a job that returns starts from those.
+    pub fn moved<'a>(&mut self, from: &[Option<usize>], names: impl IntoIterator<Item = &'a str>) {
         let most = of_each(from.len());
         let mut old = std::mem::take(&mut self.own);
         let mut take = |place: usize| old.get_mut(place)?.take();
@@ -129,11 +126,39 @@ impl History {
                 kept.drain(..kept.len().saturating_sub(most));
             }
         }
+        self.bring_back(names);
+    }
+
+    /// Keeps of each job of which nothing is kept what the most recent runs of all have of it.
+    fn bring_back<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        if self.recent.is_empty() {
+            return;
+        }
+        let own = &mut self.own;
+        let nowhere = own.len();
+        let names_of_runs = self.recent.iter().map(|(name, _)| (&**name, nowhere));
+        let mut places: HashMap<&str, usize> = names_of_runs.collect();
+        for (place, name) in names.into_iter().enumerate() {
+            let is_bare = own.get(place).is_some_and(Option::is_none);
+            if let Some(at) = places.get_mut(name).filter(|_| is_bare) {
+                *at = place;
+            }
+        }
+        for (name, of) in &self.recent {
+            if let Some(own) = places.get(&**name).and_then(|&place| own.get_mut(place)) {
+                let own = own.get_or_insert_with(|| Own::new(Rc::clone(name)));
+                own.add(*of, self.of_each);
+            }
+        }
     }
 
     /// The last `most` of the runs that are kept, oldest first: of all jobs or of one, and only those that failed if
     /// that is asked.
     pub fn last(&self, job: Option<&str>, failed: bool, most: usize) -> Vec<Entry<'_>> {
+        if job.is_none() && !failed && most <= self.recent.len() {
+            let last = self.recent.iter().skip(self.recent.len() - most);
+            return last.map(|(name, of)| (&**name, &of.run)).collect();
+        }
         let wanted = |(name, of): &(&str, &Numbered)| {
             job.is_none_or(|job| job == *name) && (!failed || of.run.failed())
         };
@@ -157,12 +182,19 @@ impl History {
 }
 
 impl Own {
-    fn new(job: &str) -> Box<Own> {
+    fn new(name: Rc<str>) -> Box<Own> {
         Box::new(Own {
-            name: job.into(),
+            name,
             runs: VecDeque::new(),
             failures: VecDeque::new(),
         })
+    }
+
+    fn add(&mut self, new: Numbered, most: usize) {
+        keep(&mut self.runs, new, most);
+        if new.run.failed() {
+            keep(&mut self.failures, new, most);
+        }
     }
 }
 

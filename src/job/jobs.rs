@@ -12,7 +12,7 @@ use crate::job::history::{History, Run, file};
 use crate::job::outcome::{Cause, Outcome, Verdict};
 use crate::job::output::Capture;
 use crate::job::record::Record;
-use crate::job::schedule::{Delays, Schedule, Timing};
+use crate::job::schedule::{self, Delays, Schedule, Timing};
 use crate::job::state::State;
 use crate::job::tails::Tails;
 use crate::job::throttle::Throttle;
@@ -37,6 +37,14 @@ pub struct Next {
 }
 
 impl Next {
+    fn of(next: schedule::Next) -> Next {
+        Next {
+            job: Index(next.job),
+            due: next.due,
+            requested: next.requested,
+        }
+    }
+
     /// When it may start, as seen at `now`: a requested job at once.
     pub fn start(&self, now: Instant) -> Instant {
         if self.requested { now } else { self.due }
@@ -73,6 +81,7 @@ impl Jobs {
             .map(|job| state.restore(&job.name, &delays(job), now));
         let (timings, records): (Vec<Timing>, Vec<Record>) = known.unzip();
         let mut schedule = Schedule::new(timings);
+        schedule.begins(now.instant);
         for (job, record) in records.iter().enumerate() {
             if record.paused_by().is_some() {
                 schedule.hold(job);
@@ -148,11 +157,12 @@ impl Jobs {
 
     /// The job that is next once nothing runs; `None` if no job is left that is not paused.
     pub fn next(&self) -> Option<Next> {
-        self.schedule.next().map(|next| Next {
-            job: Index(next.job),
-            due: next.due,
-            requested: next.requested,
-        })
+        self.schedule.next().map(Next::of)
+    }
+
+    /// The first job that waits, or will wait, for the end of the one that runs.
+    pub fn next_behind(&self) -> Option<Next> {
+        self.schedule.next_behind().map(Next::of)
     }
 
     /// The runs of the past.
@@ -201,6 +211,13 @@ impl Jobs {
         late
     }
 
+    /// Takes the job out of the order, because a run of it that began `late` is still under way: a reload has removed the
+    /// job, and another one has brought it back.
+    pub fn goes_on(&mut self, index: Index, began: SystemTime, late: Duration, now: Instant) {
+        self.schedule.begin(index.0, now);
+        self.records[index.0].began(began, late);
+    }
+
     /// Puts the job back into the order after its run, with the delay that its definition has now.
     pub fn end(&mut self, index: Index, end: End<'_>, now: Moment) {
         self.records[index.0].ended(now.wall, end.took, end.outcome, end.left_out);
@@ -237,8 +254,8 @@ impl Jobs {
         self.schedule.in_order().map(Index)
     }
 
-    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, the one that
-    /// has waited longest before the others; then those that are requested but not due.
+    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, in due order;
+    /// then those that are requested but not due. What runs does not wait, though it may have been requested again.
     pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (Index, Duration)> + '_ {
         let waiting = self.schedule.waiting(now);
         waiting.map(|(job, time)| (Index(job), time))
@@ -260,12 +277,12 @@ impl Jobs {
     }
 
     /// Releases a held job; it keeps its due time. False if it was not held.
-    pub fn resume(&mut self, index: Index) -> bool {
+    pub fn resume(&mut self, index: Index, now: Instant) -> bool {
         if !self.is_paused(index) {
             return false;
         }
         self.records[index.0].set_paused(None);
-        self.schedule.release(index.0);
+        self.schedule.release(index.0, now);
         true
     }
 
@@ -319,8 +336,8 @@ impl Jobs {
             .collect();
         self.defined = defined;
         let names = self.defined.iter().map(|job| &*job.name);
-        self.tails.retain(names);
-        self.history.moved(&from);
+        self.tails.retain(names.clone());
+        self.history.moved(&from, names);
         Moves { from }
     }
 }

@@ -8,9 +8,9 @@ use crate::exit::Exit;
 use crate::job::outcome::{Cause, Outcome};
 
 /// How long a background process may keep a pipe open after the run's own process was reaped.
-pub const PIPE_GRACE: Duration = Duration::from_secs(2);
+const PIPE_GRACE: Duration = Duration::from_secs(2);
 /// The same while the daemon stops.
-pub const PIPE_GRACE_AT_STOP: Duration = Duration::from_millis(500);
+const PIPE_GRACE_AT_STOP: Duration = Duration::from_millis(500);
 /// How often a stopped run's process group is checked for members. The kernel does not report that it has become empty.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 /// How long after SIGKILL a group may still have members (not reaped by their own parent, or stuck in the kernel), and
@@ -83,7 +83,7 @@ struct Reaped {
 }
 
 impl Stop {
-    /// Sends SIGKILL once; again only as long as it reaches nobody.
+    /// Asks for SIGKILL once it is due, and again only while no member may be signalled.
     fn kill_if_due(&mut self, now: Instant, out_of_reach: bool) -> Option<Action> {
         if now < self.kill_at || (self.killed_at.is_some() && !out_of_reach) {
             return None;

@@ -64,6 +64,15 @@ impl Outcome {
         Brief::of(self).verdict()
     }
 
+    /// The exit code for who asks whether the run succeeded: that of the run, but 1 if it exited with 0 and has not
+    /// succeeded all the same, as after a time-out.
+    pub fn status(&self) -> i32 {
+        match self.verdict() {
+            Verdict::Failure | Verdict::Neither if self.code == 0 => 1,
+            _ => self.code,
+        }
+    }
+
     /// The short word for tables and mail throttling: `ok`, `exit 3`, `SIGKILL`, `timeout`, `start 127`, `killed` (by
     /// an operator), `shutdown`. Failures with the same word count as the same failure.
     pub fn word(&self) -> String {

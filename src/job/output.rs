@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::text::left_out;
 
 /// The longest piece of a line that a `LineSplitter` hands out, in bytes.
-pub const MAX_PIECE: usize = 8192;
+const MAX_PIECE: usize = 8192;
 
 /// One stream of a run. Up to `limit` bytes are kept whole; of a longer stream the first half and the last half of
 /// `limit`. It takes no memory until the first byte is pushed, and never much more than `limit`.
@@ -68,11 +68,6 @@ impl Capture {
         self.total - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// Whether nothing has been pushed.
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-
     /// The kept bytes in order, with `gap` (from `Capture::gap`) between the first part and the last.
     pub fn parts<'a>(&'a self, gap: &'a str) -> [&'a [u8]; 4] {
         let (newer, older) = self.tail.split_at(self.oldest);
@@ -88,8 +83,9 @@ impl Capture {
         }
     }
 
-    /// Appends the last bytes of what `append_to` writes, at most `most`.
+    /// Appends the last bytes of what `append_to` writes, at most `most`. They do not begin within a character of UTF-8.
     pub fn append_end_to(&self, most: usize, out: &mut Vec<u8>) {
+        let begin = out.len();
         let gap = self.gap();
         let parts = self.parts(&gap);
         let all: usize = parts.iter().map(|part| part.len()).sum();
@@ -98,6 +94,12 @@ impl Capture {
             let from = skip.min(part.len());
             out.extend_from_slice(&part[from..]);
             skip -= from;
+        }
+        if all > most {
+            // A character has three bytes after its first at most (RFC 3629, 3).
+            let rest = out[begin..].iter().take(3);
+            let rest = rest.take_while(|&&byte| byte & 0xC0 == 0x80).count();
+            out.drain(begin..begin + rest);
         }
     }
 

@@ -1,7 +1,7 @@
 //! When each job is due and which one is next: the earliest due time first, ties in configuration order. It also owns
 //! back-off, holds, requests by operators, and how a reload changes due times.
-//! Pure: time is an argument. It knows jobs only by their place in the configuration, and it does not know whether a
-//! job runs right now. Choosing a job and putting it back take O(log n).
+//! Pure: time is an argument. It knows jobs only by their place in the configuration. It knows which one runs only to
+//! keep that one out of the order until its run has ended. Choosing a job and putting it back take O(log n).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -102,6 +102,11 @@ pub struct Schedule {
     order: BTreeSet<(Instant, usize)>,
     requests: Requests,
     running: Option<usize>,
+    /// When the daemon began: what was due before has waited for nobody until then.
+    began: Option<Instant>,
+    /// When jobs were released that were due before: what is held waits for nobody, so they wait since then. It is empty
+    /// until there is one.
+    released: Vec<Option<Instant>>,
 }
 
 impl Schedule {
@@ -114,12 +119,28 @@ impl Schedule {
             order,
             requests: Requests::default(),
             running: None,
+            began: None,
+            released: Vec::new(),
         }
+    }
+
+    /// Has no job wait since before this moment, at which the daemon begins.
+    pub fn begins(&mut self, now: Instant) {
+        self.began = Some(now);
     }
 
     /// The job that is next once nothing runs; `None` if no job is left that is not held.
     pub fn next(&self) -> Option<Next> {
-        if let Some(job) = self.requests.first() {
+        self.first(self.requests.first())
+    }
+
+    /// The first job that waits, or will wait, for the end of the one that runs, which does not wait for itself.
+    pub fn next_behind(&self) -> Option<Next> {
+        self.first(self.requested().find(|&job| Some(job) != self.running))
+    }
+
+    fn first(&self, requested: Option<usize>) -> Option<Next> {
+        if let Some(job) = requested {
             return self.jobs.get(job).map(|t| Next {
                 job,
                 due: t.due,
@@ -140,9 +161,24 @@ impl Schedule {
         };
         self.order.remove(&(timing.due, job));
         self.running = Some(job);
+        let since = self.ready_since(timing.due, job);
+        self.forget_release(job);
         match self.requests.remove(job) {
             true => Duration::ZERO,
-            false => now.saturating_duration_since(timing.due),
+            false => now.saturating_duration_since(since),
+        }
+    }
+
+    /// Since when a job that is due could have run.
+    fn ready_since(&self, due: Instant, job: usize) -> Instant {
+        let released = self.released.get(job).copied().flatten();
+        let due = self.began.map_or(due, |at| at.max(due));
+        released.map_or(due, |at| at.max(due))
+    }
+
+    fn forget_release(&mut self, job: usize) {
+        if let Some(released) = self.released.get_mut(job) {
+            *released = None;
         }
     }
 
@@ -196,14 +232,19 @@ impl Schedule {
     pub fn hold(&mut self, job: usize) {
         if let Some(timing) = self.jobs.get(job) {
             self.order.remove(&(timing.due, job));
+            self.forget_release(job);
         }
     }
 
     /// Puts a held job back into the order, at its own due time, unless it runs.
-    pub fn release(&mut self, job: usize) {
+    pub fn release(&mut self, job: usize, now: Instant) {
         let timing = self.jobs.get(job).filter(|_| self.running != Some(job));
         if let Some(timing) = timing {
             self.order.insert((timing.due, job));
+            if timing.due < now {
+                self.released.resize(self.jobs.len(), None);
+                self.released[job] = Some(now);
+            }
         }
     }
 
@@ -217,18 +258,8 @@ impl Schedule {
         &self.jobs
     }
 
-    /// How many jobs there are.
-    pub fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Whether there are no jobs.
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
-
-    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, the one that
-    /// has waited longest before the others; then those that are requested but not due.
+    /// The jobs that would run now if nothing else ran, and how long each has waited. Due jobs come first, in due order;
+    /// then those that are requested but not due. What runs does not wait, though it may have been requested again.
     pub fn waiting(&self, now: Instant) -> impl Iterator<Item = (usize, Duration)> + '_ {
         let due = self.order.iter().take_while(move |(due, _)| *due <= now);
         let is_due = move |job: usize| {
@@ -236,8 +267,10 @@ impl Schedule {
             timing.is_some_and(|t| t.due <= now && self.order.contains(&(t.due, job)))
         };
         let requests = self.requests.iter();
-        let asked_for = requests.filter(move |(job, _)| !is_due(*job));
-        due.map(move |&(due, job)| (job, now - due))
+        let asked_for =
+            requests.filter(move |(job, _)| Some(*job) != self.running && !is_due(*job));
+        let waited = move |due, job| now.saturating_duration_since(self.ready_since(due, job));
+        due.map(move |&(due, job)| (job, waited(due, job)))
             .chain(asked_for.map(move |(job, since)| (job, now.saturating_duration_since(since))))
     }
 
@@ -290,7 +323,14 @@ impl Schedule {
         schedule.requests = requests
             .filter_map(|(job, since)| Some((moved(job)?, since)))
             .collect();
+        schedule.began = self.began;
         schedule.running = self.running.and_then(moved);
+        for (job, released) in self.released.iter().enumerate() {
+            if let (Some(job), Some(_)) = (moved(job), released) {
+                schedule.released.resize(schedule.jobs.len(), None);
+                schedule.released[job] = *released;
+            }
+        }
         schedule
     }
 }
@@ -432,7 +472,7 @@ mod tests {
             Some(0),
             "one run a request, then held again"
         );
-        schedule.release(1);
+        schedule.release(1, t0 + s(4));
         assert_eq!(schedule.timing(1).due, t0 + s(53));
         assert_eq!(schedule.in_order().collect::<Vec<_>>(), [0, 1]);
     }
@@ -443,10 +483,79 @@ mod tests {
         let mut schedule = schedule(&[1], t0);
         schedule.begin(0, t0 + s(1));
         schedule.hold(0);
-        schedule.release(0);
+        schedule.release(0, t0 + s(2));
         assert_eq!(schedule.next(), None);
         schedule.end(0, at(t0 + s(2)), Some(false), &delays(1), false);
         assert_eq!(schedule.next().map(|n| n.due), Some(t0 + s(3)));
+    }
+
+    #[test]
+    fn what_was_held_has_waited_only_since_it_was_released() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[10, 20, 3600], t0);
+        schedule.hold(0);
+        schedule.hold(2);
+        let waiting = |schedule: &Schedule, now| -> Vec<(usize, Duration)> {
+            schedule.waiting(t0 + s(now)).collect()
+        };
+        assert_eq!(waiting(&schedule, 1000), [(1, s(980))]);
+        schedule.release(0, t0 + s(1000));
+        schedule.release(2, t0 + s(1000));
+        assert_eq!(waiting(&schedule, 1007), [(0, s(7)), (1, s(987))]);
+        let same = [10, 20, 3600].map(delays);
+        let same = same.iter().enumerate();
+        schedule = schedule.reloaded(same.map(|(i, d)| (Some((i, *d)), *d)), t0 + s(1008));
+        assert_eq!(
+            schedule.next().map(|n| n.job),
+            Some(0),
+            "its due time stays"
+        );
+        assert_eq!(schedule.begin(0, t0 + s(1009)), s(9));
+        schedule.end(0, at(t0 + s(1010)), Some(false), &delays(10), false);
+        assert_eq!(schedule.begin(0, t0 + s(1021)), s(1), "once");
+        assert_eq!(
+            schedule.begin(2, t0 + s(3605)),
+            s(5),
+            "due after its release"
+        );
+    }
+
+    #[test]
+    fn what_was_due_before_the_daemon_began_has_waited_only_since_then() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[10, 2000], t0);
+        schedule.begins(t0 + s(1000));
+        let same = [10, 2000].map(delays);
+        let same = same.iter().enumerate();
+        schedule = schedule.reloaded(same.map(|(i, d)| (Some((i, *d)), *d)), t0 + s(1001));
+        assert_eq!(
+            schedule.waiting(t0 + s(1002)).collect::<Vec<_>>(),
+            [(0, s(2))]
+        );
+        assert_eq!(schedule.begin(0, t0 + s(1003)), s(3));
+        assert_eq!(schedule.begin(1, t0 + s(2004)), s(4));
+    }
+
+    #[test]
+    fn what_runs_does_not_wait_for_itself() {
+        let t0 = Instant::now();
+        let mut schedule = schedule(&[1, 50], t0);
+        schedule.begin(0, t0 + s(1));
+        schedule.request(0, t0 + s(2));
+        assert_eq!(schedule.waiting(t0 + s(3)).count(), 0);
+        assert_eq!(
+            schedule.next_behind().map(|n| (n.job, n.due)),
+            Some((1, t0 + s(50)))
+        );
+        schedule.request(1, t0 + s(4));
+        let behind = schedule.next_behind();
+        assert_eq!(behind.map(|n| (n.job, n.requested)), Some((1, true)));
+        assert_eq!(schedule.waiting(t0 + s(5)).collect::<Vec<_>>(), [(1, s(1))]);
+        assert_eq!(
+            schedule.next().map(|n| n.job),
+            Some(0),
+            "it is next all the same"
+        );
     }
 
     #[test]
@@ -548,7 +657,7 @@ mod tests {
                     }
                     (3, _) => {
                         held[job] = false;
-                        schedule.release(job);
+                        schedule.release(job, now);
                     }
                     (4, _) => schedule.request(job, t0),
                     (5, _) => {

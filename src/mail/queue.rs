@@ -12,15 +12,15 @@ use crate::mail::report::{Message, Report};
 use crate::text::{harmless, seconds};
 
 /// The most messages queued, the one under way included.
-pub const MAX_MESSAGES: usize = 256;
+const MAX_MESSAGES: usize = 256;
 /// The most bytes of reports queued. A report counts once, however many recipients it has.
-pub const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// How long sendmail may take for one message.
 pub const TRY_TIME: Duration = Duration::from_secs(60);
 /// How long a sendmail that was killed for its time-out may still take to end.
 pub const DYING_TIME: Duration = Duration::from_secs(5);
 /// How long after each failed try the next one follows. After the last of these the message is given up.
-pub const RETRY_AFTER: [Duration; 6] = [
+const RETRY_AFTER: [Duration; 6] = [
     Duration::from_secs(30),
     Duration::from_secs(60),
     Duration::from_secs(120),
@@ -50,7 +50,7 @@ pub enum Failure {
 impl Failure {
     /// Whether another try is unlikely to help (sysexits.h: 64 to 68, 77, 78), so that the report goes to the log at
     /// once.
-    pub fn permanent(&self) -> bool {
+    fn permanent(&self) -> bool {
         match self {
             Failure::NotStarted(_) => true,
             Failure::Exited(status, _) => matches!(status, 64..=68 | 77 | 78),
@@ -376,11 +376,6 @@ impl Queue {
     /// Whether nothing is queued or under way.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    /// Bytes of the reports queued, each counted once.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Why the last try failed; `None` if it did not.

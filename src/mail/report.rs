@@ -11,7 +11,7 @@ use crate::job::output::Kept;
 use crate::job::throttle::{Recovery, Repeat};
 use crate::mail::quoted_printable;
 use crate::message::Stream;
-use crate::text::{Utc, seconds, unix_seconds};
+use crate::text::{Utc, counted, seconds, to_milliseconds, unix_seconds};
 
 /// The longest value of a header line, in bytes. With its name it stays below the 998 of RFC 5322, 2.1.1.
 const MAX_VALUE: usize = 900;
@@ -197,7 +197,6 @@ impl Report {
     }
 
     fn new(kind: Kind, run: &Run<'_>, subject: &str, body: Vec<u8>, origin: &Origin<'_>) -> Report {
-        let took = Duration::from_millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
         let name = match origin.name {
             Some(name) => format!("X-Buildd-Sequencer: {}\n", ascii_value(name)),
             None => String::new(),
@@ -208,7 +207,7 @@ impl Report {
             ascii_value(origin.host),
             ascii_value(run.job),
             Utc::from(run.started).rfc3339(),
-            seconds(took),
+            seconds(to_milliseconds(run.took)),
             Utc::from(origin.now).rfc5322(),
         );
         Report {
@@ -295,11 +294,11 @@ impl Report {
     /// All header lines, and the empty line after them.
     fn headers(&self, to: &str, copy: u64, encoding: &str) -> String {
         format!(
-            "From: Launchpad Build Daemon Sequencer <{}>\nTo: {}\nSubject: {}\n{}\
+            "{}To: {}\nSubject: {}\n{}\
              Message-ID: <{}.{copy}@{}>\nAuto-Submitted: auto-generated\nPrecedence: bulk\n\
              MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\
              Content-Transfer-Encoding: {encoding}\n\n",
-            self.from,
+            from_header(&self.from),
             address_value(to),
             self.subject,
             self.middle,
@@ -332,6 +331,15 @@ impl Message {
             report,
             headers,
             pos: 0,
+        }
+    }
+
+    /// Names another sender: a reload may have changed it since the report was made, and header and envelope have to
+    /// agree.
+    pub fn send_from(&mut self, from: &str) {
+        if let Some(headers) = &mut self.headers {
+            let length = from_header(&self.report.from).len();
+            headers.replace_range(..length, &from_header(&address_value(from)));
         }
     }
 
@@ -372,10 +380,12 @@ fn append(name: &'static str, kept: Kept, body: &mut Vec<u8>) -> Place {
 
 /// `1 failure`, `57 failures`
 fn failures(count: u32) -> String {
-    match count {
-        1 => "1 failure".to_string(),
-        n => format!("{n} failures"),
-    }
+    counted(usize::try_from(count).unwrap_or(usize::MAX), "failure")
+}
+
+/// The first header line.
+fn from_header(address: &str) -> String {
+    format!("From: Launchpad Build Daemon Sequencer <{address}>\n")
 }
 
 /// The first two lines of every body.

@@ -510,7 +510,8 @@ fn a_reload_whose_log_cannot_follow_says_so_and_exits_1() {
         "the reload was not refused"
     );
     std::fs::create_dir(place.path("missing")).unwrap();
-    place.told("reload");
+    let said = place.told("reload");
+    assert_eq!(said, "Changed logfile: first -> missing/log\n");
     place.told("pause");
     wait_for("the log to follow", || {
         place
@@ -520,6 +521,177 @@ fn a_reload_whose_log_cannot_follow_says_so_and_exits_1() {
     });
     daemon.signal(Signal::SIGTERM);
     daemon.wait();
+}
+
+#[test]
+fn a_reload_that_would_overwrite_the_configuration_changes_nothing() {
+    let place = Place::new();
+    let a = idle_job("a", "true");
+    let daemon = place.listening(&format!("{SOCKET}{a}"));
+    let config = format!("{SOCKET}logkeep: 3\nstatefile: conf\n{a}");
+    place.write("conf", &config);
+    let (status, said) = place.refused("reload");
+    assert_eq!(status, 78);
+    let line = "conf:4: statefile: 'conf' is the configuration, which would be overwritten; name another file\n";
+    assert!(said.contains(line), "{said}");
+    let log = daemon.stop();
+    assert!(log.contains(line) && !log.contains("Changed"), "{log}");
+    assert_eq!(place.read("conf"), config);
+}
+
+#[test]
+fn a_reload_that_would_overwrite_what_may_stay_in_use_changes_nothing() {
+    let place = Place::new();
+    let a = idle_job("a", "true");
+    let daemon = place.daemon(&format!("{SOCKET}logfile: first\n{a}"));
+    wait_for("it to listen", || {
+        place.ask("status").status.success().then_some(())
+    });
+    // The new log cannot be had, so the old one stays.
+    place.write(
+        "conf",
+        &format!("{SOCKET}logfile: missing/log\nstatefile: first\n{a}"),
+    );
+    let (status, said) = place.refused("reload");
+    assert_eq!(status, 78);
+    let line = "conf:4: statefile: 'first' is the file of logfile, too; name another file\n";
+    assert!(said.contains(line), "{said}");
+    assert!(place.read("first").contains(line));
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+}
+
+#[test]
+fn a_reload_in_a_directory_that_is_gone_is_one_all_the_same() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("run")).unwrap();
+    let config = format!("{SOCKET}{}", idle_job("a", "true"));
+    let daemon = place.daemon_with(&config, |command| {
+        command.args(["-d", "run", "-s", "socket"]);
+    });
+    daemon.wait_for_log("Loaded.");
+    std::fs::remove_dir(place.path("run")).unwrap();
+    let more = format!("{SOCKET}{}{}", idle_job("a", "true"), idle_job("b", "true"));
+    place.write(
+        "conf",
+        &more.replace(
+            "[buildsequencer]\n",
+            "[buildsequencer]\nstatefile: s\nmetricsfile: m.prom\n",
+        ),
+    );
+    let said = place.run(&["reload", "-s", "socket"]);
+    assert!(stdout(&said).contains("Added job b"), "{}", stderr(&said));
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_whose_state_or_metrics_cannot_follow_says_so_and_exits_1() {
+    let place = Place::new();
+    let config = |state: &str, metrics: &str| {
+        let a = idle_job("a", "true");
+        format!("{SOCKET}statefile: {state}\nmetricsfile: {metrics}\n{a}")
+    };
+    let daemon = place.listening(&config("state", "x.prom"));
+    for (state, metrics, line) in [
+        (
+            "missing/state",
+            "x.prom",
+            "Cannot change the state file: directory 'missing' cannot be written: No such file or directory; the state \
+             stays in 'state'.",
+        ),
+        (
+            "state",
+            "/dev/null",
+            "Cannot change the metrics file: '/dev/null' is not a regular file; the metrics stay in 'x.prom'.",
+        ),
+    ] {
+        place.write("conf", &config(state, metrics));
+        for _ in 0..2 {
+            let output = place.ask("reload");
+            let said = stdout(&output) + &stderr(&output);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains(line), "{said}");
+        }
+        assert_eq!(daemon.log().matches(line).count(), 2, "{}", daemon.log());
+    }
+    // All is kept where it was.
+    place.told("pause a");
+    assert!(
+        place.read("state").contains("pause"),
+        "{}",
+        place.read("state")
+    );
+    wait_for("the metrics", || {
+        let text = place.read("x.prom");
+        text.contains(r#"buildd_sequencer_job_paused{job="a"} 1"#)
+            .then_some(())
+    });
+    assert_eq!(place.told("healthcheck"), "ok\n");
+    daemon.stop();
+}
+
+#[test]
+fn a_job_that_is_added_while_all_are_paused_is_told_of() {
+    let place = Place::new();
+    let (a, b) = (idle_job("a", "true"), idle_job("b", "true"));
+    let daemon = place.listening(&format!("{SOCKET}{a}"));
+    place.told("pause");
+    place.write("conf", &format!("{SOCKET}{a}{b}"));
+    let line = "all other jobs are paused, but not b: 'buildd-sequencer pause b' holds it, too";
+    let said = place.told("reload");
+    assert!(said.ends_with(&format!("warning: {line}\n")), "{said}");
+    assert!(daemon.log().contains(line), "{}", daemon.log());
+    assert!(!place.told("reload").contains(line), "once");
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_that_comes_too_late_says_nothing_about_the_configuration() {
+    let place = Place::new();
+    let config = format!(
+        "{SOCKET}{}",
+        job(
+            "gated",
+            &format!("command: {GATED}\nmindelay: 1d\nstartdelay: 0")
+        )
+    );
+    let daemon = place.listening(&config);
+    place.wait_for_lines("begun", 1);
+    daemon.signal(Signal::SIGQUIT);
+    daemon.wait_for_log("Received SIGQUIT");
+    let why = "Configuration not reloaded: the daemon stops.";
+    let (status, said) = place.refused("reload");
+    assert_eq!(status, 78);
+    assert!(said.contains(why), "{said}");
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log_times(why, 2);
+    let health = place.told("healthcheck");
+    assert!(health.starts_with("ok: gated runs for"), "{health}");
+    assert!(!place.told("status").contains("RELOAD"));
+    assert!(
+        place
+            .told("metrics")
+            .contains("reloads_total{result=\"refused\"} 0\n")
+    );
+    place.write("go", "");
+    daemon.wait();
+}
+
+#[test]
+fn run_wait_exits_with_1_for_a_failure_that_exits_with_0() {
+    let place = Place::new();
+    let daemon = place.listening(&format!(
+        "{SOCKET}{}",
+        job(
+            "polite",
+            "command: sh -c 'trap \"exit 0\" TERM; sleep 100 & wait'\nmindelay: 1d\ntimeout: 0.3"
+        )
+    ));
+    let output = place.ask("run --wait polite");
+    assert_eq!(output.status.code(), Some(1));
+    let line = "Job polite completed with exit code 0 (timed out after 0.3 seconds)\n";
+    assert_eq!(stderr(&output), line);
+    daemon.stop();
 }
 
 #[test]

@@ -140,15 +140,21 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
     ));
     crate::common::wait_for_file(&place.path("kept/m.prom"));
     fs::remove_dir_all(place.path("kept")).unwrap();
-    daemon.wait_for_log("cannot write state file 'kept/state': No such file or directory");
-    daemon.wait_for_log("cannot write metrics file 'kept/m.prom': No such file or directory");
+    for file in [
+        "state file 'kept/state'",
+        "history file 'kept/state.history'",
+        "metrics file 'kept/m.prom'",
+    ] {
+        daemon.wait_for_log(&format!("cannot write {file}: No such file or directory"));
+    }
     // The third try is in time: jobs go on, and the failure is told once.
     std::thread::sleep(Duration::from_secs(2));
     let log = daemon.log();
-    assert_eq!(log.matches("cannot write").count(), 2, "{log}");
+    assert_eq!(log.matches("cannot write").count(), 3, "{log}");
     fs::create_dir(place.path("kept")).unwrap();
-    crate::common::wait_for_file(&place.path("kept/state"));
-    crate::common::wait_for_file(&place.path("kept/m.prom"));
+    for name in ["state", "state.history", "m.prom"] {
+        crate::common::wait_for_file(&place.path(&format!("kept/{name}")));
+    }
     daemon.stop();
 }
 

@@ -166,6 +166,31 @@ fn a_stop_and_a_crash_lose_no_run() {
     assert_eq!(state.lines().count(), 3, "the state's form is that of 1.0");
 }
 
+#[test]
+fn a_history_file_that_somebody_has_removed_or_emptied_is_whole_again_at_the_end() {
+    let place = Place::new();
+    let config = format!("{KEPT}{}", idle_job("a", "true"));
+    let deeds: [&dyn Fn(); 2] = [
+        &|| fs::remove_file(place.path("state.history")).unwrap(),
+        &|| drop(place.write("state.history", "")),
+    ];
+    for (n, deed) in deeds.iter().enumerate() {
+        let daemon = place.listening(&config);
+        assert_eq!(told(&place).len(), 2 * n);
+        place.ask("run --wait a");
+        wait_for("the run's line", || {
+            (place.read("state.history").lines().count() == 2 * n + 2).then_some(())
+        });
+        deed();
+        place.ask("run --wait a");
+        let log = daemon.stop();
+        assert!(!log.contains("istory file"), "no warning: {log}");
+    }
+    let daemon = place.listening(&config);
+    assert_eq!(told(&place).len(), 4);
+    daemon.stop();
+}
+
 fn killed_at_any_moment_it_loses_no_run_that_was_logged_and_has_none_twice() {
     let place = Place::new();
     let config = format!(
@@ -307,7 +332,7 @@ fn a_directory_that_refuses_new_files_has_the_old_one_grow() {
         lines[2..].iter().all(|line| line.ends_with(" exited 0 .")),
         "{lines:?}"
     );
-    let why = "cannot write history file 'kept/state.history': Permission denied; trying again every second.";
+    let why = "cannot write history file 'kept/state.history': Permission denied; trying again.";
     assert_eq!(log.matches(why).count(), 1, "{log}");
     assert_eq!(log.matches("istory file").count(), 1, "{log}");
 }

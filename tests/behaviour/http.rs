@@ -201,6 +201,11 @@ fn whatever_else_is_asked_is_refused_and_answered_once() {
     assert_eq!(long(8192).len(), 8192);
     for (request, status) in [
         (post.to_string(), 405),
+        ("OPTIONS * HTTP/1.0\r\n\r\n".to_string(), 405),
+        (
+            "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n".to_string(),
+            405,
+        ),
         (long(8192), 200),
         (long(8193), 431),
         ("x".repeat(8192), 431),
@@ -683,20 +688,20 @@ fn check_warns_of_an_address_that_is_not_there_and_is_content_beside_the_daemon(
         (Some(0), ""),
         "port {port}"
     );
-    let config = format!("{}{}", section("192.0.2.1:9100"), idle_job("a", "true"));
+    let config = format!("{}{}", section("192.0.2.1:9642"), idle_job("a", "true"));
     place.write("conf", &config);
     let output = place.ask("check -q");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         findings(&output),
-        "warning: conf:3: listen: cannot listen on 192.0.2.1:9100: Cannot assign requested address; the daemon runs its \
+        "warning: conf:3: listen: cannot listen on 192.0.2.1:9642: Cannot assign requested address; the daemon runs its \
          jobs without it and tries again every 30 seconds\n"
     );
-    place.write("conf", &config.replace("192.0.2.1:9100", "build1:9100"));
+    place.write("conf", &config.replace("192.0.2.1:9642", "build1:9642"));
     let output = place.ask("check -q");
     assert_eq!(output.status.code(), Some(78));
     assert!(
-        findings(&output).starts_with("conf:3: listen: 'build1:9100' is not an address and port ")
+        findings(&output).starts_with("conf:3: listen: 'build1:9642' is not an address and port ")
     );
 }
 

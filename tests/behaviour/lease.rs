@@ -220,8 +220,23 @@ fn a_stop_in_order_writes_nothing_over_the_next_hosts_state() {
     assert_eq!(place.read("state"), "the next host's\n");
 }
 
+/// The files that a reload names may be the next host's by now.
+fn a_reload_after_the_end_claims_nothing() {
+    let place = Place::new();
+    let until = lease(&place, 16);
+    let jobs = idle_job("a", "true");
+    let daemon = place.listening(&format!("{CONFIG}{jobs}"));
+    wait_until(until + 1);
+    let other = CONFIG.replace("statefile: state", "statefile: other");
+    place.write("conf", &format!("{other}{jobs}"));
+    assert_eq!(place.ask("reload").status.code(), Some(78));
+    wait_for_loss(&daemon);
+    assert!(!place.path(".other.lock").exists());
+}
+
 pub fn a_lease_is_obeyed() {
     at_once!(
+        a_reload_after_the_end_claims_nothing,
         without_a_lease_nothing_is_touched,
         what_is_no_file_is_no_lease,
         at_the_end_run_and_sendmail_are_killed_and_the_state_stays_the_next_hosts,

@@ -66,6 +66,33 @@ pub fn mail_that_takes_its_time() {
 }
 
 #[test]
+fn a_sender_that_a_reload_has_changed_is_that_of_header_and_envelope() {
+    let place = Place::new();
+    let sendmail = place.sendmail("while ! [ -e go ]; do sleep 0.05; done");
+    let config = |from: &str| {
+        let failing = once("a", "false");
+        format!("{ALONE}mailproblemsto: one@x two@x\n{sendmail}\nfromaddress: {from}\n{failing}")
+    };
+    let daemon = place.daemon(&config("a.long.old.one@example.com"));
+    place.wait_for_mails(1);
+    place.write("conf", &config("new@example.com"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("Changed fromaddress");
+    place.let_go();
+    let mails = place.wait_for_mails(2);
+    for (mail, from, to) in [
+        (&mails[0], "a.long.old.one@example.com", "one@x"),
+        (&mails[1], "new@example.com", "two@x"),
+    ] {
+        assert_eq!(mail.arguments, format!("-i -f {from} -- {to}"));
+        let header = format!("Launchpad Build Daemon Sequencer <{from}>");
+        assert_eq!(mail.header("From"), header);
+        assert_eq!(mail.header("To"), to);
+    }
+    daemon.stop();
+}
+
+#[test]
 fn a_report_is_as_it_should_be_to_the_byte() {
     let place = Place::new();
     let sendmail = place.sendmail("");

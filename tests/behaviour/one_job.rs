@@ -104,6 +104,29 @@ fn a_job_that_was_removed_is_told_of_while_its_run_goes_on() {
 }
 
 #[test]
+fn a_job_that_is_removed_and_added_again_during_its_run_goes_on_with_it() {
+    let place = Place::new();
+    place.gated("gated", "exit 3");
+    let other = idle_job("other", "true");
+    let gated = job("a", "command: ./gated\nmindelay: 1d\nstartdelay: 0");
+    let both = format!("{SOCKET}{gated}{other}");
+    let daemon = place.listening(&both);
+    place.wait_for_begin();
+    for config in [&format!("{SOCKET}{other}"), &both] {
+        place.write("conf", config);
+        place.told("reload");
+    }
+    assert_eq!(json(&place, "a")["job"]["state"], "running");
+    let all = place.told("status");
+    assert!(!all.contains("WAITING"), "it waits for itself: {all}");
+    place.let_go();
+    daemon.wait_for_log("Scheduling other");
+    let all = &json(&place, "a")["job"];
+    assert_eq!((&all["runs"], &all["failures"]), (&1.into(), &1.into()));
+    assert_eq!(daemon.stop().matches("Running a\n").count(), 1);
+}
+
+#[test]
 fn a_daemon_that_knows_a_command_not_yet_is_said_to_be_another_version() {
     let place = Place::new();
     let listener = UnixListener::bind(place.path("socket")).unwrap();

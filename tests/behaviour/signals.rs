@@ -185,6 +185,17 @@ fn a_hangup_during_the_start_kills_nobody_and_reloads_afterwards() {
     daemon.stop();
 }
 
+#[test]
+fn a_signal_that_asks_for_something_harms_no_start() {
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+        let place = Place::new();
+        let daemon = one_that_starts(&place);
+        daemon.signal(signal);
+        daemon.wait_for_log("Running tick");
+        daemon.stop();
+    }
+}
+
 /// Until `main` begins the signal's fate is the parent's choice, here to ignore it; from then on it is ours.
 #[test]
 fn a_storm_of_hangups_from_the_first_moment_on_kills_nobody() {
@@ -689,7 +700,7 @@ fn term_after_quit_stops_the_job() {
     );
 }
 
-/// The drain has no limit for mail; a stop has.
+/// A drain gives mail a minute in all, which is too long for a test here; a stop ends that, too.
 fn term_after_quit_gives_hanging_mail_three_seconds() {
     let place = Place::new();
     place.script("hanging", "echo begun >{dir}/begun; exec sleep 60");

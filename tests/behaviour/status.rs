@@ -233,7 +233,7 @@ fn json_has_every_documented_field_also_where_nothing_is_known() {
     assert_eq!(names(&all["jobs"][0]), expected);
     assert_eq!(
         names(&all["mail"]),
-        ["failing_since", "last_error", "queued"]
+        ["failing_since", "given_up", "last_error", "queued"]
     );
     place.told("reload");
     assert_eq!(

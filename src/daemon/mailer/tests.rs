@@ -143,7 +143,7 @@ fn a_sendmail_that_hangs_has_a_minute_and_then_all_of_it_is_killed() {
     let mut made = Made::with_sendmail("sh -c 'sleep 1000 & wait'");
     let t0 = made.t0;
     let pid = made.start(t0);
-    assert_eq!(made.mailer.deadline(), Some(t0 + TRY_TIME));
+    assert_eq!(made.mailer.deadline(true), Some(t0 + TRY_TIME));
     assert!(made.act(t0 + TRY_TIME - Duration::from_millis(1)).is_none());
     assert_eq!(killpg(pid, None), Ok(()), "it is left alone until then");
     assert!(made.act(t0 + TRY_TIME).is_none());
@@ -156,7 +156,12 @@ fn a_sendmail_that_hangs_has_a_minute_and_then_all_of_it_is_killed() {
     assert!(log.contains(line), "{log}");
     // And others have their turn: this one again, when it is due.
     assert_eq!(made.mailer.pid(), None);
-    assert_eq!(made.mailer.deadline(), Some(t0 + TRY_TIME + s(30)));
+    assert_eq!(made.mailer.deadline(true), Some(t0 + TRY_TIME + s(30)));
+    assert_eq!(
+        made.mailer.deadline(false),
+        None,
+        "where no delivery is started any more"
+    );
     made.start(t0 + TRY_TIME + s(30));
 }
 
@@ -167,7 +172,7 @@ fn a_sendmail_that_sigkill_does_not_end_is_left_behind_after_five_seconds() {
     let pid = made.start(t0);
     assert!(made.act(t0 + TRY_TIME).is_none());
     // Nobody has told of its end: as if it hung in the kernel.
-    assert_eq!(made.mailer.deadline(), Some(t0 + TRY_TIME + DYING_TIME));
+    assert_eq!(made.mailer.deadline(true), Some(t0 + TRY_TIME + DYING_TIME));
     let before = t0 + TRY_TIME + DYING_TIME - Duration::from_millis(1);
     assert!(made.act(before).is_none());
     assert_eq!(made.mailer.pid(), Some(pid));

@@ -89,7 +89,7 @@ fn of_a_job_that_a_reload_removed_only_the_recent_runs_stay() {
     let mut history = History::new(2);
     history.add(Some(0), "gone", run(0, 1));
     history.add(Some(1), "stays", run(1, 1));
-    history.moved(&[None, Some(1)]);
+    history.moved(&[None, Some(1)], ["c", "b"]);
     history.add(None, "gone", run(2, 1));
     assert_eq!(began(&history.last(Some("gone"), false, 9)), [0, 2]);
     for n in 3..3 + RECENT as u64 {
@@ -103,6 +103,23 @@ fn of_a_job_that_a_reload_removed_only_the_recent_runs_stay() {
 }
 
 #[test]
+fn a_job_that_a_reload_brings_back_has_its_recent_runs_again_whatever_runs_then() {
+    let mut history = History::new(2);
+    for n in 0..30 {
+        history.add(Some(0), "back", run(n, i32::from(n < 5)));
+    }
+    history.moved(&[Some(1)], ["stays"]);
+    history.moved(&[Some(0), None, None], ["stays", "new", "back"]);
+    for n in 100..100 + RECENT as u64 {
+        history.add(Some(0), "stays", run(n, 0));
+    }
+    let back = history.last(Some("back"), false, 99);
+    assert_eq!(began(&back), (0..5).chain(20..30).collect::<Vec<_>>());
+    history.add(Some(2), "back", run(9000, 0));
+    assert_eq!(began(&history.last(Some("back"), false, 2)), [29, 9000]);
+}
+
+#[test]
 fn a_reload_to_many_jobs_keeps_the_last_of_what_was_kept() {
     let mut history = History::new(1);
     for n in 0..30 {
@@ -113,13 +130,13 @@ fn a_reload_to_many_jobs_keeps_the_last_of_what_was_kept() {
     }
     let mut from = vec![None; 25_000];
     from[7] = Some(0);
-    history.moved(&from);
+    history.moved(&from, []);
     assert_eq!(began(&history.last(Some("a"), false, 99)), [28, 29]);
     history.add(Some(7), "a", run(5000, 0));
     assert_eq!(began(&history.last(Some("a"), false, 99)), [28, 29, 5000]);
     assert_eq!(began(&history.last(Some("a"), true, 99)), [28, 29]);
-    history.moved(&vec![None; 60_000]);
-    history.moved(&[None]);
+    history.moved(&vec![None; 60_000], []);
+    history.moved(&[None], []);
     history.add(Some(0), "b", run(6000, 0));
     assert_eq!(began(&history.last(Some("b"), false, 99)), [6000]);
 }

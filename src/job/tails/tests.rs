@@ -66,6 +66,22 @@ fn the_end_of_an_output_with_a_gap_says_where_the_gap_is() {
 }
 
 #[test]
+fn an_end_does_not_begin_within_a_character() {
+    let mut tails = Tails::default();
+    let mut stdout = Capture::new(1 << 20);
+    stdout.push("\u{1F600}".repeat(2000).as_bytes());
+    stdout.push(b"ab\n");
+    // Whatever it is, it is not UTF-8, so most of it stays.
+    let mut stderr = Capture::new(1 << 20);
+    stderr.push(&[0x80; OF_EACH + 1]);
+    tails.add("a", run(1), &stdout, &stderr);
+    let tail = tails.of("a").unwrap();
+    let text = std::str::from_utf8(tail.stdout().0).unwrap();
+    assert_eq!(text.len(), 4 * 1023 + 3);
+    assert_eq!(tail.stderr().0.len(), OF_EACH - 3);
+}
+
+#[test]
 fn the_oldest_go_first_and_those_of_removed_jobs_at_once() {
     let mut tails = Tails::default();
     for number in 0..200 {

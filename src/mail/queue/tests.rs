@@ -77,14 +77,14 @@ fn a_report_is_due_at_once_and_gone_when_it_is_sent() {
             .push(Rc::clone(&report), "ops@example.com", t0)
             .is_empty()
     );
-    assert_eq!((queue.len(), queue.bytes()), (1, report.size()));
+    assert_eq!((queue.len(), queue.bytes), (1, report.size()));
     assert_eq!(queue.next_due(), Some(t0));
     assert_eq!(queue.start(t0).unwrap().to, "ops@example.com");
     assert_eq!(queue.len(), 1, "the one under way counts");
     let verdict = queue.finished(Ok(()), t0 + s(1));
     assert!(matches!(verdict, Some(Verdict::Sent)));
     assert!(queue.is_empty());
-    assert_eq!((queue.bytes(), queue.next_due()), (0, None));
+    assert_eq!((queue.bytes, queue.next_due()), (0, None));
     assert!(
         queue.finished(Ok(()), t0 + s(1)).is_none(),
         "nothing is under way"
@@ -152,7 +152,7 @@ fn a_failed_delivery_is_tried_again_after_30_seconds_and_1_2_4_8_16_minutes() {
         }
         other => unreachable!("{other:?}"),
     }
-    assert_eq!((queue.len(), queue.bytes(), queue.next_due()), (0, 0, None));
+    assert_eq!((queue.len(), queue.bytes, queue.next_due()), (0, 0, None));
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_report_with_more_recipients_than_places_gives_up_its_first_copies() {
     }
     assert_eq!(dropped.len(), 44);
     assert_eq!(dropped[43].unsent.to, "r43@example.com");
-    assert_eq!((queue.len(), queue.bytes()), (256, report.size()));
+    assert_eq!((queue.len(), queue.bytes), (256, report.size()));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_report_counts_once_however_many_recipients_it_has() {
     let big = report("big", 10 * MIB);
     for to in ["a@example.com", "b@example.com", "c@example.com"] {
         assert!(queue.push(Rc::clone(&big), to, t0).is_empty());
-        assert_eq!(queue.bytes(), big.size());
+        assert_eq!(queue.bytes, big.size());
     }
     let small = report("small", 5 * MIB);
     assert!(
@@ -318,14 +318,14 @@ fn a_report_counts_once_however_many_recipients_it_has() {
             .is_empty()
     );
     deliver(&mut queue, Ok(()), t0);
-    assert_eq!(queue.bytes(), big.size() + small.size());
+    assert_eq!(queue.bytes, big.size() + small.size());
     let dropped = queue.push(report("next", 2 * MIB), "a@example.com", t0);
     assert_eq!(
         recipients(&dropped),
         ["b@example.com", "c@example.com"],
         "only the last copy frees the bytes"
     );
-    assert!(queue.bytes() < 8 * MIB);
+    assert!(queue.bytes < 8 * MIB);
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn a_queue_holds_16_mib_and_not_a_byte_more() {
     let full = report("a", 16 * MIB - 2 * headers - 1);
     assert!(queue.push(full, "a@example.com", t0).is_empty());
     assert!(queue.push(report("b", 1), "b@example.com", t0).is_empty());
-    assert_eq!(queue.bytes(), 16 * MIB);
+    assert_eq!(queue.bytes, 16 * MIB);
     let dropped = queue.push(report("c", 0), "c@example.com", t0);
     assert_eq!(recipients(&dropped), ["a@example.com"]);
 }
@@ -371,7 +371,7 @@ fn a_report_over_the_limit_is_queued_alone() {
             .push(Rc::clone(&huge), "root@example.com", t0)
             .is_empty()
     );
-    assert_eq!((queue.len(), queue.bytes()), (2, huge.size()));
+    assert_eq!((queue.len(), queue.bytes), (2, huge.size()));
     let dropped = queue.push(report("scan", 10), "a@example.com", t0);
     assert_eq!(
         recipients(&dropped),
@@ -393,7 +393,7 @@ fn shutdown_empties_the_queue_in_order_and_the_end_of_the_last_try_changes_nothi
     assert_eq!(recipients(&dropped), ["b@example.com", "gone@example.com"]);
     let logged: Vec<bool> = dropped.iter().map(|d| d.logged).collect();
     assert_eq!(logged, [true, false]);
-    assert_eq!((queue.len(), queue.bytes(), queue.next_due()), (0, 0, None));
+    assert_eq!((queue.len(), queue.bytes, queue.next_due()), (0, 0, None));
     assert!(queue.finished(Ok(()), t0).is_none());
 }
 
@@ -574,10 +574,10 @@ impl World {
         let under_way = self.under_way.as_ref().map(|((job, _), ..)| job);
         let mut jobs = self.queued.keys().map(|(job, _)| job);
         assert!(
-            self.queue.bytes() <= MAX_BYTES
+            self.queue.bytes <= MAX_BYTES
                 || jobs.all(|job| job == pushed || Some(job) == under_way),
             "{} bytes",
-            self.queue.bytes()
+            self.queue.bytes
         );
     }
 
@@ -589,7 +589,7 @@ impl World {
             bytes += if job == last { 0 } else { fate.size };
             last = job;
         }
-        assert_eq!(self.queue.bytes(), bytes);
+        assert_eq!(self.queue.bytes, bytes);
         let due = self.queued.values().map(|fate| fate.due).min();
         assert_eq!(
             self.queue.next_due(),

@@ -113,7 +113,7 @@ X-Buildd: yes
 X-Buildd-Host: cocoplum
 X-Buildd-Job: queue_builder
 X-Buildd-Started: 2026-11-23T23:36:33Z
-X-Buildd-Duration: 3.25
+X-Buildd-Duration: 3.251
 Date: Mon, 23 Nov 2026 23:36:37 +0000
 Message-ID: <1795476997.000000000.312.7.1@cocoplum>
 Auto-Submitted: auto-generated
