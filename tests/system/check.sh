@@ -127,6 +127,24 @@ chown -h $user:$group theirs/link
 checks 78 "conf:3: logfile: cannot open log 'theirs/link': $denied for user $user, and root does not open it: others than root may write in directory './theirs'"
 rm theirs/link
 
+name="a log behind root's link to where the user will make it"
+configuration "logfile: roots/link"
+ln -s ../theirs/new roots/link
+checks 0 ""
+expect "$name; and so the daemon starts" starts
+expect "$name; it is there" [ -f theirs/new ]
+rm -f roots/link theirs/new
+
+name="another user's file in a sticky directory"
+mkdir -m 1777 shared
+: >shared/x.prom
+configuration "metricsfile: shared/x.prom"
+checks 78 "conf:3: metricsfile: 'shared/x.prom' is another user's, so in 'shared', whose sticky bit is set, it cannot be replaced"
+root_is_content
+chown $user shared/x.prom
+checks 0 ""
+rm -r shared
+
 name="a pid file that root makes"
 configuration ""
 checks 0 "" --pidfile roots/pid

@@ -109,7 +109,8 @@ for host in a b; do
     cp contrib/systemd/buildd-sequencer.service "$units/"
     cp -r contrib/cluster/etcd/buildd-sequencer.service.d "$units/"
     sed -i "s#/usr/bin/#/opt/#g; s#$KEY [0-9]* [0-9]* --#$KEY $TTL $STOP --#; s#^TimeoutStopSec=.*#TimeoutStopSec=$((STOP + 2))s#" "$units"/*.service "$units"/*.d/lease.conf
-    echo "ETCDCTL_ENDPOINTS=$endpoints" >"$root/etc/buildd-sequencer.etcd"
+    # etcdctl warns at each call of a variable that it does not know, as 3.6 does of ETCDCTL_API.
+    printf '%s\n' "ETCDCTL_ENDPOINTS=$endpoints" ETCDCTL_CERT_FILE=none >"$root/etc/buildd-sequencer.etcd"
     ln -s /srv/shared/sequencer.conf "$root/etc/buildd-sequencer.conf"
     echo "mkdir -p srv/shared && mount --bind '$shared' srv/shared" >"$root.mounts"
     boot $host "$root" check.target

@@ -64,7 +64,7 @@ expect "buildah has directories of its own" own_directories /etc /var/lib
 
 # image_of DIRECTORY PROGRAM: what the first stage would leave.
 image_of() {
-    mkdir -p "$1/usr/bin" "$1/run/buildd-sequencer" "$1/usr/share/doc/buildd-sequencer"
+    mkdir -p "$1/usr/bin" "$1/run/buildd-sequencer" "$1/var/lib/buildd-sequencer" "$1/usr/share/doc/buildd-sequencer"
     cp "$2" "$1/usr/bin/buildd-sequencer"
     cp contrib/debian/copyright "$1/usr/share/doc/buildd-sequencer/"
 }
@@ -95,9 +95,10 @@ if [ ! -d "$image_root/run/buildd-sequencer" ]; then
     fail "the image can be mounted" "its root is '$image_root'"
     finish
 fi
-expect "the root holds the program, its notices, the socket's directory and no more" \
-    test "$(cd "$image_root" && find . | sort | xargs)" = ". ./run ./run/buildd-sequencer ./usr ./usr/bin ./usr/bin/buildd-sequencer ./usr/share ./usr/share/doc ./usr/share/doc/buildd-sequencer ./usr/share/doc/buildd-sequencer/copyright"
+expect "the root holds the program, its notices, the directories of socket and state, and no more" \
+    test "$(cd "$image_root" && find . | sort | xargs)" = ". ./run ./run/buildd-sequencer ./usr ./usr/bin ./usr/bin/buildd-sequencer ./usr/share ./usr/share/doc ./usr/share/doc/buildd-sequencer ./usr/share/doc/buildd-sequencer/copyright ./var ./var/lib ./var/lib/buildd-sequencer"
 expect "the socket's directory is the daemon's" test "$(stat -c %u:%g "$image_root/run/buildd-sequencer")" = "$user"
+expect "and that of the state" test "$(stat -c %u:%g "$image_root/var/lib/buildd-sequencer")" = "$user"
 expect "the program is not" test "$(stat -c %u:%g:%a "$image_root/usr/bin/buildd-sequencer")" = 0:0:755
 
 # Where the program under test is not static, its libraries come along.

@@ -31,6 +31,11 @@ in_one_lane() { PATH=$here/bin:$PATH sh $lanes/each-job-once "$@"; }
 expect "each of its jobs is in one of the lanes" in_one_lane $lanes/jobs.conf $lanes/lane1.conf $lanes/lane2.conf
 in_two_lanes() { in_one_lane $lanes/jobs.conf $lanes/lane1.conf $lanes/lane1.conf $lanes/lane2.conf; }
 expect "one that is in two is told" [ "$(in_two_lanes | head -n 1)" = "fetch: in 2 lanes" ]
+mkdir "$here/lanes"
+cp $lanes/*.conf "$here/lanes"
+sed -i 's/^\[buildsequencer_job\.publish\.optional\]/[buildsequencer_job.publish]/' "$here/lanes/jobs.conf"
+in_all_lanes() { in_one_lane "$here/lanes/jobs.conf" "$here/lanes/lane1.conf" "$here/lanes/lane2.conf"; }
+expect "and one that every lane has" [ "$(in_all_lanes)" = "publish: in 2 lanes, but not .optional in the file of all jobs" ]
 while read -r file; do
     expect "check accepts $file" check_quietly "$file"
 done <"$here/shipped"

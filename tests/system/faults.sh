@@ -1,6 +1,6 @@
 #!/bin/sh
 # Faults that root has to make: no processes or memory left, full disks, a clock that jumps; and a great many runs.
-# Needs root, libfaketime, and prlimit and setpriv of util-linux. BUILDD_SEQUENCER_RUNS sets how many runs are many.
+# Needs root, libfaketime, strace, and prlimit and setpriv of util-linux. BUILDD_SEQUENCER_RUNS sets how many runs are many.
 . tests/system/lib.sh
 
 case $BIN in
@@ -187,6 +187,42 @@ else
     skip "a full disk for state and metrics" "no tmpfs may be mounted"
 fi
 
+# --- A rotation that cannot be finished.
+if mkdir "$here/few" && mount -t tmpfs -o size=1m,nr_inodes=4,mode=777 tmpfs "$here/few"; then
+    mounts="$mounts $here/few"
+    configure 'logfile: few/log
+logsize: 0'
+    job a 'command: true
+mindelay: 0.1'
+    start ./program -c conf
+    wait_for 20 test -s "$here/few/log"
+    touch "$here/few/a" "$here/few/b"
+    kill -USR1 "$daemon"
+    cannot="cannot open log 'few/log': No space left on device; writing on to the old file"
+    expect "a log that cannot be made anew is told" wait_for 20 grep -q "$cannot" "$here/few/log"
+    expect "and the old one has its name again" [ "$(ls "$here/few" | paste -sd' ')" = "a b log" ]
+    rm "$here/few/a"
+    kill -USR1 "$daemon"
+    expect "with room it turns" wait_for 20 test -s "$here/few/log.1"
+    stop
+else
+    skip "a rotation without room for a new file" "no tmpfs may be mounted"
+fi
+if strace -o /dev/null true 2>/dev/null; then
+    mkdir "$here/killed"
+    configure 'logfile: killed/log'
+    job a 'command: true
+mindelay: 0.1'
+    start strace -D -f -o /dev/null -e trace=fchmod -e inject=fchmod:signal=KILL:when=1 ./program -c conf
+    wait_for 20 test -s "$here/killed/log"
+    kill -USR1 "$daemon"
+    wait "$daemon" 2>/dev/null
+    expect "who is killed in a rotation can open the new log at the next start" [ "$(stat -c %a "$here/killed/log")" = 600 ]
+    expect "and nothing is lost" grep -q 'Loading jobs' "$here/killed/log.1"
+else
+    skip "a kill in a rotation" "no process may be traced here"
+fi
+
 # --- A clock that jumps. libfaketime is not asked about the monotonic clock.
 faketime=$(find /usr/lib -name libfaketime.so.1 2>/dev/null | head -n 1)
 if [ -n "$faketime" ] && ! ldd "$program" 2>&1 | grep -q 'not a dynamic'; then
@@ -237,6 +273,23 @@ else
     skip "a clock that jumps" "needs libfaketime and a program that is linked dynamically"
 fi
 
+# --- A drain while sendmail hangs takes a minute, so what follows is looked at meanwhile.
+configure 'mailproblemsto: a@example.com b@example.com c@example.com
+sendmail: ./hangs'
+printf '#!/bin/sh\nexec sleep 600\n' >"$here/hangs"
+chmod 755 "$here/hangs"
+job failure 'command: false
+mindelay: 1h
+startdelay: 0'
+mv "$here/conf" "$here/conf.drained"
+(cd "$here" && exec ./program -c conf.drained) >"$here/drained" 2>&1 &
+drainer=$!
+at_exit_kill "$drainer"
+expect "the reports of a failure are queued" wait_for 20 grep -q 'Mailing report to: c@' "$here/drained"
+kill -QUIT "$drainer"
+gone() { ! kill -0 "$1" 2>/dev/null; }
+told_at() { date -u -d "$(sed -n "s/ \[-\] $1.*//p" "$here/drained")" +%s; }
+
 # --- A great many runs.
 many=${BUILDD_SEQUENCER_RUNS:-20000}
 configure 'logfile: many
@@ -284,5 +337,10 @@ else
     fail "$many runs" "$(runs_of_a) so far"
 fi
 expect "many runs do not harm the stop" stop
+
+expect "a drain ends although sendmail hangs" wait_for 90 gone "$drainer"
+drained=$(($(told_at "Main loop terminated") - $(told_at "Received SIGQUIT")))
+expect "after a minute in all, not one for each message: $drained s" [ "$drained" -ge 59 -a "$drained" -lt 90 ]
+expect "and all reports are in the log" [ "$(grep -c 'Subject: Job failure exited with code 1' "$here/drained")" -eq 3 ]
 
 finish

@@ -136,6 +136,10 @@ startdelay: 0"
     holds "the log ends as it should" grep "Main loop terminated" "$log"
     configuration "nonsense"
     asked "a wrong configuration does not start" 6 start
+    configuration ""
+    sed -i 's/^DAEMON_ARGS=.*/DAEMON_ARGS=--if-launch/' "$here/default"
+    asked "one that is not to be launched is no error" 0 start
+    holds "and is not said to have started" grep -x "buildd-sequencer not started: launch is not true" "$here/out"
 }
 
 dead_with_pid_file() {
@@ -146,7 +150,18 @@ dead_with_pid_file() {
 life ""
 [ "$(id -u)" -ne 0 ] || life nobody
 
+user=missing
+settings no-such-user
+rm -rf "$here/socket"
+asked "a user that is not there ends the start" 1 start
+holds "in its words" grep -q "there is no user 'no-such-user'; make it" "$here/out"
+holds "and nothing was made that would stay root's" test ! -e "$here/socket"
+settings 65533.
+asked "a directory that cannot be given to the user ends it too" 1 start
+holds "and is removed" test ! -e "$here/socket"
+
 user=any
+settings ""
 asked "an unknown word is wrong usage" 2 frobnicate
 sed "s#^DAEMON=.*#DAEMON=$here/none#" "$here/default" >"$here/default.new"
 mv "$here/default.new" "$here/default"

@@ -9,6 +9,8 @@ here=$(mktemp -d)
 # Roots of other systems: `.ci/run` has one directory for all checks.
 : "${ROOTS:=$here/roots}"
 export ROOTS
+# mount(8) and umount(8), also in namespaces, make the directory of the file that they keep: this one, not /run/mount.
+export LIBMOUNT_UTAB="$here/utab"
 passed=0
 failed=0
 background=

@@ -80,4 +80,13 @@ seq "${last:-0}" >"$here/wanted"
 expect "no line of $last is lost, doubled or out of order" cmp "$here/seen" "$here/wanted"
 expect "the start is in the oldest file" sh -c "gzip -dc '$log.$rounds.gz' | grep 'Loading jobs'"
 
+sleep 1000 &
+other=$!
+at_exit_kill $other
+echo $other >"$pidfile"
+expect "a stale pid file is no matter" rotate
+kill -TERM $other
+wait $other
+expect "whoever has its number by now gets no signal" test $? -eq 143
+
 finish

@@ -97,7 +97,8 @@ expect "a clean stop removes it" [ ! -e "$file" ]
 
 mkdir "$here/rules"
 cp contrib/prometheus/alerts.yml tests/system/alerts-test.yml "$here/rules"
-expect "the alerts are sound" promtool check rules "$here/rules/alerts.yml"
+cp contrib/cluster/alerts.yml "$here/rules/cluster-alerts.yml"
+expect "the alerts are sound" promtool check rules "$here/rules/alerts.yml" "$here/rules/cluster-alerts.yml"
 expect "each alert fires when it should and not before" promtool test rules "$here/rules/alerts-test.yml"
 
 # Each metric that an alert uses is one that the daemon writes, or one that a rule records (their names have colons).

@@ -226,14 +226,38 @@ expect "reinstall: it installs" dpkg_does -i /check/next.deb
 expect "reinstall: and is up" wait_for 20 is ActiveState active
 expect "reinstall: the pause is still in force" status_says 'later *paused'
 on sh -c 'mkdir /etc/buildd-sequencer && sed "/^statefile\|^logfile/d" /check/edited >/etc/buildd-sequencer/two.conf'
-expect "reinstall: the template runs" on systemctl start buildd-sequencer@two
-expect "reinstall: an upgrade replaces both" dpkg_does -i /check/old.deb
+# One behind a guard, which is its main process.
+cat >"$check/guard" <<'GUARD'
+until [ "$1" = -- ]; do shift; done
+shift
+"$@" &
+trap 'kill -QUIT $!' QUIT
+trap 'kill -TERM $!' TERM
+while :; do
+    wait $!
+    code=$?
+    kill -0 $! 2>/dev/null || exit $code
+done
+GUARD
+cat >"$check/guard.conf" <<'CONF'
+[Service]
+NotifyAccess=all
+ExecStart=
+ExecStart=/bin/sh /check/guard /key 30 14 -- /usr/bin/buildd-sequencer --nodaemon --config /etc/buildd-sequencer/%i.conf \
+    --socket %t/buildd-sequencer-%i/control.sock --name %i
+CONF
+on sh -c 'mkdir "$1" && cp /check/guard.conf "$1" && systemctl daemon-reload' sh /etc/systemd/system/buildd-sequencer@two.service.d
+expect "reinstall: the template runs, behind a guard" on systemctl start buildd-sequencer@two
+main=$(property MainPID buildd-sequencer@two)
+expect "reinstall: an upgrade succeeds" dpkg_does -i /check/old.deb
+two_is_another() { [ "$(property MainPID buildd-sequencer@two)" != "$main" ]; }
+expect "reinstall: it replaces what is behind the guard" wait_for 40 two_is_another
 both_are_up() { [ "$(on systemctl is-active buildd-sequencer buildd-sequencer@two | grep -cx active)" -eq 2 ]; }
 expect "reinstall: and both are up" wait_for 40 both_are_up
 
 expect "purge: it is purged" dpkg_does -P buildd-sequencer
 expect "purge: no process is left" [ -z "$(daemons)" ]
-on rm -rf /etc/buildd-sequencer
+on rm -rf /etc/buildd-sequencer /etc/systemd/system/buildd-sequencer@two.service.d
 expect "purge: no file is left" [ -z "$(left)" ]
 left | sed 's/^/     | /'
 expect "purge: the user stays, as Debian has it" user

@@ -299,4 +299,33 @@ gone() { ! kill -0 "$daemon"; }
 expect "it stops" wait_for 20 gone
 expect "its pid file is gone" [ ! -e theirs/twistd.pid ]
 
+# A port that only root may bind, taken until the daemon before has ended, of which only the state file tells.
+cat >next <<'END'
+[buildsequencer]
+controlsocket: none
+statefile: theirs/state
+listen: 127.0.0.1:81
+[buildsequencer_job.holds]
+command: sh -c 'trap "" TERM; id; : >theirs/begun; sleep 1'
+startdelay: 0
+mindelay: 1h
+killdelay: 1h
+END
+log=log
+: >log
+./program -c next -u builder >>log 2>errors &
+first=$!
+at_exit_kill $first
+wait_for 20 [ -e theirs/begun ] || fail "the first daemon works"
+kill -TERM $first
+wait_for 20 log_has "Received SIGTERM" || fail "the first daemon stops"
+: >second
+./program -c next -u builder >>second 2>errors &
+daemon=$!
+at_exit_kill $daemon
+expect "a start waits for the daemon that has the state" wait_for 20 grep -q 'Scheduling holds' second
+expect "and has its port then" sh -c '! grep "Cannot listen" second'
+expect "as the user" [ "$(identity "/proc/$daemon/status")" = "$builder" ]
+stop
+
 finish

@@ -59,7 +59,8 @@ wait_for_root_process() {
     stranger=$(root_process)
     at_exit_kill "$stranger"
 }
-status_says() { ask status | grep -- "$1"; }
+# A line of the status that is longer than a terminal is wide is folded.
+status_says() { ask status | sed -e ':next' -e '$!N; s/\n    / /; t next' -e 'P; D' | grep -- "$1"; }
 says_not() { ! log_has "$1"; }
 exits_with() {
     status=$1
@@ -165,6 +166,37 @@ expect "the run ended as its leader did" log_has 'Job rest completed with exit c
 kill -TERM $daemon
 wait $daemon
 
+# What is left of it at a stop.
+start left <<'CONF'
+[buildsequencer_job.left]
+command: sh -c "../become_root 600 & wait"
+mindelay: 1d
+startdelay: 0
+livelog: yes
+CONF
+wait_for_root_process
+kill -TERM $daemon
+wait $daemon
+expect "what a stop leaves behind is named" \
+    log_has 'What is left of job left (process group [0-9]*) cannot be signalled: Operation not permitted; leaving it behind\.$'
+expect "once" says_not 'keeps its output open'
+kill -KILL "$stranger"
+
+# The kernel does not show an ordinary user which signal ended a process of root's.
+start signal <<'CONF'
+[buildsequencer_job.root]
+command: ../become_root 600
+mindelay: 1d
+startdelay: 0
+livelog: yes
+CONF
+wait_for_root_process
+kill -35 "$stranger"
+expect "a real-time signal from somebody else has its name" \
+    wait_for 20 log_has 'Job root completed with exit code 163 (killed by SIGRTMIN+1)$'
+kill -TERM $daemon
+wait $daemon
+
 # A stop: with the defaults, and in a hurry.
 for how in patient hasty; do
     start $how <<'CONF'
@@ -223,5 +255,5 @@ expect "and does not wait for it longer than for any mail ($took ms)" [ $took -l
 expect "which is named" log_has 'sendmail (pid [0-9]*) cannot be signalled: Operation not permitted; leaving it behind\.$'
 expect "the report is in the log" log_has '^	Subject: Job failure exited with code 1$'
 
-[ "$failed" -eq 0 ] || for daemon_name in job refused rest patient hasty mail; do show; done
+[ "$failed" -eq 0 ] || for daemon_name in job refused rest left signal patient hasty mail; do show; done
 finish

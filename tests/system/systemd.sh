@@ -74,4 +74,10 @@ for unit in "$units"/*.service; do
     expect "${unit##*/}: runs as that user" test "$(settings "$unit" User)" = buildd-sequencer
 done
 
+for unit in buildd-sequencer buildd-sequencer@; do
+    expect "under a lease $unit has the command line of its unit" \
+        test "$(settings "contrib/cluster/etcd/$unit.service.d/lease.conf" ExecStart | sed -n 's/^.* -- //p')" = \
+        "$(settings "contrib/systemd/$unit.service" ExecStart)"
+done
+
 finish

@@ -78,4 +78,38 @@ expect "a Control-C at the terminal stops the daemon" wait_for 20 log_has 'Recei
 expect "to its end" wait_for 20 log_has 'Main loop terminated.$'
 
 [ "$failed" -eq 0 ] || show_log
+
+# A terminal of another user's cannot be opened anew, and a write to it waits for room. Nobody reads this one.
+if [ "$(id -u)" -eq 0 ]; then
+    cat >unread.py <<'END2'
+import os, pty, subprocess, sys, time
+
+leader, terminal = pty.openpty()
+daemon = subprocess.Popen(
+    ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *sys.argv[1:]], stdout=terminal
+)
+limit = time.monotonic() + 30
+while time.monotonic() < limit and len(open("runs").readlines()) < 30:
+    time.sleep(0.05)
+daemon.terminate()
+sys.exit(daemon.wait(timeout=20))
+END2
+    cat >unread.conf <<'END2'
+[buildsequencer]
+controlsocket: none
+[buildsequencer_job.a]
+command: sh -c 'echo ran >>runs; seq 1 1000'
+startdelay: 0
+mindelay: 0.05
+alwayslog: yes
+END2
+    : >runs
+    chmod 666 runs
+    chmod 755 "$here" .
+    expect "a terminal that cannot be opened anew and nobody reads lets the daemon end" \
+        timeout 60 python3 unread.py "$program" -c unread.conf
+    expect "and holds up no job before: $(wc -l <runs)" [ "$(wc -l <runs)" -ge 30 ]
+else
+    skip "a terminal of another user's" "needs root"
+fi
 finish
