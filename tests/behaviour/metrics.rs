@@ -195,7 +195,9 @@ fn a_reader_sees_only_whole_files_and_a_new_one_at_most_once_a_second() {
     // The time of a file is that of the last clock tick.
     let second = Duration::from_millis(980);
     assert!(gaps.iter().all(|gap| *gap >= second), "{gaps:?}");
-    assert!(samples(&place)["job_runs_total{job=\"j0\"}"] > 1.0);
+    wait_for("them to run, whoever reads", || {
+        (samples(&place)["job_runs_total{job=\"j0\"}"] > 1.0).then_some(())
+    });
     daemon.stop();
 }
 
