@@ -78,7 +78,8 @@ pub struct Last {
     pub code: i32,
 }
 
-const SUCCESS: Last = Last {
+/// A run that succeeded.
+pub(super) const SUCCESS: Last = Last {
     word: Cow::Borrowed("ok"),
     code: 0,
 };

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Moment, Stamp};
-use crate::job::record::{Last, Record};
+use crate::job::record::{Last, Record, SUCCESS};
 use crate::job::schedule::{Delays, Timing};
 use crate::job::throttle::{Parts, Throttle};
 
@@ -201,16 +201,25 @@ pub fn read(text: &[u8], wall: SystemTime) -> State {
 
 impl Entry {
     /// Replaces past times that lie in the future by now. If the last end lies in the future, the due time is
-    /// forgotten, so that the job is due its delay from now. True if a time lies further ahead than `TOLERANCE`.
+    /// forgotten, so that the job is due its delay from now; so is the time of a success before a failure. True if a time lies further ahead than `TOLERANCE`.
     fn leave_the_future(&mut self, wall: SystemTime) -> bool {
         let latest = wall.checked_add(TOLERANCE).unwrap_or(wall);
         if self.ended.is_some_and(|ended| ended > latest) {
             self.due = None;
         }
+        // The last end is now; a success before it was some time, nobody knows when.
+        let is_lost = self.succeeded.is_some_and(|at| at > latest)
+            && self
+                .last
+                .as_ref()
+                .is_some_and(|(word, _)| *word != SUCCESS.word);
         let mut is_ahead = false;
         for time in self.past_times() {
             is_ahead |= *time > latest;
             *time = wall.min(*time);
+        }
+        if is_lost {
+            self.succeeded = None;
         }
         is_ahead
     }
