@@ -142,7 +142,7 @@ pub struct Summary {
     pub jobs: usize,
     /// Those whose last run failed.
     pub failing: usize,
-    /// Those that an operator holds and that do not run all the same.
+    /// Those that an operator holds, whatever they are doing.
     pub paused: usize,
     /// Those that wait for another job's end.
     pub late: usize,
@@ -290,7 +290,7 @@ impl<'a> View<'a> {
             sum.jobs += 1;
             sum.failing += usize::from(row.is_failing());
             sum.late += usize::from(row.state == State::Late);
-            sum.paused += usize::from(row.state == State::Paused);
+            sum.paused += usize::from(row.record.paused_by().is_some());
         }
         sum
     }

@@ -315,7 +315,9 @@ pub(super) fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
             write_brief(text, view.now.age(at));
             let _ = write!(text, " by uid {uid}");
         }
-        _ => {}
+        // It runs, or comes next, since somebody has asked for it or it was held meanwhile.
+        (None, Some(_)) => text.push_str(", paused"),
+        (None, None) => {}
     }
 }
 
