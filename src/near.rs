@@ -6,16 +6,27 @@ use crate::text::listed;
 const MOST_LISTED: usize = 20;
 /// The longest word that is compared with others.
 const LONGEST: usize = 64;
-/// The most names that are compared: a typing mistake must not hold up the loop.
-const MOST_COMPARED: usize = 10_000;
+/// How many pairs of letters are compared in all, which takes a few milliseconds: a typing mistake must not hold up the
+/// loop.
+const MOST_COMPARED: usize = 2_000_000;
 
 /// The word of `known` that is nearest to `word`, the first one of several, if at most a third of it differs. Upper and
 /// lower case count as the same.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    // A longer one is no typing mistake, and comparing it would take long.
+    let is_short = |text: &str| text.len() <= LONGEST;
+    if !is_short(word) {
+        return None;
+    }
     let word = word.to_ascii_lowercase();
     let mut nearest = None;
     let mut least = usize::MAX;
-    for &name in known.iter().take(MOST_COMPARED) {
+    let mut compared = 0;
+    for &name in known.iter().filter(|name| is_short(name)) {
+        compared += word.len() * name.len();
+        if compared > MOST_COMPARED {
+            break;
+        }
         let most = word.len().max(name.len()) / 3;
         if let Some(distance) =
             distance(&word, &name.to_ascii_lowercase(), most).filter(|n| *n < least)
@@ -41,7 +52,6 @@ pub fn instead(word: &str, known: &[&str], called: &str) -> String {
 /// or swapped with their neighbours to turn one into the other. `None` if it is more than `most`.
 pub fn distance(word: &str, name: &str, most: usize) -> Option<usize> {
     let (word, name) = (word.as_bytes(), name.as_bytes());
-    // A word that is much longer than the other is no typing mistake, and comparing them would take long.
     if word.len().max(name.len()) > LONGEST || word.len().abs_diff(name.len()) > most {
         return None;
     }

@@ -36,6 +36,20 @@ fn the_nearest_name_is_offered_if_it_is_near() {
 }
 
 #[test]
+fn among_very_many_names_it_is_looked_for_among_the_first() {
+    let other = "x".repeat(LONGEST);
+    let mut known = vec![&*other; 1000];
+    known[100] = "queue_builder";
+    known.insert(
+        0,
+        "a name that is longer than all that is compared, and costs nothing, therefore",
+    );
+    assert_eq!(nearest("queue_bilder", &known), Some("queue_builder"));
+    let known = [vec![&*other; 100_000], vec!["queue_builder"]].concat();
+    assert_eq!(nearest("queue_bilder", &known), None);
+}
+
+#[test]
 fn what_is_not_near_gets_a_list_of_all_there_are() {
     assert_eq!(
         instead("comand", &["x", "command"], "keys"),
