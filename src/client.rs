@@ -5,7 +5,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf, absolute};
@@ -224,18 +224,41 @@ fn bytes_of(line: &Line) -> Vec<u8> {
 }
 
 fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer, Unanswered> {
-    let at =
-        |why: &dyn fmt::Display| Unanswered::NoDaemon(format!("'{}': {why}", socket.display()));
     // Even a command that waits for a run gives up on a daemon that is too busy to accept.
     let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
+    loop {
+        match try_exchange(socket, line, connected_by, until)? {
+            Some(answer) => return Ok(answer),
+            None if Instant::now() < connected_by => thread::sleep(CONNECT_AGAIN),
+            None => {
+                let socket = socket.display();
+                let why = format!("'{socket}': others take its connections all the time");
+                return Err(Unanswered::NoDaemon(why));
+            }
+        }
+    }
+}
+
+/// One try. No answer if the daemon gave the connection to another client before it read the line, as one too many
+/// takes the place of the one silent longest: nothing has been done then.
+fn try_exchange(
+    socket: &Path,
+    line: &Line,
+    connected_by: Instant,
+    until: Option<Instant>,
+) -> Result<Option<Answer>, Unanswered> {
+    let at =
+        |why: &dyn fmt::Display| Unanswered::NoDaemon(format!("'{}': {why}", socket.display()));
     let mut stream = connect(socket, connected_by).map_err(|errno| match errno {
         Errno::EAGAIN => at(&"it is too busy to take a connection"),
         Errno::EACCES | Errno::EPERM => Unanswered::NotPermitted(who_may_connect(socket)),
         errno => at(&system_text(errno)),
     })?;
-    stream
-        .write_all(&bytes_of(line))
-        .map_err(|error| at(&error_text(&error)))?;
+    match stream.write_all(&bytes_of(line)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
+        Err(error) => return Err(at(&error_text(&error))),
+    }
     let mut answer = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -249,8 +272,12 @@ fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => answer.extend_from_slice(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // It was closed with the line still unread (unix(7)).
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && answer.is_empty() => {
+                return Ok(None);
+            }
             Err(error) => return Err(at(&error_text(&error))),
         }
     }
@@ -262,11 +289,11 @@ fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer
         .ok()
         .and_then(|text| text.parse().ok());
     let status = status.ok_or_else(|| at(&"it does not speak this program's language"))?;
-    Ok(Answer {
+    Ok(Some(Answer {
         status,
         text: answer.split_off(end + 1),
         about: Vec::new(),
-    })
+    }))
 }
 
 fn connect(socket: &Path, until: Instant) -> Result<UnixStream, Errno> {

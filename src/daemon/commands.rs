@@ -39,11 +39,11 @@ impl Daemon {
                     None if json => Form::Json { failed },
                     None => Form::Table { failed },
                 };
-                return self.showing.add(asked.client, form, now);
+                return self.show_to(asked.client, form, now);
             }
-            Request::Metrics => return self.showing.add(asked.client, Form::Metrics, now),
+            Request::Metrics => return self.show_to(asked.client, Form::Metrics, now),
             Request::History(history) => match self.knows_past_of(history.job.as_deref()) {
-                Ok(()) => return self.showing.add(asked.client, Form::History(history), now),
+                Ok(()) => return self.show_to(asked.client, Form::History(history), now),
                 Err(refusal) => refusal,
             },
             Request::Run { job, wait: true } => {
@@ -67,6 +67,17 @@ impl Daemon {
             Request::Reload => self.reload_for(asked.peer, now),
         };
         self.reply(asked.client, reply, now);
+    }
+
+    /// Shows the client the status, now or when it may be made. The last connection stays free for clients that need
+    /// not wait.
+    fn show_to(&mut self, client: u64, form: Form, now: Moment) {
+        let others = self.control.clients.held().saturating_sub(1);
+        if others >= MAX_WAITERS && self.showing.would_wait(self.next_start(now), now.instant) {
+            let line = format!("{MAX_WAITERS} clients wait for answers already; ask again later");
+            return self.reply(client, (exit::FAILURE, line), now);
+        }
+        self.showing.add(client, form, now);
     }
 
     fn reply(&mut self, client: u64, (status, mut text): Reply, now: Moment) {

@@ -152,7 +152,7 @@ impl Daemon {
         state.deadline(now.instant, &self.upcoming(now))
     }
 
-    /// When the metrics file is to be written. It needs no fsync, so writing it takes next to no time.
+    /// When the metrics file is to be written. It needs no fsync, so that no disk holds it up.
     fn metrics_deadline(&self, now: Moment) -> Option<Instant> {
         let metrics = self.files.metrics.as_ref()?;
         metrics.deadline(now.instant, &Upcoming::default())

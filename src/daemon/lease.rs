@@ -101,7 +101,10 @@ impl Daemon {
             _ if lease.has_run_out() => None,
             _ if is_at_work => Some(lease.until()),
             Some(set) => {
-                let wakes = sleep.map(|time| lease::clock() + time.as_secs() + ROUNDING);
+                let wakes = sleep.map(|time| {
+                    let woken = lease::clock().saturating_add(time.as_secs());
+                    woken.saturating_add(ROUNDING)
+                });
                 wakes.filter(|&at| at < set).and(Some(set))
             }
             None => None,

@@ -365,8 +365,11 @@ impl Daemon {
         }
     }
 
-    /// Logs which job is next, if that has changed.
+    /// Logs which job is next, if that has changed. While one runs, nothing is next yet.
     fn announce(&mut self, now: Moment) {
+        if self.run.is_some() || !self.phase.starts_jobs() {
+            return;
+        }
         let Some(next) = self.jobs.next() else {
             self.announced = None;
             return;

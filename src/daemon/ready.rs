@@ -1,6 +1,6 @@
-//! What the loop waits for, in the order in which it is served. Output comes first, so that a run's last words are
-//! there when it ends. Connected clients come before new ones, so that a flood of new ones crowds nobody out. Reaping
-//! comes last. The lease comes before all: what runs without one has to be killed.
+//! What the loop waits for, in the order in which it is served. The lease comes first: what runs without one has to be
+//! killed. Then comes output, so that a run's last words are there when it ends. Connected clients come before new ones,
+//! so that a flood of new ones crowds nobody out. Reaping comes last.
 
 use mio::Token;
 

@@ -19,6 +19,8 @@ impl Daemon {
     pub(super) fn serve(&mut self, now: Moment) {
         if let Some(asked) = self.control.next_request(now.instant) {
             self.execute(&asked, now);
+            // It may have changed the choice, and no event brings another turn.
+            self.announce(now);
         }
         self.serve_http(now);
         let next_start = self.next_start(now);

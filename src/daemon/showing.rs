@@ -12,6 +12,8 @@ use crate::system::http::{Answer, PLAIN};
 
 /// At most one part in this many of the time is spent on making the status.
 const SHARE: u32 = 10;
+/// A form that costs little lowers what is expected of the next one by this part: the next may be one that costs much.
+const FORGETTING: u32 = 8;
 /// How long a client waits at most for a moment in which no job could be delayed. Where jobs are always due there may
 /// be no such moment.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -74,7 +76,7 @@ struct Viewer {
 #[derive(Debug, Default)]
 pub(super) struct Showing {
     viewers: Vec<Viewer>,
-    /// How long the status took to make the last time.
+    /// How long making the status may take, judged by the last times: its forms differ.
     cost: Duration,
     /// The status is not made again before this moment.
     not_before: Option<Instant>,
@@ -100,11 +102,21 @@ impl Showing {
     /// left free.
     fn due(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
         let first = self.viewers.first()?;
+        Some(self.due_for(first.asked, next_start, now))
+    }
+
+    /// The same for a client that asked at that time.
+    fn due_for(&self, asked: Instant, next_start: Option<Instant>, now: Instant) -> Instant {
         let at = self.not_before.map_or(now, |at| at.max(now));
         match next_start {
-            Some(start) if start < at + self.cost => Some(at.max(first.asked + PATIENCE)),
-            _ => Some(at),
+            Some(start) if start < at + self.cost => at.max(asked + PATIENCE),
+            _ => at,
         }
+    }
+
+    /// Whether a client that asks now could not be answered at once.
+    pub(super) fn would_wait(&self, next_start: Option<Instant>, now: Instant) -> bool {
+        self.due_for(now, next_start, now) > now
     }
 
     /// If it is time: the clients to answer now, of those that are still `there`, and the form that they want.
@@ -138,7 +150,7 @@ impl Showing {
 
     /// Notes that the status was made by `now` and took `cost` of processor time.
     pub(super) fn made(&mut self, cost: Duration, now: Instant) {
-        self.cost = cost;
+        self.cost = cost.max(self.cost - self.cost / FORGETTING);
         self.not_before = Some(now + cost * SHARE);
     }
 
@@ -255,6 +267,24 @@ mod tests {
         assert_eq!(showing.deadline(None, t0 + ms(6)), Some(next));
         assert_eq!(showing.take(None, there, next - ms(1)), None);
         assert!(showing.take(None, there, next).is_some());
+    }
+
+    #[test]
+    fn a_cheap_form_does_not_hide_what_the_next_one_may_cost() {
+        let t0 = Instant::now();
+        let there = |_, _: &Form| true;
+        let mut showing = three(t0);
+        showing.made(ms(40), t0 - ms(500));
+        showing.made(ms(0), t0 - ms(50));
+        let start = Some(t0 + ms(30));
+        assert_eq!(showing.take(start, there, t0), None);
+        assert!(showing.would_wait(start, t0) && !showing.would_wait(None, t0));
+        // It is forgotten, though.
+        for _ in 0..20 {
+            showing.made(ms(0), t0 - ms(10));
+        }
+        assert!(!showing.would_wait(start, t0));
+        assert!(showing.take(start, there, t0).is_some());
     }
 
     #[test]

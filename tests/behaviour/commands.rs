@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::socket::{SOCKET, answer, fill_backlog, idle_job};
 use crate::common::{
     Daemon, PROGRAM, Pid, Place, Signal, Within, each_at_once, is_running, job, messages,
-    not_tested, place_of, ran, spawn, stderr, stdout, wait_for,
+    not_tested, place_of, ran, scheduled, spawn, stderr, stdout, wait_for,
 };
 
 /// A job that runs until the file `go` is there.
@@ -421,6 +421,41 @@ fn a_pause_while_the_job_runs_takes_effect_after_the_run() {
     let log = daemon.stop();
     assert_eq!(ran(&messages(&log)).len(), 1);
     assert!(!log.contains("Scheduling gated for   0.01"), "{log}");
+}
+
+/// Nothing else is there that would wake the daemon.
+#[test]
+fn another_choice_is_announced_at_once_whoever_made_it() {
+    let place = Place::new();
+    let config = |second: &str| {
+        let first = job("a", "command: true\nmindelay: 1000");
+        format!(
+            "{SOCKET}{first}{}",
+            job("b", &format!("command: true\nmindelay: {second}"))
+        )
+    };
+    let daemon = place.listening(&config("2000"));
+    let announced = |daemon: &Daemon<'_>| {
+        let messages = daemon.messages();
+        let names = scheduled(&messages)
+            .into_iter()
+            .map(|(name, _)| name.to_string());
+        names.collect::<Vec<String>>()
+    };
+    let wait = |expected: &[&str]| {
+        wait_for("the announcement", || {
+            (announced(&daemon) == expected).then_some(())
+        });
+    };
+    wait(&["a"]);
+    place.told("pause a");
+    wait(&["a", "b"]);
+    place.told("resume a");
+    wait(&["a", "b", "a"]);
+    place.write("conf", &config("500"));
+    place.told("reload");
+    wait(&["a", "b", "a", "b"]);
+    daemon.stop();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The control socket itself: who may connect, what a client can and cannot do to the daemon, and where the socket is.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +129,12 @@ fn a_line_may_have_4096_bytes_and_not_one_more() {
     let refused = "2\nthe request is longer than 4096 bytes\n";
     assert_eq!(place.say(&line(4097)), refused);
     assert_eq!(place.say(&[b'x'; 4096]), refused, "and no line feed at all");
+    // The answer ends as others do, although not all has been read of the request.
+    let mut client = place.connect();
+    client.write_all(&[b'x'; 5000]).unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).unwrap();
+    assert_eq!(said, refused);
 }
 
 #[test]
@@ -289,6 +295,27 @@ fn those_who_wait_for_a_run_keep_their_places_and_leave_one_for_others() {
         assert_eq!(answer(client), "0\ndone\n");
     }
     drop(silent);
+}
+
+/// Whoever loses its place to another before it is heard asks again: the daemon is there.
+#[test]
+fn commands_among_very_many_silent_clients_are_answered() {
+    let place = Place::new();
+    let daemon = place.listening(&idle());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                until_set(&stop, || {
+                    drop((0..20).map(|_| place.connect()).collect::<Vec<_>>())
+                });
+            });
+        }
+        let all: Vec<String> = (0..100).map(|_| stderr(&place.ask("status"))).collect();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(all.concat(), "");
+    });
+    daemon.stop();
 }
 
 pub fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then()

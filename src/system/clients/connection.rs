@@ -125,6 +125,11 @@ impl Connection {
         }
     }
 
+    /// Whether its request has been handed on, and its answer is not here yet.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Held)
+    }
+
     /// Hands on its request, or that it was too long. From then on there is no time limit for its answer.
     pub(super) fn take_request(&mut self) -> Option<Option<Vec<u8>>> {
         match std::mem::replace(&mut self.stage, Stage::Held) {
@@ -225,6 +230,8 @@ impl Connection {
         }
         let fd = self.stream.as_raw_fd();
         if !self.protocol.lingers || shutdown(fd, Shutdown::Write).is_err() {
+            // The rest of what was too long: unread, it would end the answer in ECONNRESET instead of end of file.
+            let _ = self.read_on();
             return Then::Goes;
         }
         self.stage = Stage::Ending;

@@ -233,6 +233,12 @@ impl Clients {
         self.clients.iter().flatten().any(|c| c.id == client)
     }
 
+    /// How many clients wait for an answer to a request that was handed on.
+    pub fn held(&self) -> usize {
+        let clients = self.clients.iter().flatten();
+        clients.filter(|client| client.is_held()).count()
+    }
+
     /// When there is something to do: `now` if there is a request or an answer can be written.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut first = self.retry_at;
