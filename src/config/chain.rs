@@ -3,7 +3,7 @@
 //! alone.
 
 use std::collections::{BinaryHeap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -89,12 +89,15 @@ pub fn collect(path: &Path, from: &Path, read: &impl Read) -> Chain {
 
 /// The names that are read, in their order: by bytes.
 fn in_order(mut names: Vec<OsString>) -> Vec<OsString> {
-    names.retain(|name| {
-        let name = name.as_bytes();
-        name.ends_with(b".conf") && !name.starts_with(b".")
-    });
+    names.retain(|name| is_read(name));
     // Of all that can sort, a heap needs the least code.
     BinaryHeap::from(names).into_sorted_vec()
+}
+
+/// Whether a file of this name is read where the configuration is its directory.
+pub fn is_read(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    name.ends_with(b".conf") && !name.starts_with(b".")
 }
 
 /// Collects one file, which has been found already, and the files it extends.

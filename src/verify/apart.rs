@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::apart::written;
+use crate::config::chain;
 use crate::config::{About, Fault, Origins, Sequencer};
 use crate::system::access;
 use crate::system::files;
@@ -98,6 +99,20 @@ impl Used {
             && number.is_some_and(|it| !it.is_empty() && it.iter().all(u8::is_ascii_digit))
     }
 
+    /// Whether it lies in the directory that is the configuration, and would be read as a part of it.
+    fn is_read_from(&self, other: &Used) -> bool {
+        let name = self.place.file_name();
+        other.key.is_none()
+            && self.place.parent() == Some(&other.place)
+            && name.is_some_and(chain::is_read)
+    }
+
+    /// Whether that file is written under the name of this one, before it is renamed.
+    fn is_temporary_of(&self, other: &Used) -> bool {
+        matches!(other.key, Some("statefile" | "metricsfile"))
+            && files::is_temporary(&self.place, &other.place)
+    }
+
     /// What is wrong with this file beside that one, if they are not apart.
     fn clash(&self, other: &Used) -> Option<String> {
         let whose = match other.key {
@@ -115,6 +130,12 @@ impl Used {
             Some(format!("would be rotated over {whose}"))
         } else if other.rotates_over(self) {
             Some("is a name that the rotated logfile takes".to_string())
+        } else if self.is_read_from(other) {
+            Some(format!("would be read as a part of {whose}"))
+        } else if self.is_temporary_of(other) {
+            Some(format!("is a name under which {whose} is written first"))
+        } else if other.is_temporary_of(self) {
+            Some(format!("would be written first under the name of {whose}"))
         } else {
             None
         }

@@ -331,6 +331,18 @@ fn under_whatever_name_and_by_whichever_option_no_file_is_used_twice() {
             format!("1: pidfile: '{here}/.x.lock' {}", twice("statefile")),
         ),
         (
+            "statefile: x\nlogfile: .x.new\n",
+            &[],
+            "2: statefile: 'x' would be written first under the name of the file of logfile; name another file"
+                .to_string(),
+        ),
+        (
+            "statefile: x\nmetricsfile: .x.history.1.new\n",
+            &[],
+            "3: metricsfile: '.x.history.1.new' is a name under which the file of statefile is written first; name another file"
+                .to_string(),
+        ),
+        (
             "logfile: x\nstatefile: x.1\n",
             &[],
             "3: statefile: 'x.1' is a name that the rotated logfile takes; name another file"
@@ -384,6 +396,32 @@ fn under_whatever_name_and_by_whichever_option_no_file_is_used_twice() {
     // The same name in another directory is another file.
     let output = place.run(&["check", "-q", "-c", "conf", "-d", "run"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn nothing_is_written_where_a_directory_is_read_as_the_configuration() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("d")).unwrap();
+    std::os::unix::fs::symlink("d", place.path("link")).unwrap();
+    for (keys, options, status) in [
+        ("logfile: d/x.conf", &[][..], 78),
+        ("statefile: d/x.conf", &[], 78),
+        ("metricsfile: link/x.conf", &[], 78),
+        ("controlsocket: d/x.conf", &[], 78),
+        ("", &["--pidfile", "d/x.conf"], 78),
+        ("logfile: d/.x.conf\nstatefile: d/state", &[], 0),
+        ("statefile: x.conf\nmetricsfile: d/x.conf.prom", &[], 0),
+    ] {
+        place.write("d/a.conf", &format!("[buildsequencer]\n{keys}\n{JOB}"));
+        for directory in ["d", "link"] {
+            let command = ["check", "-q", "-c", directory];
+            let output = place.run(&[&command[..], options].concat());
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(status), "{keys}: {said}");
+            let told = "x.conf' would be read as a part of the configuration; name another file\n";
+            assert_eq!(said.contains(told), status > 0, "{said}");
+        }
+    }
 }
 
 #[test]

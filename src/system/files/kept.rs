@@ -1,6 +1,7 @@
 //! A file that always holds a whole state: written under another name and renamed into its place, no more often than
 //! its pace allows. It never writes to, replaces or removes a file that this program did not make, except a regular
-//! file at the path itself. It knows nothing of what the file holds.
+//! file at the path itself, and one of this user's under the other name (`.NAME.new`), which is taken for what a crash
+//! has left. It knows nothing of what the file holds.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -368,6 +369,11 @@ fn beside(path: &Path, number: u32) -> PathBuf {
     }
     name.push(".new");
     path.with_file_name(name)
+}
+
+/// Whether `path` may be the temporary file of the file `of`, in the same directory.
+pub fn is_temporary(path: &Path, of: &Path) -> bool {
+    (0..TEMPORARY_NAMES).any(|number| beside(of, number) == path)
 }
 
 /// Whether this is a regular file of ours. Removing it only takes this one name, if it has others.

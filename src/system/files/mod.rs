@@ -6,7 +6,7 @@ mod kept;
 mod pace;
 
 pub use appended::Appended;
-pub use kept::{Kept, NotWritten, Through, Unfit, fit};
+pub use kept::{Kept, NotWritten, Through, Unfit, fit, is_temporary};
 pub use pace::Upcoming;
 
 use std::ffi::OsString;
