@@ -19,7 +19,7 @@ use look_alike::LookAlike;
 use sections::meant;
 pub use sections::{nearly_ours, no_header};
 
-/// The most lines of one value that are reported.
+/// The most lines of one value that are looked at closely.
 const MOST_CONTINUED: usize = 20;
 /// With how many entries before it each one is compared: more than there are keys.
 const MOST_COMPARED: usize = 64;
@@ -122,12 +122,14 @@ pub fn of_continuation(entry: &Entry, keys: &[&str]) -> Vec<(usize, String)> {
         .saturating_sub(entry.continued.len());
     // Where each line starts, and the last line that is not inside quotes.
     let (mut start, mut unquoted) = (0, 0);
+    let mut looked_at = 0;
     for (place, line) in value.split('\n').enumerate() {
         let number = place
             .checked_sub(beside)
             .and_then(|at| entry.continued.get(at));
         let what = line_of_its_own(line, is_command, keys);
-        if let (Some(number), Some(what), true) = (number, what, found.len() < MOST_CONTINUED) {
+        if let (Some(number), Some(what), true) = (number, what, looked_at < MOST_CONTINUED) {
+            looked_at += 1;
             let quoted =
                 is_command && matches!(split(&value[unquoted..start]), Err(Error::Unclosed(_)));
             if !quoted {

@@ -34,6 +34,8 @@ pub fn no_header(rest: &[u8]) -> Option<String> {
 /// Our section that `header` names, or was most likely meant to name.
 pub fn meant(header: &[u8]) -> Option<String> {
     let header = std::str::from_utf8(header).ok()?.to_ascii_lowercase();
+    // As TOML has it, or quoted.
+    let header = header.trim_matches(['[', ']', '"', '\'']);
     let mut letters = String::new();
     let mut rest = "";
     for (at, c) in header.char_indices() {

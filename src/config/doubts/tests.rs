@@ -575,6 +575,9 @@ fn a_section_whose_name_nearly_is_ours_is_told() {
         ("[buildsequencer_job_scanner]", "[buildsequencer_job.NAME]"),
         ("[buildsequencer_job:ü]", "[buildsequencer_job.NAME]"),
         ("[buildsequencer.b]", "[buildsequencer_job.NAME]"),
+        ("[[buildsequencer_job.b]]", "[buildsequencer_job.b]"),
+        ("[[buildsequencer]]", "[buildsequencer]"),
+        ("[\"buildsequencer\"]", "[buildsequencer]"),
         ("[Meta]", "[meta]"),
         ("[meta ]", "[meta]"),
     ] {
@@ -668,6 +671,21 @@ fn a_job_or_key_that_stands_twice_in_one_file_is_told_at_the_second_place() {
 fn many_entries_of_one_section_are_compared_in_time() {
     let text = format!("{JOB}{}", "mindelay: 5\n".repeat(50_000));
     assert_eq!(told(&text).len(), 49_999);
+}
+
+/// Each would take minutes if its parts were looked at again and again.
+#[test]
+fn long_commands_are_looked_at_in_time() {
+    is_silent(&format!(
+        "{JOB}[buildsequencer_job.b]\ncommand: true {}\n",
+        "sh -o ".repeat(100_000)
+    ));
+    // This one is too long for the system, which is told, but no line of it for itself.
+    let quoted = "  timeout = 5\n".repeat(100_000);
+    let lines = told(&format!(
+        "{JOB}[buildsequencer_job.b]\ncommand: true '\n{quoted}  '\n"
+    ));
+    assert_eq!(lines.len(), 1);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 use crate::config::command::{Piece, Quoting, pieces};
 
+/// How many options of a shell are looked at. Each shell that a command names is looked for its text.
+const MOST_OPTIONS: usize = 100;
+
 /// A word, with the quoting of each of its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Word<'a> {
@@ -140,7 +143,7 @@ impl Readers {
 /// The place of the text behind `-c` (POSIX XCU `sh`): what follows all options. None if a script is run instead.
 fn shell_text(words: &[Word<'_>], mut place: usize) -> Option<usize> {
     let mut is_text = false;
-    loop {
+    for _ in 0..MOST_OPTIONS {
         let option = words.get(place)?.text;
         place += 1;
         match option.as_bytes() {
@@ -156,6 +159,7 @@ fn shell_text(words: &[Word<'_>], mut place: usize) -> Option<usize> {
             _ => return is_text.then_some(place - 1),
         }
     }
+    None
 }
 
 /// The same for programs that hand on the text behind their own `-c`, wherever that stands.
