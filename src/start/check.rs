@@ -31,7 +31,9 @@ pub struct Checked {
 /// Reads the configuration as the daemon would, and looks for everything the daemon would need, as the user it would
 /// become. The error is a faulty configuration.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
-    let directories = Directories::enter(options).map_err(|failed| failed.found(options))?;
+    let mut directories = Directories::here();
+    let entered = directories.enter(options);
+    entered.map_err(|failed| failed.found(options))?;
     let (path, mut loaded) = load(options, &directories, &Files { streams: true })
         .map_err(|failed| failed.judged(options, &directories))?;
     source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);

@@ -80,9 +80,16 @@ pub struct Directories {
 }
 
 impl Directories {
+    /// Before anything has been changed.
+    pub fn here() -> Directories {
+        Directories {
+            start: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
+            inherited_mask: None,
+        }
+    }
+
     /// Changes to the run directory and sets the file creation mask.
-    pub fn enter(options: &Options) -> Result<Directories, Failed> {
-        let start = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    pub fn enter(&mut self, options: &Options) -> Result<(), Failed> {
         if let Some(directory) = &options.rundir {
             std::env::set_current_dir(directory).map_err(|error| {
                 let directory = directory.display();
@@ -93,10 +100,8 @@ impl Directories {
             })?;
         }
         let mask = options.umask.or(options.daemon.then_some(TWISTD_UMASK));
-        Ok(Directories {
-            start,
-            inherited_mask: mask.map(|mask| umask(Mode::from_bits_truncate(mask))),
-        })
+        self.inherited_mask = mask.map(|mask| umask(Mode::from_bits_truncate(mask)));
+        Ok(())
     }
 
     /// Calls `act` under the inherited file creation mask.
@@ -164,11 +169,12 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
     };
-    let directories = Directories::enter(options)?;
+    let mut directories = Directories::here();
     let (path, loaded) = load(options, &directories, &Files { streams: false })?;
     if options.if_launch && !loaded.config.sequencer.launch {
         return Ok(());
     }
+    directories.enter(options)?;
     let warnings = loaded.few_warnings();
     let (mut config, origins) = (loaded.config, loaded.origins);
     let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
