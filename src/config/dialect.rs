@@ -34,6 +34,8 @@ pub enum Section<'a> {
     Optional(&'a str),
     /// `[buildsequencer_job.NAME]`
     Job(&'a str),
+    /// The same with a name that no job can have, which is a fault of its header
+    Misnamed,
 }
 
 /// One key with its value.
@@ -158,9 +160,9 @@ pub fn sections<'a>(
             if let Some((section, line, body)) = open.take() {
                 each(section, line, body.entries(&mut ini, faults));
             }
-            open = section(header)
-                .ok()
-                .flatten()
+            let named = section(header)
+                .unwrap_or_else(|_| (header != DEFAULT).then_some(Section::Misnamed));
+            open = named
                 .filter(|section| wanted(*section))
                 .map(|section| (section, number, Body::new()));
         } else if let Some((.., body)) = open.as_mut().filter(|_| !is_comment_or_blank(line)) {

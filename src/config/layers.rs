@@ -168,6 +168,7 @@ impl<'a> Layers<'a> {
             let wanted = |section| match section {
                 Section::Job(_) => plain,
                 Section::Optional(_) => !plain,
+                Section::Misnamed => plain,
                 _ => false,
             };
             dialect::sections(&file.text, wanted, &mut faults, |section, line, entries| {
@@ -175,6 +176,8 @@ impl<'a> Layers<'a> {
                     let index = self.index(name);
                     self.section(index, number, line, plain);
                     self.job(index, number, &entries);
+                } else {
+                    self.misnamed(number, &entries);
                 }
             });
         }
@@ -218,6 +221,16 @@ impl<'a> Layers<'a> {
         match self.settings.get(settings) {
             Some(known) => *settings = Rc::clone(known),
             None => drop(self.settings.insert(Rc::clone(settings))),
+        }
+    }
+
+    /// Looks for more faults in a job whose name is one.
+    fn misnamed(&mut self, number: usize, entries: &[Entry]) {
+        let mut nobodys = self.template.clone();
+        for entry in entries {
+            if let Err(message) = nobodys.apply(number, entry) {
+                self.fault(number, entry.line, message);
+            }
         }
     }
 

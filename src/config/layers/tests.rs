@@ -266,7 +266,7 @@ fn every_fault_of_every_file_is_told_in_order() {
     let base = "stray\n[buildsequencer]\nspew: maybe\nlogsize: 1T\nlogkeep: -1\nfromaddress: a b\nmailproblemsto: a@x -oops\n\
                     mailintervall: 5\nsendmail:\nmindelay: 5\n[DEFAULT]\nx: y\n[unknown]\n\u{7}\n";
     let top = "[buildsequencer_job.a]\n[buildsequencer_job.b]\ncommand: 'x\nmindelay: 5 s\nwhat\n[buildsequencer_job.c/d]\n\
-                   command: x\n[buildsequencer_job.template]\ntimeout: 4000d\n[buildsequencer_job.e]\ncommand: none\nlogsize: 5";
+                   command: x\nmindelay: x\nwhat\n[buildsequencer_job.template]\ntimeout: 4000d\n[buildsequencer_job.e]\ncommand: none\nlogsize: 5";
     let expected = [
         "0:1: this line comes before any [section]; what is below [buildsequencer] is for the daemon, what is below [buildsequencer_job.NAME] for a job",
         "0:3: spew: 'maybe' is not a boolean: true/false, yes/no, on/off or 1/0",
@@ -283,9 +283,11 @@ fn every_fault_of_every_file_is_told_in_order() {
         "1:4: mindelay: '5 s' is not a duration: seconds as in 5 or 0.25, or with a unit (ms, s, m, h, d) as in 15m",
         "1:5: 'what' is neither 'key: value' nor 'key = value'; a line that continues a value is indented",
         "1:6: bad job name 'c/d': a name is made of letters, digits, '_' and '-'",
-        "1:9: timeout: '4000d' is too long: a duration is at most 3650d",
-        "1:10: job e has no command",
-        "1:12: unknown key 'logsize'; it belongs to [buildsequencer]",
+        "1:8: mindelay: 'x' is not a duration: seconds as in 5 or 0.25, or with a unit (ms, s, m, h, d) as in 15m",
+        "1:9: 'what' is neither 'key: value' nor 'key = value'; a line that continues a value is indented",
+        "1:11: timeout: '4000d' is too long: a duration is at most 3650d",
+        "1:12: job e has no command",
+        "1:14: unknown key 'logsize'; it belongs to [buildsequencer]",
     ];
     assert_eq!(lines(&[base, top]), expected);
 }
