@@ -79,6 +79,9 @@ fn line(text: &mut String, key: &str, value: &str) {
     text.push('\n');
 }
 
+/// How many bytes of output are more than one would expect to be held in memory.
+const MUCH_OUTPUT: u64 = 256 << 20;
+
 /// All that is legal but most likely not meant, one line each with its place: at most `most` lines, and the number of
 /// those left out.
 pub fn all_warnings(loaded: &Loaded, most: usize) -> Vec<String> {
@@ -110,6 +113,12 @@ pub fn warnings(config: &Config) -> Vec<(About, String)> {
             let (most, least) = (seconds(settings.maxdelay), seconds(settings.mindelay));
             warnings.push((About::Job(place), format!(
                 "job {name}: maxdelay {most} is not beyond mindelay {least}, so it never has an effect"
+            )));
+        }
+        if settings.maxoutput > MUCH_OUTPUT {
+            let most = settings.maxoutput;
+            warnings.push((About::Job(place), format!(
+                "job {name}: maxoutput {most} is memory, for each stream and once more for a report; where there is too little, the daemon is ended"
             )));
         }
         if settings.stuckafter_by_hand

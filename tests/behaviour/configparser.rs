@@ -21,6 +21,7 @@ fn section_name(section: Section<'_>) -> String {
         Section::Template => "buildsequencer_job.template".to_string(),
         Section::Job(name) => format!("buildsequencer_job.{name}"),
         Section::Optional(name) => format!("buildsequencer_job.{name}.optional"),
+        Section::Misnamed => unreachable!("it is not wanted"),
     }
 }
 
@@ -29,7 +30,7 @@ fn ours(text: &[u8]) -> Reading {
     let mut reading = Reading::default();
     dialect::sections(
         text,
-        |_| true,
+        |section| section != Section::Misnamed,
         &mut faults,
         |section, _, entries| {
             for entry in entries {

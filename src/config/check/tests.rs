@@ -86,6 +86,17 @@ fn stuckafter_beyond_timeout_is_unwise_if_someone_set_it() {
 }
 
 #[test]
+fn output_that_may_take_all_memory_is_unwise() {
+    assert!(warned("maxoutput: 256M").is_empty());
+    assert_eq!(
+        warned("maxoutput: 1G"),
+        [
+            "job a: maxoutput 1073741824 is memory, for each stream and once more for a report; where there is too little, the daemon is ended"
+        ]
+    );
+}
+
+#[test]
 fn maxdelay_below_mindelay_is_unwise() {
     assert!(warned("mindelay: 5\nmaxdelay: 6").is_empty());
     assert!(warned("mindelay: 5\nmaxdelay: 0").is_empty());
