@@ -18,7 +18,7 @@ use crate::system::files;
 use crate::system::http;
 use crate::system::log::{Log, leads_to_stdout};
 use crate::system::mounts;
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::system::program;
 use crate::text::seconds;
 
@@ -94,7 +94,7 @@ fn startable(program: &str) -> Result<Option<String>, Flaw> {
 }
 
 /// Checks whether the log can be opened. To be called before root is given up for `user`.
-pub fn log(config: &Sequencer, user: Option<&Identity>) -> Option<Finding> {
+pub fn log(config: &Sequencer, user: Option<&Account>) -> Option<Finding> {
     let path = config.logfile.as_deref()?;
     let error = Log::look(path, user).err()?;
     let shown = path.display();

@@ -25,31 +25,8 @@ const LEAST_DELAY_AFTER_FAILED_START: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Index(usize);
 
-/// The job that is next, and when it may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    /// The job.
-    pub job: Index,
-    /// When it is due. For a requested job this is the schedule's due time, which does not matter then.
-    pub due: Instant,
-    /// Whether an operator has requested it. It goes before all others then, and at once.
-    pub requested: bool,
-}
-
-impl Next {
-    fn of(next: schedule::Next) -> Next {
-        Next {
-            job: Index(next.job),
-            due: next.due,
-            requested: next.requested,
-        }
-    }
-
-    /// When it may start, as seen at `now`: a requested job at once.
-    pub fn start(&self, now: Instant) -> Instant {
-        if self.requested { now } else { self.due }
-    }
-}
+/// The job that is next.
+pub type Next = schedule::Next<Index>;
 
 /// How a run ended, as far as it is remembered.
 #[derive(Debug, Clone, Copy)]
@@ -157,12 +134,12 @@ impl Jobs {
 
     /// The job that is next once nothing runs; `None` if no job is left that is not paused.
     pub fn next(&self) -> Option<Next> {
-        self.schedule.next().map(Next::of)
+        self.schedule.next().map(by_index)
     }
 
     /// The first job that waits, or will wait, for the end of the one that runs.
     pub fn next_behind(&self) -> Option<Next> {
-        self.schedule.next_behind().map(Next::of)
+        self.schedule.next_behind().map(by_index)
     }
 
     /// The runs of the past.
@@ -363,5 +340,13 @@ fn delays(job: &Job) -> Delays {
         start: job.start_delay(),
         min: job.settings.mindelay,
         max: job.settings.maxdelay,
+    }
+}
+
+fn by_index(next: schedule::Next) -> Next {
+    Next {
+        job: Index(next.job),
+        due: next.due,
+        requested: next.requested,
     }
 }

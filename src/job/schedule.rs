@@ -85,13 +85,20 @@ impl Timing {
 
 /// The job that is next, and when it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    /// Its place in the configuration.
-    pub job: usize,
-    /// When it may start. For a requested job this is the schedule's due time, which does not matter then.
+pub struct Next<Job = usize> {
+    /// The job: its place in the configuration, until an owner of jobs has made more of that.
+    pub job: Job,
+    /// When it is due. For a requested job this is the schedule's due time, which does not matter then.
     pub due: Instant,
     /// Whether an operator has requested it. It goes before all others then, and at once.
     pub requested: bool,
+}
+
+impl<Job> Next<Job> {
+    /// When it may start, as seen at `now`: a requested job at once.
+    pub fn start(&self, now: Instant) -> Instant {
+        if self.requested { now } else { self.due }
+    }
 }
 
 /// The timing of all jobs. A running job is out of the order until its run has ended, and a held one until it is

@@ -11,7 +11,7 @@ use crate::exit;
 use crate::system::files::{self, Files};
 use crate::system::opening::{self, PID_FILE};
 use crate::system::pidfile;
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::text::counted;
 use crate::verify;
 
@@ -41,8 +41,8 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
     let Loaded {
         config, origins, ..
     } = loaded;
-    let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref());
-    let user = identity.as_ref().ok().and_then(Option::as_ref);
+    let account = Account::find(options.uid.as_deref(), options.gid.as_deref());
+    let user = account.as_ref().ok().and_then(Option::as_ref);
     let log = verify::log(&config.sequencer, user);
     let pidfile = pidfile_path(options, &directories);
     let shared = verify::apart(
@@ -50,7 +50,7 @@ pub fn check(options: &Options) -> Result<Checked, Failed> {
         &directories.beside(&origins, pidfile.as_deref()),
     );
     let pidfile = pidfile.and_then(|path| look_at_pidfile(path, user));
-    let view = View::take(&identity);
+    let view = View::take(&account);
     let commands = verify::commands(&config);
     let claims = match &view {
         View::Strangers(_) => Vec::new(),
@@ -132,17 +132,17 @@ enum View {
 
 impl View {
     /// Becomes the daemon's user, if there is one to become.
-    fn take(identity: &Result<Option<Identity>, String>) -> View {
-        let identity = match identity {
-            Ok(Some(identity)) => identity,
+    fn take(account: &Result<Option<Account>, String>) -> View {
+        let account = match account {
+            Ok(Some(account)) => account,
             Ok(None) => return View::Users,
             Err(why) => return View::Nobodys(why.clone()),
         };
-        match identity.assume() {
+        match account.assume() {
             Ok(()) => View::Users,
             Err(why) if geteuid().is_root() => View::Nobodys(why),
             Err(_) => View::Strangers(format!(
-                "only root can look as {identity} does: whether its permissions suffice for commands, files and \
+                "only root can look as {account} does: whether its permissions suffice for commands, files and \
                  configuration has not been checked"
             )),
         }
@@ -160,13 +160,13 @@ impl View {
     }
 }
 
-fn look_at_pidfile(path: PathBuf, user: Option<&Identity>) -> Option<String> {
+fn look_at_pidfile(path: PathBuf, user: Option<&Account>) -> Option<String> {
     let error = opening::look(&path, &PID_FILE, user).err()?;
     Some(pidfile::Error::System(path, error).to_string())
 }
 
 /// The configuration files that the user that the daemon becomes cannot read, so that a reload would fail.
-fn unreadable(path: &Path, directories: &Directories, user: &Identity) -> Vec<String> {
+fn unreadable(path: &Path, directories: &Directories, user: &Account) -> Vec<String> {
     // A stream has been read to its end.
     if files::is_stream(path) {
         return Vec::new();

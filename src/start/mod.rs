@@ -28,7 +28,7 @@ use crate::system::lease;
 use crate::system::lock::Patience;
 use crate::system::log::{Log, Rotation};
 use crate::system::pidfile::{self, PidFile, Taker};
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::system::signals::{Early, Signals};
 use crate::verify::{self, Beside};
 
@@ -178,7 +178,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     let warnings = loaded.few_warnings();
     let (mut config, origins) = (loaded.config, loaded.origins);
     let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
-    let identity = Identity::find(options.uid.as_deref(), options.gid.as_deref())
+    let account = Account::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
     let source = source(options, &directories, path);
     source.overrule(&mut config.sequencer);
@@ -192,7 +192,7 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     let taker = Taker {
         pid: std::process::id(),
         starter: detaching.as_ref().map(|_| parent_id()),
-        user: identity.as_ref(),
+        user: account.as_ref(),
         is_daemon: |arguments| matches!(cli::parse(arguments.to_vec()), Ok((Action::Daemon, _))),
     };
     let Taken {
@@ -203,8 +203,8 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
     let listener = claims
         .as_ref()
         .and_then(|_| daemon::bind(&config.sequencer));
-    if let Some(identity) = &identity {
-        identity.assume().map_err(Failed::at_run_time)?;
+    if let Some(account) = &account {
+        account.assume().map_err(Failed::at_run_time)?;
     }
     // Become the reaper of what a job leaves behind. Another reaper may be slow, and until then a process group that
     // has ended looks alive. If the kernel refuses, the slow reaper remains.
@@ -323,8 +323,8 @@ fn shed_capabilities(options: &Options, early: &Early) -> Result<(), Failed> {
     if inheritable.is_empty() {
         return Ok(());
     }
-    match Identity::find(options.uid.as_deref(), options.gid.as_deref()) {
-        Ok(Some(identity)) if identity.leaves_root() => {
+    match Account::find(options.uid.as_deref(), options.gid.as_deref()) {
+        Ok(Some(account)) if account.leaves_root() => {
             let why = capabilities::begin_without(inheritable, early);
             Err(Failed::at_run_time(why))
         }
@@ -426,13 +426,13 @@ fn command_line_log(path: &Path, directories: &Directories) -> PathBuf {
     }
 }
 
-fn open_log(config: &Sequencer, identity: Option<&Identity>) -> Result<Log, Failed> {
+fn open_log(config: &Sequencer, account: Option<&Account>) -> Result<Log, Failed> {
     let path = config.logfile.as_deref();
     let rotation = Rotation {
         size: config.logsize,
         keep: config.logkeep,
     };
-    let mut log = Log::open(path, rotation, identity).map_err(|error| {
+    let mut log = Log::open(path, rotation, account).map_err(|error| {
         let path = path.unwrap_or(Path::new("-")).display();
         Failed::at_run_time(format!("cannot open log '{path}': {error}"))
     })?;

@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, off_t};
 
 use crate::system::opening::{self, Wanted};
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 
 /// Held from beginning to end.
 const WHOLE_LIFE: off_t = 0;
@@ -129,7 +129,7 @@ impl Lock {
     pub fn take(
         path: &Path,
         wanted: &Wanted,
-        user: Option<&Identity>,
+        user: Option<&Account>,
         patience: &mut impl Patience,
     ) -> Result<Lock, Error> {
         let since = patience.now();

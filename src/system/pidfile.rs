@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::system::errors::system_text;
 use crate::system::lock::{self, Holder, LOOK_AGAIN, Lock, Patience};
 use crate::system::opening::{self, PID_FILE};
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 
 /// How long a twistd may take to end. It locks nothing, so it cannot say that it is stopping.
 const TWISTD_TIME: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub struct Taker<'a> {
     /// The process that started it and waits for it. Its name looks like a daemon's, but it is none.
     pub starter: Option<u32>,
     /// The user that it is going to become.
-    pub user: Option<&'a Identity>,
+    pub user: Option<&'a Account>,
     /// Whether this program, called with these arguments, is the daemon.
     pub is_daemon: fn(&[OsString]) -> bool,
 }

@@ -14,20 +14,20 @@ const REGAINED: &str = "root's privileges could be regained after they were give
 
 /// The user and groups to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct Account {
     uid: Uid,
     gid: Gid,
     /// Supplementary groups. `None` keeps those of now, because only the group changes.
     groups: Option<Vec<Gid>>,
 }
 
-impl Identity {
+impl Account {
     /// Looks up what `--uid` and `--gid` name. Without a group it is the user's own. `None` if neither is given.
-    pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>, String> {
+    pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, String> {
         let named_gid = group.map(find_group).transpose()?;
         let Some(user) = user else {
             let uid = unistd::getuid();
-            return Ok(named_gid.map(|gid| Identity {
+            return Ok(named_gid.map(|gid| Account {
                 uid,
                 gid,
                 groups: None,
@@ -51,7 +51,7 @@ impl Identity {
             Some(entry) => users::groups_of(&entry.name, gid).unwrap_or_else(|_| vec![gid]),
             None => vec![gid],
         };
-        Ok(Some(Identity {
+        Ok(Some(Account {
             uid,
             gid,
             groups: Some(groups),
@@ -136,7 +136,7 @@ impl Identity {
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "user {}", self.uid)
     }
@@ -199,15 +199,15 @@ mod tests {
 
     #[test]
     fn numbers_need_no_database() {
-        let identity = Identity::find(Some("3999999998"), Some("3999999999"));
+        let account = Account::find(Some("3999999998"), Some("3999999999"));
         let (uid, gid) = (Uid::from_raw(3_999_999_998), Gid::from_raw(3_999_999_999));
-        let expected = Identity {
+        let expected = Account {
             uid,
             gid,
             groups: Some(vec![gid]),
         };
-        assert_eq!(identity, Ok(Some(expected)));
-        assert_eq!(Identity::find(None, None), Ok(None));
+        assert_eq!(account, Ok(Some(expected)));
+        assert_eq!(Account::find(None, None), Ok(None));
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
                 "user 3999999998 is not known here, so neither is its group; give one with --gid",
             ),
         ] {
-            let error = Identity::find(user, group).unwrap_err();
+            let error = Account::find(user, group).unwrap_err();
             assert_eq!(error, expected);
         }
     }

@@ -114,7 +114,11 @@ fn read_whole(file: &File, metadata: &Metadata, most: u64) -> io::Result<Source>
         file.take(most + 1).read_to_end(&mut text)?;
     }
     if metadata.len().max(text.len() as u64) > most {
-        return Err(io::Error::other("it is larger than 1 GiB"));
+        let most = match most {
+            MAX_SIZE => "1 GiB".to_string(),
+            most => format!("{most} bytes"),
+        };
+        return Err(io::Error::other(format!("it is larger than {most}")));
     }
     let identity = (metadata.dev(), metadata.ino());
     Ok(Source { identity, text })
@@ -140,7 +144,7 @@ mod tests {
         let (_directory, path) = file("12345678");
         assert_eq!(read_regular(&path, 8).unwrap().text, b"12345678");
         let error = read_regular(&path, 7).unwrap_err();
-        assert_eq!(error.to_string(), "it is larger than 1 GiB");
+        assert_eq!(error.to_string(), "it is larger than 7 bytes");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::rotation::{self, Rotation};
 use crate::system::errors::error_text;
 use crate::system::opening;
 use crate::system::paths::OWN_DESCRIPTORS;
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::system::stat::Stat;
 
 /// Why a log could not be opened.
@@ -85,7 +85,7 @@ impl LogFile {
     pub(super) fn open(
         path: &Path,
         rotation: Rotation,
-        user: Option<&Identity>,
+        user: Option<&Account>,
     ) -> Result<LogFile, OpenError> {
         let (file, size) = open(path, user)?;
         Ok(LogFile {
@@ -250,12 +250,12 @@ fn flags() -> OFlag {
 }
 
 /// Whether `open` could open the file at `path`. It makes nothing.
-pub(super) fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
+pub(super) fn look(path: &Path, user: Option<&Account>) -> Result<(), OpenError> {
     fit(path)?;
     Ok(opening::look(path, &opening::LOG, user)?)
 }
 
-fn open(path: &Path, user: Option<&Identity>) -> Result<(File, u64), OpenError> {
+fn open(path: &Path, user: Option<&Account>) -> Result<(File, u64), OpenError> {
     // This comes before opening, because opening some files has effects.
     fit(path)?;
     let file = opening::open(path, &opening::LOG, user)?;

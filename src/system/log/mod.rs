@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::message::{Format, Level, Message, Rank};
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::text::{Utc, unix_seconds};
 
 pub use file::OpenError;
@@ -86,7 +86,7 @@ impl Log {
     pub fn open(
         path: Option<&Path>,
         rotation: Rotation,
-        user: Option<&Identity>,
+        user: Option<&Account>,
     ) -> Result<Log, OpenError> {
         let mut log = match path.filter(|path| !sink::leads_to_stdout(path)) {
             None => Log::to_stdout(),
@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// Whether the file at `path` could be opened, unless it is standard output. It makes nothing.
-    pub fn look(path: &Path, user: Option<&Identity>) -> Result<(), OpenError> {
+    pub fn look(path: &Path, user: Option<&Account>) -> Result<(), OpenError> {
         if sink::leads_to_stdout(path) {
             return Ok(());
         }

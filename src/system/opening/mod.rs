@@ -22,7 +22,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::system::errors::{errno_of, is_refusal, system_text};
 use crate::system::paths::directory_of;
-use crate::system::privileges::Identity;
+use crate::system::privileges::Account;
 use crate::system::stat::Stat;
 
 pub use walk::Danger;
@@ -118,7 +118,7 @@ pub enum Error {
     /// A daemon that stays root does not open it.
     Dangerous(Danger),
     /// The daemon could not become the user, or root again.
-    Identity(String),
+    Account(String),
 }
 
 impl fmt::Display for Error {
@@ -134,7 +134,7 @@ impl fmt::Display for Error {
                 write!(f, "{why} for {user}, and root does not open it: {danger}")
             }
             Error::Dangerous(danger) => write!(f, "root does not go there: {danger}"),
-            Error::Identity(why) => f.write_str(why),
+            Error::Account(why) => f.write_str(why),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::System(errno) => is_refusal(*errno),
-            Error::Refused { .. } | Error::Dangerous(_) | Error::Identity(_) => true,
+            Error::Refused { .. } | Error::Dangerous(_) | Error::Account(_) => true,
         }
     }
 }
@@ -157,14 +157,14 @@ impl From<Errno> for Error {
 
 /// Opens the file at `path` and makes it if there is none. `user` is the one that the daemon is going to become; `None`
 /// once it has, or if it does not.
-pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<File, Error> {
+pub fn open(path: &Path, wanted: &Wanted, user: Option<&Account>) -> Result<File, Error> {
     let file = act(
         user,
         || open_plainly(path, wanted),
         |rule| {
             let walk = Walk::to(path, wanted.follow, rule)?;
             let owner = user.filter(|_| wanted.given_away);
-            walk.open(wanted, owner.map(Identity::owner))
+            walk.open(wanted, owner.map(Account::owner))
         },
     )?;
     if wanted.regular && Stat::of(&file)?.kind != SFlag::S_IFREG {
@@ -174,7 +174,7 @@ pub fn open(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<Fil
 }
 
 /// Whether `open` would succeed. It makes nothing.
-pub fn look(path: &Path, wanted: &Wanted, user: Option<&Identity>) -> Result<(), Error> {
+pub fn look(path: &Path, wanted: &Wanted, user: Option<&Account>) -> Result<(), Error> {
     act(
         user,
         || look_plainly(path, wanted),
@@ -217,7 +217,7 @@ pub fn open_directory_of(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 /// Removes the name `path` if it is still this open file's. If another file has the name by now, it stays.
-pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), Error> {
+pub fn remove(path: &Path, file: &File, user: Option<&Account>) -> Result<(), Error> {
     let name = path.file_name().ok_or(Errno::EISDIR)?;
     let directory = directory_of(path);
     let open = Stat::of(file)?.identity;
@@ -245,7 +245,7 @@ pub fn remove(path: &Path, file: &File, user: Option<&Identity>) -> Result<(), E
 /// Acts as is safe for this process: `plainly` as the user, or as a user without power over others' files; `walking` as
 /// root.
 fn act<T>(
-    user: Option<&Identity>,
+    user: Option<&Account>,
     plainly: impl FnOnce() -> Result<T, Errno>,
     walking: impl FnOnce(Rule) -> Result<T, Stop>,
 ) -> Result<T, Error> {
@@ -255,7 +255,7 @@ fn act<T>(
         }
         return walking(own_rule()).map_err(unasked);
     };
-    match user.act_as(plainly).map_err(Error::Identity)? {
+    match user.act_as(plainly).map_err(Error::Account)? {
         Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
             walking(Rule::RootAlone).map_err(|stop| match stop {
                 Stop::System(errno) => Error::System(errno),
