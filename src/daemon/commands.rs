@@ -13,6 +13,7 @@ use crate::exit;
 use crate::job::jobs::Index;
 use crate::job::lifecycle::Why;
 use crate::near;
+use crate::status::health::ALIVE;
 use crate::system;
 use crate::system::control::{Asked, Peer};
 use crate::text::{brief, counted, harmless, shown};
@@ -54,9 +55,7 @@ impl Daemon {
                 }
             }
             Request::Run { job, wait: false } => self.ask_for_run(&job, asked.peer, now),
-            Request::Healthcheck { alive: true } => {
-                (exit::OK, "ok: the daemon answers".to_string())
-            }
+            Request::Healthcheck { alive: true } => (exit::OK, ALIVE.to_string()),
             Request::Healthcheck { alive: false } => match self.view(now).health() {
                 Ok(line) => (exit::OK, line),
                 Err(line) => (exit::FAILURE, line),

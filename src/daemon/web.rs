@@ -13,6 +13,7 @@ use crate::config::Sequencer;
 use crate::config::listen::{Listen, TRY_AGAIN};
 use crate::event::Event;
 use crate::message::Level;
+use crate::status::health::ALIVE;
 use crate::system;
 use crate::system::errors::error_text;
 use crate::system::http::{self, Answer};
@@ -153,7 +154,7 @@ impl Daemon {
                     return self.showing.add(asked.client, form, now);
                 }
             },
-            Found::Alive => Answer::of_text("ok: the daemon answers\n"),
+            Found::Alive => Answer::of_text(ALIVE),
             Found::Nothing => Answer::of_status(404),
         };
         self.http.answer(&[asked.client], &answer, asked.head, now);

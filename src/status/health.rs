@@ -9,6 +9,9 @@ use crate::text::{brief, seconds};
 /// up.
 const MAIL_TIME: Duration = Duration::from_secs(3600);
 
+/// What a daemon says that is only asked whether it answers.
+pub const ALIVE: &str = "ok: the daemon answers\n";
+
 impl View<'_> {
     /// How long ago a report was given up, if that was less than `MAIL_TIME` ago.
     pub fn gave_up_mail(&self) -> Option<Duration> {
