@@ -9,6 +9,8 @@ const LONGEST: usize = 64;
 /// How many pairs of letters are compared in all, which takes a few milliseconds: a typing mistake must not hold up the
 /// loop.
 const MOST_COMPARED: usize = 2_000_000;
+/// As how many of them a name counts besides, for what it costs to look at it.
+const COST_OF_NAME: usize = 200;
 
 /// The word of `known` that is nearest to `word`, the first one of several, if at most a third of it differs. Upper and
 /// lower case count as the same.
@@ -23,7 +25,7 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let mut least = usize::MAX;
     let mut compared = 0;
     for &name in known.iter().filter(|name| is_short(name)) {
-        compared += word.len() * name.len();
+        compared += COST_OF_NAME + word.len() * name.len();
         if compared > MOST_COMPARED {
             break;
         }
