@@ -32,10 +32,10 @@ pub struct Checked {
 /// become. The error is a faulty configuration.
 pub fn check(options: &Options) -> Result<Checked, Failed> {
     let mut directories = Directories::here();
-    let entered = directories.enter(options);
-    entered.map_err(|failed| failed.found(options))?;
     let (path, mut loaded) = load(options, &directories, &Files { streams: true })
         .map_err(|failed| failed.judged(options, &directories))?;
+    let entered = directories.enter(options);
+    entered.map_err(|failed| failed.found(options))?;
     source(options, &directories, path.clone()).overrule(&mut loaded.config.sequencer);
     let mut warnings = config::check::all_warnings(&loaded, usize::MAX);
     let Loaded {
