@@ -158,6 +158,14 @@ fn a_paused_job_that_runs_all_the_same_is_shown_as_both() {
     let row = text.lines().find(|line| line.starts_with("slave_scanner "));
     let words: Vec<&str> = row.unwrap().split_whitespace().take(3).collect();
     assert_eq!(words, ["slave_scanner", "running,", "paused"], "{text}");
+    // So does one that comes next.
+    made.pauses(1, s(20), 1000);
+    made.requests(1, s(20));
+    let text = table(&made.view(s(21)), false);
+    assert!(
+        text.contains(" next behind slave_scanner, paused "),
+        "{text}"
+    );
 }
 
 #[test]
