@@ -29,7 +29,9 @@ const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long `reload` waits: with a million jobs a reload takes a while.
 const RELOAD_TIME: Duration = Duration::from_secs(60);
-/// How long to wait before connecting again to a daemon that was too busy to accept.
+/// How long a command asks again whose place another client has taken.
+const DISPLACED_TIME: Duration = Duration::from_secs(1);
+/// How long to wait before connecting again to a daemon that was too busy.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
 
 /// The daemon's answer.
@@ -223,41 +225,54 @@ fn bytes_of(line: &Line) -> Vec<u8> {
     bytes
 }
 
+/// Why a try brought no answer.
+enum Failed {
+    /// The daemon closed the connection before it had read the line, or before the client had all that was to be read:
+    /// one more client takes the place of the one silent longest. Nothing was changed, so asking again does no harm.
+    Displaced(String),
+    /// Another try would fare no better.
+    Finally(Unanswered),
+}
+
 fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer, Unanswered> {
     // Even a command that waits for a run gives up on a daemon that is too busy to accept.
     let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
+    let again_until = connected_by.min(Instant::now() + DISPLACED_TIME);
     loop {
-        match try_exchange(socket, line, connected_by, until)? {
-            Some(answer) => return Ok(answer),
-            None if Instant::now() < connected_by => thread::sleep(CONNECT_AGAIN),
-            None => {
-                let socket = socket.display();
-                let why = format!("'{socket}': others take its connections all the time");
-                return Err(Unanswered::NoDaemon(why));
+        match try_exchange(socket, line, connected_by, until) {
+            Ok(answer) => return Ok(answer),
+            Err(Failed::Displaced(_)) if Instant::now() < again_until => {
+                thread::sleep(CONNECT_AGAIN);
             }
+            Err(Failed::Displaced(why)) => return Err(no_daemon(socket, &why)),
+            Err(Failed::Finally(why)) => return Err(why),
         }
     }
 }
 
-/// One try. No answer if the daemon gave the connection to another client before it read the line, as one too many
-/// takes the place of the one silent longest: nothing has been done then.
+fn no_daemon(socket: &Path, why: &dyn fmt::Display) -> Unanswered {
+    Unanswered::NoDaemon(format!("'{}': {why}", socket.display()))
+}
+
 fn try_exchange(
     socket: &Path,
     line: &Line,
     connected_by: Instant,
     until: Option<Instant>,
-) -> Result<Option<Answer>, Unanswered> {
-    let at =
-        |why: &dyn fmt::Display| Unanswered::NoDaemon(format!("'{}': {why}", socket.display()));
+) -> Result<Answer, Failed> {
+    let at = |why: &dyn fmt::Display| Failed::Finally(no_daemon(socket, why));
     let mut stream = connect(socket, connected_by).map_err(|errno| match errno {
         Errno::EAGAIN => at(&"it is too busy to take a connection"),
-        Errno::EACCES | Errno::EPERM => Unanswered::NotPermitted(who_may_connect(socket)),
+        Errno::EACCES | Errno::EPERM => {
+            Failed::Finally(Unanswered::NotPermitted(who_may_connect(socket)))
+        }
         errno => at(&system_text(errno)),
     })?;
     match stream.write_all(&bytes_of(line)) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(None),
-        Err(error) => return Err(at(&error_text(&error))),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            return Err(Failed::Displaced(error_text(&error)));
+        }
+        written => written.map_err(|error| at(&error_text(&error)))?,
     }
     let mut answer = Vec::new();
     let mut buffer = [0; 8192];
@@ -276,10 +291,14 @@ fn try_exchange(
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // It was closed with the line still unread (unix(7)).
             Err(error) if error.kind() == ErrorKind::ConnectionReset && answer.is_empty() => {
-                return Ok(None);
+                return Err(Failed::Displaced(error_text(&error)));
             }
             Err(error) => return Err(at(&error_text(&error))),
         }
+    }
+    // What is shown is long, ends with a line feed, and can be asked for again.
+    if is_shown(&line.request) && answer.last() != Some(&b'\n') {
+        return Err(Failed::Displaced("the answer has no end".to_string()));
     }
     let end = answer
         .iter()
@@ -289,11 +308,19 @@ fn try_exchange(
         .ok()
         .and_then(|text| text.parse().ok());
     let status = status.ok_or_else(|| at(&"it does not speak this program's language"))?;
-    Ok(Some(Answer {
+    Ok(Answer {
         status,
         text: answer.split_off(end + 1),
         about: Vec::new(),
-    }))
+    })
+}
+
+/// Whether a request changes nothing, and its answer is the daemon's own text.
+fn is_shown(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Status { .. } | Request::History(_) | Request::Metrics
+    )
 }
 
 fn connect(socket: &Path, until: Instant) -> Result<UnixStream, Errno> {

@@ -17,6 +17,8 @@ const FORGETTING: u32 = 8;
 /// How long a client waits at most for a moment in which no job could be delayed. Where jobs are always due there may
 /// be no such moment.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// A wait for the status that a health check, which is given up after 2 s, should not have to share.
+const LONG: Duration = Duration::from_millis(500);
 /// How long a page is given to all who ask for it.
 const SHARED: Duration = Duration::from_secs(1);
 
@@ -114,9 +116,9 @@ impl Showing {
         }
     }
 
-    /// Whether a client that asks now could not be answered at once.
+    /// Whether a client that asks now would have to wait for long.
     pub(super) fn would_wait(&self, next_start: Option<Instant>, now: Instant) -> bool {
-        self.due_for(now, next_start, now) > now
+        self.due_for(now, next_start, now) > now + LONG
     }
 
     /// If it is time: the clients to answer now, of those that are still `there`, and the form that they want.
@@ -278,13 +280,23 @@ mod tests {
         showing.made(ms(0), t0 - ms(50));
         let start = Some(t0 + ms(30));
         assert_eq!(showing.take(start, there, t0), None);
-        assert!(showing.would_wait(start, t0) && !showing.would_wait(None, t0));
         // It is forgotten, though.
         for _ in 0..20 {
             showing.made(ms(0), t0 - ms(10));
         }
-        assert!(!showing.would_wait(start, t0));
         assert!(showing.take(start, there, t0).is_some());
+    }
+
+    #[test]
+    fn whoever_would_wait_for_long_is_told() {
+        let t0 = Instant::now();
+        let mut showing = Showing::default();
+        assert!(!showing.would_wait(None, t0));
+        showing.made(ms(60), t0);
+        assert!(showing.would_wait(None, t0 + ms(99)));
+        assert!(!showing.would_wait(None, t0 + ms(100)), "500 ms are left");
+        // Before a start it is a tenth of a second at most.
+        assert!(!showing.would_wait(Some(t0 + ms(601)), t0 + ms(600)));
     }
 
     #[test]

@@ -318,6 +318,45 @@ fn commands_among_very_many_silent_clients_are_answered() {
     daemon.stop();
 }
 
+/// It is asked for again, but not for ever.
+#[test]
+fn an_answer_that_is_cut_off_is_none() {
+    let place = Place::new();
+    place.write("conf", &idle());
+    let answers: [&[u8]; 2] = [b"0\n{\"jobs\": [", b""];
+    for (said, told) in answers
+        .into_iter()
+        .zip(["the answer has no end", "reset by peer"])
+    {
+        let listener = UnixListener::bind(place.path("socket")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let stop = AtomicBool::new(false);
+        let output = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                until_set(&stop, || {
+                    if let Ok((mut client, _)) = listener.accept() {
+                        // Whoever closes without reading resets the connection.
+                        let mut line = [0; 100];
+                        let _ = said.is_empty() || client.read(&mut line).is_ok();
+                        let _ = client.write_all(said);
+                    }
+                });
+            });
+            let output = place.run(&["-s", "socket", "status", "--json"]);
+            stop.store(true, Ordering::Relaxed);
+            output
+        });
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let error = stderr(&output);
+        assert!(
+            error.contains(told) || said.is_empty() && error.contains("Broken pipe"),
+            "{error}"
+        );
+        assert_eq!(stdout(&output), "");
+        fs::remove_file(place.path("socket")).unwrap();
+    }
+}
+
 pub fn who_came_while_no_descriptor_was_free_is_served_once_there_is_one_and_costs_nothing_till_then()
  {
     let place = Place::new();

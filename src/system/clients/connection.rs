@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::listener::Stream;
-use super::{PATIENCE, Protocol};
+use super::{PATIENCE, Protocol, STALLED};
 
 /// How many bytes one read takes.
 const READ: usize = 4096;
@@ -90,6 +90,16 @@ impl Connection {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let is_awaited = !matches!(self.stage, Stage::Asked(..) | Stage::Held);
         is_awaited.then(|| self.heard + PATIENCE)
+    }
+
+    /// Since when it has been silent, if it may have to make room for another client.
+    pub(super) fn silent_since(&self, now: Instant) -> Option<Instant> {
+        let may_go = match self.stage {
+            Stage::Reading(_) | Stage::Ending => true,
+            Stage::Asked(..) | Stage::Held => false,
+            Stage::Answering { .. } => now >= self.heard + STALLED,
+        };
+        may_go.then_some(self.heard)
     }
 
     /// Handles an event: reads what has come of the request, which gets the number `turn` once it is complete, or notes

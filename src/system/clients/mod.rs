@@ -25,6 +25,9 @@ pub use listener::Listener;
 pub const MAX_CLIENTS: usize = 16;
 /// How long a client may take to send its request, and how long it may take nothing of its answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of its answer before another may have its place. Whoever reads takes some sooner,
+/// on a busy machine, too.
+const STALLED: Duration = Duration::from_millis(500);
 /// How long after an error of accept(2) it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long after all slots were taken accept(2) is tried again.
@@ -109,12 +112,12 @@ impl Clients {
     }
 
     /// Accepts new clients. If all slots are taken, a new client replaces the one that has been silent longest. A
-    /// client whose request is here keeps its slot until it is answered.
+    /// client whose request is here keeps its slot until it is answered, and as long as it takes its answer.
     pub fn accept(&mut self, registry: &Registry, now: Instant) {
         self.retry_at = None;
         // Bounded, so that a client that connects in an endless loop cannot keep the daemon here.
         for _ in 0..MAX_CLIENTS {
-            let Some(slot) = self.free_slot() else {
+            let Some(slot) = self.free_slot(now) else {
                 self.retry_at = Some(now + SLOT_RETRY);
                 return;
             };
@@ -156,13 +159,13 @@ impl Clients {
     }
 
     /// An empty slot, or the slot of the client that has been silent longest.
-    fn free_slot(&self) -> Option<usize> {
+    fn free_slot(&self, now: Instant) -> Option<usize> {
         if let Some(free) = self.clients.iter().position(Option::is_none) {
             return Some(free);
         }
         let clients = self.clients.iter().enumerate();
         let silent =
-            clients.filter_map(|(slot, client)| Some((client.as_ref()?.deadline()?, slot)));
+            clients.filter_map(|(slot, client)| Some((client.as_ref()?.silent_since(now)?, slot)));
         silent.min().map(|(_, slot)| slot)
     }
 

@@ -330,6 +330,26 @@ fn one_too_many_takes_the_place_of_the_one_silent_longest() {
 }
 
 #[test]
+fn who_takes_an_answer_keeps_the_place_until_it_has_taken_nothing_for_a_while() {
+    let mut made = Made::new();
+    let (mut client, id) = made.asks("status\n", 0);
+    made.server.answer(id, 0, vec![b'x'; 1 << 20], made.at(0));
+    made.server.clients.write_answers(made.at(0), &|| false);
+    let silent: Vec<UnixStream> = (1..16).map(|n| made.client(n)).collect();
+    let more: Vec<UnixStream> = (0..40).map(|n| made.client(400 + n)).collect();
+    assert!(made.server.clients.holds(id), "others are silent as well");
+    arrived(&mut client);
+    made.events(450);
+    made.server.clients.write_answers(made.at(450), &|| false);
+    let more_yet: Vec<UnixStream> = (0..40).map(|n| made.client(900 + n)).collect();
+    assert!(made.server.clients.holds(id));
+    // Once it has stood still for longer than those who have come since, it is the next to go.
+    let last: Vec<UnixStream> = (0..40).map(|n| made.client(950 + n)).collect();
+    assert!(!made.server.clients.holds(id));
+    drop((silent, more, more_yet, last));
+}
+
+#[test]
 fn where_all_places_are_kept_a_client_waits_for_one() {
     let mut made = Made::new();
     let mut held: Vec<_> = (0..MAX_CLIENTS)
