@@ -36,6 +36,12 @@ cp $lanes/*.conf "$here/lanes"
 sed -i 's/^\[buildsequencer_job\.publish\.optional\]/[buildsequencer_job.publish]/' "$here/lanes/jobs.conf"
 in_all_lanes() { in_one_lane "$here/lanes/jobs.conf" "$here/lanes/lane1.conf" "$here/lanes/lane2.conf"; }
 expect "and one that every lane has" [ "$(in_all_lanes)" = "publish: in 2 lanes, but not .optional in the file of all jobs" ]
+not_there() { in_one_lane $lanes/jobs.conf $lanes/lane9.conf 2>&1; }
+expect "a lane that is not there is told" [ "$(not_there; echo $?)" = "each-job-once: cannot read '$lanes/lane9.conf'
+2" ]
+printf 'mindelay: x\n' >>"$here/lanes/lane1.conf"
+faulty() { in_one_lane $lanes/jobs.conf "$here/lanes/lane1.conf" $lanes/lane2.conf 2>&1; }
+expect "and one that has a fault, by the fault" [ "$(faulty | grep -c "lane1.conf:.*'x' is not a duration")" = 1 ]
 while read -r file; do
     expect "check accepts $file" check_quietly "$file"
 done <"$here/shipped"

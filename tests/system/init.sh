@@ -160,6 +160,20 @@ settings 65533.
 asked "a directory that cannot be given to the user ends it too" 1 start
 holds "and is removed" test ! -e "$here/socket"
 
+user=otherwise
+settings ""
+mkdir "$here/relative"
+cp "$program" "$here/buildd-sequencer-1.1"
+sed "s#^DAEMON=.*#DAEMON=$here/buildd-sequencer-1.1#; s#^RUNDIR=.*#RUNDIR=$here/relative#; s#^LOGFILE=.*#LOGFILE=x.log#" \
+    "$here/default" >"$here/default.new"
+mv "$here/default.new" "$here/default"
+mkdir -p "$here/log"
+asked "a program of another name with a relative log starts" 0 start
+holds "the log is in the run directory" test -f "$here/relative/x.log"
+asked "it is seen to run" 0 status
+asked "it is stopped" 0 stop
+asked "and no longer runs" 3 status
+
 user=any
 settings ""
 asked "an unknown word is wrong usage" 2 frobnicate
