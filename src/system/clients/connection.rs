@@ -97,7 +97,8 @@ impl Connection {
         let may_go = match self.stage {
             Stage::Reading(_) | Stage::Ending => true,
             Stage::Asked(..) | Stage::Held => false,
-            Stage::Answering { .. } => now >= self.heard + STALLED,
+            // Where more could be written, it is the daemon that is slow.
+            Stage::Answering { writable, .. } => !writable && now >= self.heard + STALLED,
         };
         may_go.then_some(self.heard)
     }

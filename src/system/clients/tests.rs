@@ -346,7 +346,13 @@ fn who_takes_an_answer_keeps_the_place_until_it_has_taken_nothing_for_a_while() 
     // Once it has stood still for longer than those who have come since, it is the next to go.
     let last: Vec<UnixStream> = (0..40).map(|n| made.client(950 + n)).collect();
     assert!(!made.server.clients.holds(id));
-    drop((silent, more, more_yet, last));
+    // A daemon that is slow itself takes no place away.
+    let (_other, other) = made.asks("status\n", 2000);
+    made.server
+        .answer(other, 0, vec![b'x'; 1 << 20], made.at(2000));
+    let at_last: Vec<UnixStream> = (0..40).map(|n| made.client(3000 + n)).collect();
+    assert!(made.server.clients.holds(other));
+    drop((silent, more, more_yet, last, at_last));
 }
 
 #[test]
