@@ -6,11 +6,11 @@ use crate::text::listed;
 const MOST_LISTED: usize = 20;
 /// The longest word that is compared with others.
 const LONGEST: usize = 64;
-/// How many pairs of letters are compared in all, which takes a few milliseconds: a typing mistake must not hold up the
-/// loop.
-const MOST_COMPARED: usize = 2_000_000;
-/// As how many of them a name counts besides, for what it costs to look at it.
-const COST_OF_NAME: usize = 200;
+/// How much is compared, counted in pairs of letters. That takes a few milliseconds: a typing mistake must not hold up
+/// the loop.
+const MOST_COMPARED: usize = 3_000_000;
+/// As how many pairs a name counts besides, for what it costs to look at it.
+const COST_OF_NAME: usize = 100;
 
 /// The word of `known` that is nearest to `word`, the first one of several, if at most a third of it differs. Upper and
 /// lower case count as the same.
@@ -27,7 +27,8 @@ pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     for &name in known.iter().filter(|name| is_short(name)) {
         compared += COST_OF_NAME + word.len() * name.len();
         if compared > MOST_COMPARED {
-            break;
+            // One that is nearer may be among the others.
+            return nearest.filter(|_| least <= 1);
         }
         let most = word.len().max(name.len()) / 3;
         if let Some(distance) =
