@@ -308,18 +308,16 @@ pub(super) fn fill(cells: &mut Cells, view: &View<'_>, row: &Row<'_>) {
 
 pub(super) fn state(text: &mut String, view: &View<'_>, row: &Row<'_>) {
     text.push_str(row.state.word());
-    if let Some(job) = view.behind(row) {
-        text.extend([" behind ", job]);
-    }
-    match row.record.paused_by() {
-        Some((at, uid)) if row.state == State::Paused => {
+    match (row.record.paused_by(), view.behind(row)) {
+        (Some((at, uid)), _) if row.state == State::Paused => {
             text.push(' ');
             write_brief(text, view.now.age(at));
             let _ = write!(text, " by uid {uid}");
         }
         // It runs, or comes next, since somebody has asked for it or it was held meanwhile.
-        Some(_) => text.push_str(", paused"),
-        None => {}
+        (Some(_), _) => text.push_str(", paused"),
+        (None, Some(job)) => text.extend([" behind ", job]),
+        (None, None) => {}
     }
 }
 
