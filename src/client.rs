@@ -29,7 +29,7 @@ const HEALTHCHECK_TIME: Duration = Duration::from_millis(1800);
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long `reload` waits: with a million jobs a reload takes a while.
 const RELOAD_TIME: Duration = Duration::from_secs(60);
-/// How long a command asks again whose place another client has taken.
+/// How long a command asks again after another client has taken its place.
 const DISPLACED_TIME: Duration = Duration::from_secs(1);
 /// How long to wait before connecting again to a daemon that was too busy.
 const CONNECT_AGAIN: Duration = Duration::from_millis(20);
@@ -237,14 +237,18 @@ enum Failed {
 fn exchange(socket: &Path, line: &Line, until: Option<Instant>) -> Result<Answer, Unanswered> {
     // Even a command that waits for a run gives up on a daemon that is too busy to accept.
     let connected_by = until.unwrap_or_else(|| Instant::now() + ANSWER_TIME);
-    let again_until = connected_by.min(Instant::now() + DISPLACED_TIME);
+    let mut displaced = None;
     loop {
         match try_exchange(socket, line, connected_by, until) {
             Ok(answer) => return Ok(answer),
-            Err(Failed::Displaced(_)) if Instant::now() < again_until => {
+            Err(Failed::Displaced(why)) => {
+                let now = Instant::now();
+                let since = *displaced.get_or_insert(now);
+                if now >= connected_by.min(since + DISPLACED_TIME) {
+                    return Err(no_daemon(socket, &why));
+                }
                 thread::sleep(CONNECT_AGAIN);
             }
-            Err(Failed::Displaced(why)) => return Err(no_daemon(socket, &why)),
             Err(Failed::Finally(why)) => return Err(why),
         }
     }
@@ -296,7 +300,7 @@ fn try_exchange(
             Err(error) => return Err(at(&error_text(&error))),
         }
     }
-    // What is shown is long, ends with a line feed, and can be asked for again.
+    // What is shown is long, ends with a line feed, and can be asked for again. A cut at the end of a line is not seen.
     if is_shown(&line.request) && answer.last() != Some(&b'\n') {
         return Err(Failed::Displaced("the answer has no end".to_string()));
     }

@@ -68,11 +68,10 @@ impl Daemon {
         self.reply(asked.client, reply, now);
     }
 
-    /// Shows the client the status, now or when it may be made. The last connection stays free for clients that need
-    /// not wait.
+    /// Shows the client the status, now or when it may be made.
     fn show_to(&mut self, client: u64, form: Form, now: Moment) {
         let others = self.control.clients.held().saturating_sub(1);
-        if others >= MAX_WAITERS && self.showing.would_wait(self.next_start(now), now.instant) {
+        if self.showing.is_full(others, now.instant) {
             let line = format!("{MAX_WAITERS} clients wait for answers already; ask again later");
             return self.reply(client, (exit::FAILURE, line), now);
         }

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::waiters::MAX_WAITERS;
 use crate::cli::History;
 use crate::clock::Moment;
 use crate::status::{Reader, View, history, job, json, metrics, page, table};
@@ -104,21 +105,17 @@ impl Showing {
     /// left free.
     fn due(&self, next_start: Option<Instant>, now: Instant) -> Option<Instant> {
         let first = self.viewers.first()?;
-        Some(self.due_for(first.asked, next_start, now))
-    }
-
-    /// The same for a client that asked at that time.
-    fn due_for(&self, asked: Instant, next_start: Option<Instant>, now: Instant) -> Instant {
         let at = self.not_before.map_or(now, |at| at.max(now));
         match next_start {
-            Some(start) if start < at + self.cost => at.max(asked + PATIENCE),
-            _ => at,
+            Some(start) if start < at + self.cost => Some(at.max(first.asked + PATIENCE)),
+            _ => Some(at),
         }
     }
 
-    /// Whether a client that asks now would have to wait for long.
-    pub(super) fn would_wait(&self, next_start: Option<Instant>, now: Instant) -> bool {
-        self.due_for(now, next_start, now) > now + LONG
+    /// Whether a client that asks now, while so many wait already, is not to be kept. The last connection is for clients
+    /// that need not wait for long.
+    pub(super) fn is_full(&self, waiting: usize, now: Instant) -> bool {
+        waiting >= MAX_WAITERS && self.not_before.is_some_and(|at| at > now + LONG)
     }
 
     /// If it is time: the clients to answer now, of those that are still `there`, and the form that they want.
@@ -288,15 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_would_wait_for_long_is_told() {
+    fn whoever_would_take_the_last_place_for_long_is_not_kept() {
         let t0 = Instant::now();
         let mut showing = Showing::default();
-        assert!(!showing.would_wait(None, t0));
+        assert!(!showing.is_full(MAX_WAITERS, t0));
         showing.made(ms(60), t0);
-        assert!(showing.would_wait(None, t0 + ms(99)));
-        assert!(!showing.would_wait(None, t0 + ms(100)), "500 ms are left");
-        // Before a start it is a tenth of a second at most.
-        assert!(!showing.would_wait(Some(t0 + ms(601)), t0 + ms(600)));
+        assert!(showing.is_full(MAX_WAITERS, t0 + ms(99)));
+        assert!(!showing.is_full(MAX_WAITERS - 1, t0 + ms(99)));
+        assert!(
+            !showing.is_full(MAX_WAITERS, t0 + ms(100)),
+            "500 ms are left"
+        );
     }
 
     #[test]

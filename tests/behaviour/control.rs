@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
@@ -331,10 +331,12 @@ fn an_answer_that_is_cut_off_is_none() {
         let listener = UnixListener::bind(place.path("socket")).unwrap();
         listener.set_nonblocking(true).unwrap();
         let stop = AtomicBool::new(false);
+        let asked = AtomicUsize::new(0);
         let output = std::thread::scope(|scope| {
             scope.spawn(|| {
                 until_set(&stop, || {
                     if let Ok((mut client, _)) = listener.accept() {
+                        asked.fetch_add(1, Ordering::Relaxed);
                         // Whoever closes without reading resets the connection.
                         let mut line = [0; 100];
                         let _ = said.is_empty() || client.read(&mut line).is_ok();
@@ -353,6 +355,7 @@ fn an_answer_that_is_cut_off_is_none() {
             "{error}"
         );
         assert_eq!(stdout(&output), "");
+        assert!(asked.into_inner() > 1, "it is not asked again");
         fs::remove_file(place.path("socket")).unwrap();
     }
 }

@@ -171,6 +171,9 @@ mkdir -p "$here/log"
 asked "a program of another name with a relative log starts" 0 start
 holds "the log is in the run directory" test -f "$here/relative/x.log"
 asked "it is seen to run" 0 status
+sed "s#^DAEMON=.*#DAEMON=$program#" "$here/default" >"$here/default.new"
+mv "$here/default.new" "$here/default"
+asked "also once another version is to be started" 0 status
 asked "it is stopped" 0 stop
 asked "and no longer runs" 3 status
 

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::listener::Stream;
-use super::{PATIENCE, Protocol, STALLED};
+use super::{PATIENCE, Protocol};
 
 /// How many bytes one read takes.
 const READ: usize = 4096;
@@ -92,13 +92,14 @@ impl Connection {
         is_awaited.then(|| self.heard + PATIENCE)
     }
 
-    /// Since when it has been silent, if it may have to make room for another client.
-    pub(super) fn silent_since(&self, now: Instant) -> Option<Instant> {
+    /// Since when it has been silent, if it may have to make room for another client. One that has its answer written to
+    /// it may if nothing could be written since `stalled`.
+    pub(super) fn silent_since(&self, stalled: Instant) -> Option<Instant> {
         let may_go = match self.stage {
             Stage::Reading(_) | Stage::Ending => true,
             Stage::Asked(..) | Stage::Held => false,
             // Where more could be written, it is the daemon that is slow.
-            Stage::Answering { writable, .. } => !writable && now >= self.heard + STALLED,
+            Stage::Answering { writable, .. } => !writable && self.heard <= stalled,
         };
         may_go.then_some(self.heard)
     }

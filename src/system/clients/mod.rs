@@ -25,8 +25,8 @@ pub use listener::Listener;
 pub const MAX_CLIENTS: usize = 16;
 /// How long a client may take to send its request, and how long it may take nothing of its answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client may take nothing of its answer before another may have its place. Whoever reads takes some sooner,
-/// on a busy machine, too.
+/// After this time in which nothing more of its answer could be written to a client another may have its place. Whoever
+/// has waited as long for a place gets one even if all take their answers: a health check has 2 s.
 const STALLED: Duration = Duration::from_millis(500);
 /// How long after an error of accept(2) it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -66,6 +66,8 @@ pub struct Clients {
     next_number: u64,
     first: Token,
     retry_at: Option<Instant>,
+    /// Since when a new client waits for a slot.
+    full_since: Option<Instant>,
 }
 
 impl Clients {
@@ -81,6 +83,7 @@ impl Clients {
             next_number: 0,
             first,
             retry_at: None,
+            full_since: None,
         }
     }
 
@@ -112,15 +115,17 @@ impl Clients {
     }
 
     /// Accepts new clients. If all slots are taken, a new client replaces the one that has been silent longest. A
-    /// client whose request is here keeps its slot until it is answered, and as long as it takes its answer.
+    /// client whose request is here keeps its slot until it is answered, and for a while if it takes its answer.
     pub fn accept(&mut self, registry: &Registry, now: Instant) {
         self.retry_at = None;
         // Bounded, so that a client that connects in an endless loop cannot keep the daemon here.
         for _ in 0..MAX_CLIENTS {
             let Some(slot) = self.free_slot(now) else {
+                self.full_since.get_or_insert(now);
                 self.retry_at = Some(now + SLOT_RETRY);
                 return;
             };
+            self.full_since = None;
             let Some(listener) = &self.listener else {
                 return;
             };
@@ -163,9 +168,15 @@ impl Clients {
         if let Some(free) = self.clients.iter().position(Option::is_none) {
             return Some(free);
         }
+        let has_waited = self.full_since.is_some_and(|at| now >= at + STALLED);
+        let stalled = if has_waited {
+            now
+        } else {
+            now.checked_sub(STALLED)?
+        };
         let clients = self.clients.iter().enumerate();
-        let silent =
-            clients.filter_map(|(slot, client)| Some((client.as_ref()?.silent_since(now)?, slot)));
+        let silent = clients
+            .filter_map(|(slot, client)| Some((client.as_ref()?.silent_since(stalled)?, slot)));
         silent.min().map(|(_, slot)| slot)
     }
 

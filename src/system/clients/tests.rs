@@ -355,6 +355,38 @@ fn who_takes_an_answer_keeps_the_place_until_it_has_taken_nothing_for_a_while() 
     drop((silent, more, more_yet, last, at_last));
 }
 
+/// A health check beside a crowd that reads slowly and never ends has an answer in time.
+#[test]
+fn who_has_waited_for_a_place_gets_one_even_where_all_take_their_answers() {
+    let mut made = Made::new();
+    let mut all: Vec<_> = (0..MAX_CLIENTS)
+        .map(|n| made.asks(&format!("status {n}\n"), 0))
+        .collect();
+    for (_, id) in &all {
+        made.server.answer(*id, 0, vec![b'x'; 8 << 20], made.at(0));
+    }
+    let _waits = UnixStream::connect(made.path()).unwrap();
+    for milliseconds in (0..=600).step_by(100) {
+        made.server
+            .clients
+            .write_answers(made.at(milliseconds), &|| false);
+        made.accept(milliseconds);
+        let held = all
+            .iter()
+            .filter(|(_, id)| made.server.clients.holds(*id))
+            .count();
+        assert_eq!(
+            held,
+            MAX_CLIENTS - usize::from(milliseconds >= 500),
+            "{milliseconds}"
+        );
+        for (client, _) in &mut all {
+            arrived(client);
+        }
+        made.events(milliseconds + 50);
+    }
+}
+
 #[test]
 fn where_all_places_are_kept_a_client_waits_for_one() {
     let mut made = Made::new();
