@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::clock::Stamp;
+use crate::clock::{Stamp, nanoseconds};
 use crate::job::outcome::{Brief, Verdict};
 use crate::order::sorted;
 use crate::text::to_milliseconds;
@@ -24,8 +24,8 @@ const MANY_JOBS: usize = 5_000;
 pub struct Run {
     /// When it began.
     pub began: Stamp,
-    /// How long it took.
-    pub took: Duration,
+    /// How long it took, in nanoseconds, which is half of what a `Duration` takes; at most 584 years.
+    took: u64,
     /// How much later than it was due it began, in whole milliseconds; at most 49 days.
     late: u32,
     /// How it ended.
@@ -37,10 +37,15 @@ impl Run {
     pub fn new(began: Stamp, took: Duration, late: Duration, outcome: Brief) -> Run {
         Run {
             began,
-            took,
+            took: nanoseconds(took).unwrap_or(u64::MAX),
             late: u32::try_from(to_milliseconds(late).as_millis()).unwrap_or(u32::MAX),
             outcome,
         }
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        Duration::from_nanos(self.took)
     }
 
     /// How much later than it was due it began.

@@ -154,7 +154,7 @@ impl Jobs {
 
     /// Remembers a run that ends now, of a job that has no index any more if a reload has removed it.
     pub fn remember(&mut self, index: Option<Index>, job: &Job, run: Run, now: Instant) {
-        let began = now.checked_sub(run.took).unwrap_or(now);
+        let began = now.checked_sub(run.took()).unwrap_or(now);
         self.busy.ran(&job.name, began, now);
         let place = index.map(|index| index.0);
         self.history.add(place, &job.name, run);

@@ -64,7 +64,7 @@ pub(super) fn table(text: &mut String, entries: &[Entry<'_>], failed: bool, jobs
     line("BEGAN (UTC)", "JOB", "TOOK", "LATE BY", "OUTCOME");
     for (job, run) in entries {
         let began = Utc::from(began(run)).plain();
-        let (took, late) = (precise(run.took), precise(run.late()));
+        let (took, late) = (precise(run.took()), precise(run.late()));
         line(&began, job, &took, &late, &run.outcome.word());
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn runs(text: &mut String, entries: &[Entry<'_>]) {
 pub(super) fn run(object: &mut Object<'_>, job: &str, run: &Run) {
     object.text("job", job);
     object.time("started", run.began.time());
-    object.duration("took", Some(run.took));
+    object.duration("took", Some(run.took()));
     object.duration("late", Some(run.late()));
     object.text("outcome", &run.outcome.word());
     object.display("code", Some(run.outcome.code));
@@ -105,13 +105,13 @@ fn svg(view: &View<'_>, asked: &History) -> String {
         let mut later = entries.len();
         entries.retain(|(_, run)| {
             later -= 1;
-            later < RUNS || began(run) + run.took >= from
+            later < RUNS || began(run) + run.took() >= from
         });
     }
     let bars = entries.iter().map(|&(job, run)| Bar {
         job,
         began: began(run),
-        took: run.took,
+        took: run.took(),
         late: run.late(),
         outcome: Some(run.outcome),
     });

@@ -5,7 +5,7 @@
 foreign
 
 most_bytes=900000
-most_kilobytes=1024
+most_kilobytes=1000
 
 musl=$(rustc -vV | sed -n 's/^host: \(.*\)-gnu.*/\1-musl/p')
 if [ -e "$(rustc --print target-libdir --target "$musl")" ]; then

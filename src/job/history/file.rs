@@ -4,10 +4,8 @@
 //! `run JOB BEGAN TOOK LATE MANNER CODE .` with BEGAN and TOOK in nanoseconds (BEGAN since 1970) and LATE in
 //! milliseconds. Later versions may add lines that begin with another word, and fields before the full stop.
 
-use std::time::Duration;
-
 use super::{History, Run};
-use crate::clock::{Stamp, nanoseconds};
+use crate::clock::Stamp;
 use crate::job::outcome::Brief;
 use crate::job::state::Faulty;
 
@@ -16,11 +14,11 @@ const HEADER: &str = "buildd-sequencer history 1\n";
 
 /// Writes the line of one run to the end of a text. Digits are put together by hand, because each run costs this.
 pub fn write_run(text: &mut String, job: &str, run: &Run) {
-    let (took, code) = (nanoseconds(run.took), run.outcome.code);
+    let code = run.outcome.code;
     text.push_str("run ");
     text.push_str(job);
     write_number(text, run.began.nanoseconds(), " ");
-    write_number(text, took.unwrap_or(u64::MAX), " ");
+    write_number(text, run.took, " ");
     write_number(text, run.late.into(), " ");
     text.push(' ');
     text.push_str(run.outcome.manner());
@@ -91,7 +89,7 @@ fn entry(line: &str) -> Option<Line<'_>> {
     let mut next = || fields.next().filter(|field| !field.is_empty());
     let job = next()?;
     let began = Stamp::of(next()?.parse().ok()?);
-    let took = Duration::from_nanos(next()?.parse().ok()?);
+    let took = next()?.parse().ok()?;
     let late = next()?.parse().ok()?;
     let outcome = Brief::read(next()?, next()?.parse().ok()?)?;
     let run = Run {
