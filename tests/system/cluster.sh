@@ -127,6 +127,9 @@ unit() {
     inside "$1" systemctl "$2" buildd-sequencer.service
 }
 main_pid() { inside "$1" systemctl show --property MainPID --value buildd-sequencer; }
+# signal_guard SIGNAL HOST: by process 1, which knows when there is none. `kill 0` is for everybody in the caller's group.
+signal_guard() { inside "$2" systemctl kill "--signal=$1" --kill-who=main buildd-sequencer; }
+keeper_on() { inside "$1" pgrep -P "$(main_pid "$1")" -f buildd-sequencer-lease; }
 # signal_sequencer SIGNAL HOST: the guard has the same words in its command line, but not first.
 signal_sequencer() { inside "$2" pkill "-$1" -f '^/opt/buildd-sequencer --nodaemon'; }
 ask() {
@@ -204,13 +207,12 @@ next_first=$(awk -v before="$before" '$6 > before { print $1; exit }' "$marks")
 expect "what its job left behind, ignoring SIGTERM, died first" [ "$left_last" -lt "$next_first" ]
 
 begin
-inside "$holder" kill -KILL "$(main_pid "$holder")"
+signal_guard KILL "$holder"
 taken_over "kill -9 of the guard" $((TTL + 5))
 
 begin
-inside "$holder" kill -STOP "$(main_pid "$holder")"
-keeper=$(inside "$holder" pgrep -P "$(main_pid "$holder")" -f buildd-sequencer-lease)
-inside "$holder" kill -STOP "$keeper"
+signal_guard STOP "$holder"
+inside "$holder" kill -STOP "$(keeper_on "$holder")"
 taken_over "SIGSTOP of the guard" $((TTL + 5))
 
 # --- A sequencer with nothing to do whom nobody tells that its lease is over: process 1 and the guard stand still.
@@ -221,9 +223,8 @@ wait_for 30 waits "$next" "$holder"
 expect "a pause of everything is kept" ask "$holder" pause
 quiet() { before_rest=$(lines) && sleep 2 && [ "$(lines)" -eq "$before_rest" ]; }
 wait_for 20 quiet
-guards="$(main_pid "$holder") $(inside "$holder" pgrep -P "$(main_pid "$holder")" -f buildd-sequencer-lease)"
-# shellcheck disable=SC2086 # several numbers
-inside "$holder" kill -STOP $guards
+signal_guard STOP "$holder"
+inside "$holder" kill -STOP "$(keeper_on "$holder")"
 kill -STOP "$(first "$holder")"
 has_key() { [ "$(etcd_says get --print-value-only $KEY)" = "$1" ]; }
 expect "process 1 and guard stopped: the key is the other host's" wait_for $((TTL + 5)) has_key "$next"
@@ -295,7 +296,7 @@ while [ "$(cut -d. -f1 /proc/uptime)" -lt "$until" ]; do
     0) faults="$faults cut"; unplug "$holder"; sleep $length; replug "$holder" ;;
     1) faults="$faults freeze"; echo 1 >"$(cgroup_of "$holder")/cgroup.freeze"; sleep $length
         echo 0 >"$(cgroup_of "$holder")/cgroup.freeze" ;;
-    2) faults="$faults guard"; inside "$holder" kill -KILL "$(main_pid "$holder")" ;;
+    2) faults="$faults guard"; signal_guard KILL "$holder" ;;
     3) faults="$faults sequencer"; signal_sequencer KILL "$holder" ;;
     4) faults="$faults stop"; signal_sequencer STOP "$holder"; sleep $length; signal_sequencer CONT "$holder" ;;
     5) member=$(($(random) % 3 + 1)); faults="$faults member"; kill -STOP "$(member_pid $member)"; sleep $((length / 3 + 1))

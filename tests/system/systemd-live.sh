@@ -87,7 +87,7 @@ job=$(inside live cat "/tmp/$main.job")
 job_runs() { inside live kill -0 "$job"; }
 job_has_ended() { ! job_runs; }
 expect "and runs" job_runs
-inside live kill -KILL "$main"
+inside live systemctl kill --signal=KILL --kill-who=main buildd-sequencer
 expect "killed, it is started again" wait_for 30 is NRestarts 1
 expect "and up again" wait_for 30 is ActiveState active
 expect "without the job of the old one" job_has_ended
