@@ -78,7 +78,8 @@ struct Own {
 /// The runs that are kept.
 #[derive(Debug, Default)]
 pub struct History {
-    recent: VecDeque<(Rc<str>, Numbered)>,
+    /// Without their numbers, which are the last ones before `next`.
+    recent: VecDeque<(Rc<str>, Run)>,
     /// By the job's place in the configuration; empty if there are too many jobs.
     own: Vec<Option<Box<Own>>>,
     /// How many runs, and failures, of each job are kept.
@@ -113,7 +114,7 @@ impl History {
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back((name, numbered));
+        self.recent.push_back((name, run));
     }
 
     /// Moves each job's runs to its new place after a reload: `from` has for each new place the old one. Of a removed job
@@ -139,6 +140,7 @@ impl History {
         if self.recent.is_empty() {
             return;
         }
+        let first = self.first_of_recent();
         let own = &mut self.own;
         let nowhere = own.len();
         let names_of_runs = self.recent.iter().map(|(name, _)| (&**name, nowhere));
@@ -149,10 +151,10 @@ impl History {
                 *at = place;
             }
         }
-        for (name, of) in &self.recent {
+        for ((name, run), number) in self.recent.iter().zip(first..) {
             if let Some(own) = places.get(&**name).and_then(|&place| own.get_mut(place)) {
                 let own = own.get_or_insert_with(|| Own::new(Rc::clone(name)));
-                own.add(*of, self.of_each);
+                own.add(Numbered { number, run: *run }, self.of_each);
             }
         }
     }
@@ -162,27 +164,34 @@ impl History {
     pub fn last(&self, job: Option<&str>, failed: bool, most: usize) -> Vec<Entry<'_>> {
         if job.is_none() && !failed && most <= self.recent.len() {
             let last = self.recent.iter().skip(self.recent.len() - most);
-            return last.map(|(name, of)| (&**name, &of.run)).collect();
+            return last.map(|(name, run)| (&**name, run)).collect();
         }
-        let wanted = |(name, of): &(&str, &Numbered)| {
-            job.is_none_or(|job| job == *name) && (!failed || of.run.failed())
+        let wanted = |&(_, (name, run)): &(u64, Entry<'_>)| {
+            job.is_none_or(|job| job == name) && (!failed || run.failed())
         };
-        let entries: Vec<(&str, &Numbered)> = self.all().filter(wanted).collect();
-        let mut entries = sorted(entries, &|(_, a), (_, b)| a.number.cmp(&b.number));
-        entries.dedup_by_key(|(_, of)| of.number);
+        let entries: Vec<(u64, Entry<'_>)> = self.all().filter(wanted).collect();
+        let mut entries = sorted(entries, &|(a, _), (b, _)| a.cmp(b));
+        entries.dedup_by_key(|(number, _)| *number);
         let from = entries.len().saturating_sub(most);
         let last = entries.into_iter().skip(from);
-        last.map(|(name, of)| (name, &of.run)).collect()
+        last.map(|(_, entry)| entry).collect()
     }
 
-    /// Each run that is kept, some of them several times.
-    fn all(&self) -> impl Iterator<Item = (&str, &Numbered)> {
+    /// Each run that is kept, with its number, some of them several times.
+    fn all(&self) -> impl Iterator<Item = (u64, Entry<'_>)> {
         let own = self.own.iter().flatten().flat_map(|own| {
             let kept = own.runs.iter().chain(&own.failures);
-            kept.map(|of| (&*own.name, of))
+            kept.map(|of| (of.number, (&*own.name, &of.run)))
         });
-        let recent = self.recent.iter().map(|(name, of)| (&**name, of));
+        let recent = self.recent.iter().zip(self.first_of_recent()..);
+        let recent = recent.map(|((name, run), number)| (number, (&**name, run)));
         recent.chain(own)
+    }
+
+    /// The number of the oldest of the most recent runs of all.
+    fn first_of_recent(&self) -> u64 {
+        let kept = u64::try_from(self.recent.len()).unwrap_or(u64::MAX);
+        self.next.saturating_sub(kept)
     }
 }
 
