@@ -673,12 +673,11 @@ fn a_reader_that_goes_away_does_not_matter() {
     place.write("conf", &jobs);
     let (reader, writer) = crate::common::pipe();
     drop(reader);
-    let mut child = place
-        .command()
-        .args(["check", "-c", "conf"])
-        .stdout(writer)
-        .spawn()
-        .unwrap();
+    let mut command = place.command();
+    command.args(["check", "-c", "conf"]).stdout(writer);
+    let mut child = crate::common::spawn(&mut command);
+    // The end to write is open in it as well.
+    drop(command);
     let status = crate::common::wait_for("check", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }

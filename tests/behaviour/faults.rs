@@ -4,9 +4,8 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::at_once;
 use crate::common::{ALONE, Daemon, Place, Signal, job, ran, wait_for};
@@ -25,7 +24,7 @@ fn sleeps_in_a_second(daemon: &Daemon<'_>) -> u64 {
     let rest = |time| std::thread::sleep(Duration::from_millis(time));
     wait_for("rest", || {
         let before = sleeps(daemon);
-        rest(1200);
+        rest(3000);
         (sleeps(daemon) == before).then_some(())
     });
     let before = sleeps(daemon);
@@ -77,22 +76,27 @@ fn a_silent_job_wakes_the_daemon_when_it_ends_and_not_before() {
 /// What ends while nobody looks has not timed out, and what was due then runs once.
 fn a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was() {
     let place = Place::new();
-    place.script(
-        "long",
-        "echo x >>{dir}/begin; sleep 0.5; echo x >>{dir}/end",
-    );
+    place.gated("long", "echo x >>{dir}/end");
     let daemon = place.daemon(&format!(
         "{ALONE}{}{}",
         job(
             "long",
-            "command: ./long\nmindelay: 3600\nstartdelay: 0\ntimeout: 1.2"
+            "command: ./long\nmindelay: 3600\nstartdelay: 0\ntimeout: 3"
         ),
         job("a", "command: true\nmindelay: 0.5\nstartdelay: 0.1"),
     ));
-    place.wait_for_lines("begin", 1);
+    place.wait_for_begin();
+    let begun = Instant::now();
     daemon.signal(Signal::SIGSTOP);
+    wait_for("it to stand still", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        stat.contains(") T ").then_some(())
+    });
+    place.let_go();
     place.wait_for_lines("end", 1);
-    std::thread::sleep(Duration::from_millis(1500));
+    wait_for("the timeout to be over", || {
+        (begun.elapsed() > Duration::from_millis(3500)).then_some(())
+    });
     assert!(!daemon.log().contains("completed"));
     daemon.signal(Signal::SIGCONT);
     daemon.wait_for_log("Job long completed with exit code 0\n");
@@ -103,6 +107,14 @@ fn a_daemon_that_was_stopped_for_a_while_takes_up_where_it_was() {
     assert!(after_first.last().unwrap() > &0.4, "{messages:#?}");
     assert_eq!(ran(&messages)[0], "long");
     daemon.stop();
+}
+
+/// Removes a directory that the daemon may be making a file in.
+fn remove_from_under(place: &Place, name: &str) {
+    fs::rename(place.path(name), place.path("gone")).unwrap();
+    wait_for("its removal", || {
+        fs::remove_dir_all(place.path("gone")).ok()
+    });
 }
 
 /// As a disk that is unmounted or a cleaning script does it; the file that is still open takes the lines, then the
@@ -123,7 +135,7 @@ fn a_log_whose_file_or_directory_vanished_is_there_again_at_its_next_turn() {
     wait_for_log("a log");
     fs::remove_file(place.path("logs/log")).unwrap();
     wait_for_log("a log after its file was removed");
-    fs::remove_dir_all(place.path("logs")).unwrap();
+    remove_from_under(&place, "logs");
     // Several turns fail while there is no directory.
     std::thread::sleep(Duration::from_millis(500));
     fs::create_dir(place.path("logs")).unwrap();
@@ -139,7 +151,7 @@ fn a_state_or_metrics_file_whose_directory_vanished_is_there_again_with_it() {
         job("a", "command: true\nmindelay: 0.05")
     ));
     crate::common::wait_for_file(&place.path("kept/m.prom"));
-    fs::remove_dir_all(place.path("kept")).unwrap();
+    remove_from_under(&place, "kept");
     for file in [
         "state file 'kept/state'",
         "history file 'kept/state.history'",
@@ -281,8 +293,7 @@ fn a_huge_environment_reaches_the_job_whole() {
 /// A program that cannot be replaced (ETXTBSY) or read as one fails like any other, and is tried again.
 fn a_program_that_is_being_written_fails_and_runs_later() {
     let place = Place::new();
-    fs::copy("/bin/true", place.path("program")).unwrap();
-    fs::set_permissions(place.path("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.script("program", "exit 0");
     let open = fs::File::options()
         .append(true)
         .open(place.path("program"))
@@ -353,10 +364,14 @@ fn ten_thousand_jobs_run_in_turn_and_can_be_asked_for() {
     let daemon = place.daemon(&format!(
         "[buildsequencer]\ncontrolsocket: socket\nstatefile: state\nmetricsfile: m.prom\nlogfile: log\nlogsize: 0\n{jobs}"
     ));
-    daemon.wait_for_log("Running j500\n");
+    for n in [100, 200, 300, 400, 500] {
+        daemon.wait_for_log(&format!("Running j{n}\n"));
+    }
     assert!(ask(&place, &daemon, "status").lines().count() > 10_000);
     assert!(ask(&place, &daemon, "reload").contains("nothing has changed"));
-    daemon.wait_for_log("Running j1500\n");
+    for n in (600..=1500).step_by(100) {
+        daemon.wait_for_log(&format!("Running j{n}\n"));
+    }
     let messages = daemon.messages();
     for (n, name) in ran(&messages)[..1500].iter().enumerate() {
         assert_eq!(*name, format!("j{n}"));

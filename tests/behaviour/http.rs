@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::at_once;
-use crate::common::socket::{answer, idle_job, until_set};
+use crate::common::socket::{answer, idle_job, many_connections, until_set};
 use crate::common::{
     Daemon, LIMIT, Place, Signal, Within, findings, job, stderr, stdout, wait_for,
 };
@@ -27,10 +27,18 @@ fn has_loopback() -> bool {
     talks
 }
 
-/// A port that nobody has at this moment.
+/// A port that nobody has. The system gives none of these to a connection that is made meanwhile (ip(7),
+/// ip_local_port_range), and each is given once here.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() % 20_000;
+    let mut ports = std::iter::repeat_with(|| {
+        let given = u32::from(GIVEN.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(10_000 + (first + given) % 20_000).unwrap()
+    });
+    ports
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .unwrap()
 }
 
 /// A daemon's section with a control socket, listening at this address.
@@ -470,7 +478,7 @@ fn no_client_costs_a_job_a_moment() {
         scope.spawn(|| until_set(&stop, || send(&vec![b'x'; 1 << 20])));
         scope.spawn(|| until_set(&stop, || send(&b"GET / HTTP/1.0\r\n\r\n".repeat(1000))));
         // A thousand connections that say nothing.
-        let silent: Vec<TcpStream> = (0..1000).filter_map(|_| client()).collect();
+        let silent: Vec<TcpStream> = (0..many_connections()).filter_map(|_| client()).collect();
         let begun = Instant::now();
         wait_for("some seconds", || {
             (begun.elapsed() > Duration::from_secs(3)).then_some(())

@@ -305,11 +305,12 @@ pub fn a_turned_log_keeps_its_mode_whatever_the_mask() {
             }
             wait_for_file(&place.path("log.1"));
             daemon.wait_for_log("Running a");
+            // It turns no more.
+            daemon.stop();
             for name in ["log", "log.1"] {
                 let mode = fs::metadata(place.path(name)).unwrap().mode() & 0o777;
                 assert_eq!(mode, bits, "{name} with mask {mask}: {mode:o}");
             }
-            daemon.stop();
         }
     }
 }

@@ -59,6 +59,7 @@ fn all_that_waits() {
         state::the_file_follows_in_its_time,
         running::runs_that_take_their_time,
         notify::the_supervisor_waits,
+        commands::runs_that_time_out,
         commands::a_health_check_of_a_frozen_daemon_fails_within_two_seconds,
         schedule::delays_are_kept,
         http::clients_have_five_seconds_and_not_more,

@@ -166,11 +166,15 @@ fn one_that_starts(place: &Place) -> Daemon<'_> {
 #[test]
 fn a_signal_to_stop_during_the_start_is_a_clean_end() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        let place = Place::new();
-        let daemon = one_that_starts(&place);
-        daemon.signal(signal);
-        assert_eq!(daemon.wait().code(), Some(0), "{signal}");
-        assert_eq!(daemon.log(), "", "{signal}");
+        // On a busy machine the signal may come when the start is over.
+        let stops_in_time = |_| {
+            let place = Place::new();
+            let daemon = one_that_starts(&place);
+            daemon.signal(signal);
+            assert_eq!(daemon.wait().code(), Some(0), "{signal}");
+            daemon.log().is_empty()
+        };
+        assert!((0..20).any(stops_in_time), "{signal}");
     }
 }
 
@@ -359,13 +363,13 @@ fn a_new_job_is_due_its_startdelay_from_the_reload() {
     let calm = job("calm", "command: true\nmindelay: 3600");
     let daemon = place.daemon(&format!("{ALONE}{calm}"));
     daemon.wait_for_log("Scheduling");
-    let new = job("new", "command: true\nmindelay: 1000\nstartdelay: 0.3");
+    let new = job("new", "command: true\nmindelay: 1000\nstartdelay: 30");
     reload(&place, &daemon, &format!("{ALONE}{calm}{new}"));
-    daemon.wait_for_log("Running new");
+    daemon.wait_for_log_times("Scheduling", 2);
     let messages = daemon.messages();
     let (name, delay) = scheduled(&messages)[1];
     assert!(
-        name == "new" && delay > 0.1 && delay <= 0.3,
+        name == "new" && delay > 10.0 && delay <= 30.0,
         "{messages:#?}"
     );
 }

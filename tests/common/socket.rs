@@ -52,11 +52,17 @@ impl Place {
         answer(&mut stream)
     }
 
-    /// Runs a command against the daemon whose configuration is `conf`.
+    /// Runs a command against the daemon whose configuration is `conf`. A health check that a busy machine has made
+    /// wait for two seconds is repeated.
     #[track_caller]
     pub fn ask(&self, command: &str) -> Output {
         let words: Vec<&str> = command.split(' ').collect();
-        self.run(&[&["-c", "conf"], &words[..]].concat())
+        wait_for("an answer in time", || {
+            let output = self.run(&[&["-c", "conf"], &words[..]].concat());
+            let late = command.starts_with("healthcheck")
+                && super::stderr(&output).contains("says nothing in time");
+            (!late).then_some(output)
+        })
     }
 
     /// Does the same with a command that is to succeed, and returns what it prints.
@@ -111,6 +117,16 @@ pub fn read_some(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
 /// Closes the sending side of a client, which still listens.
 pub fn half_close(stream: &UnixStream) {
     stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// How many connections a test may make at once: a thousand, and fewer where this process may not have as many files
+/// open beside what else it does. It asks for as many as it can have, for all tests.
+pub fn many_connections() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let limit = soft.max(hard.min(4096));
+    setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+    usize::try_from(limit / 2).unwrap().min(1000)
 }
 
 /// Connects without waiting until the socket takes no more. The clients are gone by then, but still count.

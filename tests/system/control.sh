@@ -79,17 +79,20 @@ if $traced; then
     mkdir place
     configure one place/sock
     configure two place/sock
-    (slow listen 3000000 "$program" -c one) 2>one.errors &
-    at_exit_kill $!
+    # It stands still between bind and listen, for as long as we like.
+    (exec strace -D -f -o /dev/null -e trace=bind -e inject=bind:signal=STOP:when=1 "$program" -c one) 2>one.errors &
     first=$!
+    at_exit_kill $first
     hidden() { [ -n "$(ls -A place)" ]; }
     wait_for 20 hidden || fail "it binds"
     expect "before it listens nobody finds it" says 3 "No such file or directory" "$program" -s place/sock status
     start second "$program" -c two
-    expect "another daemon is up meanwhile" wait_for 2 answers place/sock
+    expect "another daemon is up meanwhile" wait_for 60 answers place/sock
     expect "and that is not taken for a dead one" says 0 "pid $daemon," "$program" -c two status
-    expect "so the one that was slow says why it does not start" \
-        wait_for 20 grep -q "'place/sock': another daemon answers there" one.errors || kill -KILL $first
+    kill -CONT $first
+    refused() { grep -q "'place/sock': another daemon answers there" one.errors; }
+    expect "so the one that was slow says why it does not start" wait_for 20 refused
+    refused || kill -KILL $first
     wait $first
     expect "and ends with 1" [ $? -eq 1 ]
     expect "nothing of it is left" only place sock
@@ -127,7 +130,7 @@ if $traced; then
     first=$!
     at_exit_kill $first
     expect "in a dead one's place, too" wait_for 20 answers place/sock
-    (exec strace -D -f -o /dev/null -e trace=linkat -e inject=linkat:error=EPERM "$program" -c two) 2>two.errors
+    timeout 60 strace -D -f -o /dev/null -e trace=linkat -e inject=linkat:error=EPERM "$program" -c two 2>two.errors
     expect "but not in a living one's" grep -q "another daemon answers there" two.errors
     expect "which goes on" answers place/sock
     stop $first
@@ -147,7 +150,7 @@ chgrp builders shared/sock
 expect "and by which group" says 1 "or as a member of group builders" as other others "$program" -s shared/sock pause
 expect "a health check fails for it, too" says 1 "not permitted to ask" as other others "$program" -s shared/sock healthcheck
 expect "a member of the group may" says 0 "paused 1 job" as builder builders "$program" -s shared/sock pause
-expect "and is named in the log" wait_for 5 grep -q "Asked to pause by uid 2001" shared.conf.log
+expect "and is named in the log" wait_for 20 grep -q "Asked to pause by uid 2001" shared.conf.log
 mv shared/sock closed/sock
 chown builder:builders closed
 chmod 700 closed

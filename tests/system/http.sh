@@ -18,7 +18,7 @@ mindelay: 2
 [buildsequencer_job.bad]
 command: sh -c 'echo trouble >&2; exit 3'
 startdelay: 0
-mindelay: 60
+mindelay: 1d
 [buildsequencer_job.paused]
 command: true
 startdelay: 1d
@@ -29,11 +29,11 @@ at_exit_kill "$daemon"
 ask() {
     "$BIN" -s "$here/socket" "$@"
 }
-wait_for 10 ask pause paused
+expect "it listens" wait_for 60 ask pause paused
 all_ran() {
     ask history bad | grep -q 'exit 3' && ask history good | grep -q ok
 }
-expect "each job has run" wait_for 10 all_ran
+expect "each job has run" wait_for 60 all_ran
 
 # browse WIDTH PAGE OPTION...: what Chromium says goes to PAGE.said, each URL that the page has it ask for to PAGE.asked.
 browse() {
@@ -114,7 +114,7 @@ server.serve_forever()
 PYTHON
 "$python" "$here/wrong.py" >"$here/wrong.port" 2>/dev/null &
 at_exit_kill "$!"
-wait_for 10 test -s "$here/wrong.port"
+expect "another server listens" wait_for 60 test -s "$here/wrong.port"
 right=$port
 port=$(cat "$here/wrong.port")
 browse 400 wrong --dump-dom

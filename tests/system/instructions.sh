@@ -32,7 +32,7 @@ life() {
         2>"$here/callgrind" &
     daemon=$!
     at_exit_kill "$daemon"
-    wait_for 90 has_run "$1" || return 1
+    wait_for 600 has_run "$1" || return 1
     kill -TERM "$daemon"
     wait "$daemon"
     # A child that was caught before it had become its job tells of itself as well.

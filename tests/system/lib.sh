@@ -15,20 +15,30 @@ passed=0
 failed=0
 background=
 
+# When a process was started (proc(5)), which tells it from a later one with the same number; nothing if there is none.
+since() {
+    sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+}
+
 # Keep the id of a process that must not outlive the check.
 at_exit_kill() {
-    background="$background $1"
+    background="$background $1:$(since "$1")"
 }
 
 # Kills them, and what they have started: each run of a daemon is a process group of its own, which its end leaves alone.
 kill_background() {
-    for pid in $background; do
+    for kept in $background; do
+        pid=${kept%%:*}
+        # Most have ended long before, and a stranger may have the number.
+        [ -n "${kept#*:}" ] && [ "$(since "$pid")" = "${kept#*:}" ] || continue
         # It starts nothing more.
         kill -STOP "$pid" 2>/dev/null || continue
         for child in $(cat "/proc/$pid/task/$pid/children" 2>/dev/null); do
             kill -KILL "-$child" 2>/dev/null
         done
         kill -KILL "$pid" 2>/dev/null
+        # What it writes to is removed next.
+        wait "$pid" 2>/dev/null
     done
     background=
 }
@@ -78,12 +88,15 @@ expect() {
     fi
 }
 
-# wait_for SECONDS COMMAND...: waits until the command succeeds; fails when it has not by then.
+# wait_for SECONDS COMMAND...: waits until the command succeeds; fails when it has not by then, whatever becomes of the
+# time of day.
 wait_for() {
-    limit=$(($(date +%s) + $1))
+    read -r up _ </proc/uptime
+    limit=$((${up%.*} + $1 + 1))
     shift
     until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt "$limit" ] || return 1
+        read -r up _ </proc/uptime
+        [ "${up%.*}" -lt "$limit" ] || return 1
         sleep 0.05
     done
 }

@@ -17,7 +17,7 @@ startdelay: 0
 [buildsequencer_job.bad]
 command: sh -c 'echo trouble >&2; exit 3'
 startdelay: 0
-mindelay: 60
+mindelay: 1d
 [buildsequencer_job.hangs]
 command: sleep 1000
 mindelay: 1d
@@ -34,14 +34,14 @@ at_exit_kill "$daemon"
 ask() {
     "$BIN" -s "$here/socket" "$@" >/dev/null 2>&1
 }
-wait_for 10 ask status
+expect "it listens" wait_for 60 ask status
 ask pause paused
 ask reload
 ask run --wait hangs
 all_there() {
     grep -q 'job_last_exit_code{job="hangs"} 143' "$file" && grep -q 'job_paused{job="paused"} 1' "$file"
 }
-expect "the file shows what jobs have done" wait_for 10 all_there
+expect "the file shows what jobs have done" wait_for 60 all_there
 
 cp "$file" "$here/copy"
 linted() {

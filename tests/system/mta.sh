@@ -188,7 +188,7 @@ configure_opensmtpd() {
     start_program() {
         inside smtpd
         # A message that comes before it is ready is refused with 75, and yet kept: it would arrive twice.
-        wait_for 20 inside smtpctl show status
+        wait_for 120 inside smtpctl show status
     }
 }
 
@@ -285,9 +285,9 @@ daemon=$!
 at_exit_kill "$daemon"
 
 # shellcheck disable=SC2086
-expect "as many reports arrive as should" wait_for 60 arrived "$(echo $delivered | wc -w)"
+expect "as many reports arrive as should" wait_for 300 arrived "$(echo $delivered | wc -w)"
 for each in $refused; do
-    wait_for 20 log_has "Mail to ${each%:*}@example.com failed: "
+    wait_for 120 log_has "Mail to ${each%:*}@example.com failed: "
 done
 kill -TERM "$daemon"
 stopped_cleanly() { wait "$daemon"; }

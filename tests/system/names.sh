@@ -47,7 +47,7 @@ both_ran() {
     grep -q 'job_last_exit_code{job="good"} 0' "$here/names.prom" &&
         grep -q 'job_last_exit_code{job="bad"} 1' "$here/names.prom"
 }
-expect "the metrics file shows both jobs" wait_for 10 both_ran
+expect "the metrics file shows both jobs" wait_for 60 both_ran
 sed -n 's/^# TYPE buildd_sequencer_\([a-z_]*\) .*/\1/p' "$here/names.prom" | sort -u >"$here/metrics"
 expect "every metric is in the manual page" names_are_in METRICS "$here/metrics"
 

@@ -48,7 +48,7 @@ start() {
     at_exit_kill "$waited"
     daemon=$waited
     if [ "$way" = process_1 ]; then
-        wait_for 10 has_child "$waited" || { fail "$way: it starts"; show_log; finish; }
+        wait_for 60 has_child "$waited" || { fail "$way: it starts"; show_log; finish; }
         daemon=$(cat "/proc/$waited/task/$waited/children")
         daemon=${daemon% }
     fi
@@ -191,7 +191,7 @@ early() {
     new_namespace "$program" check -c conf >log 2>errors &
     waited=$!
     at_exit_kill $waited
-    wait_for 10 has_child $waited
+    wait_for 60 has_child $waited
     daemon=$(cat "/proc/$waited/task/$waited/children")
     daemon=${daemon% }
     wait_for 20 has_read "$daemon" "$size"

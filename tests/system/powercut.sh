@@ -14,9 +14,7 @@ esac
 cd "$here" || exit 1
 mkdir disk
 unmount_and_clean_up() {
-    for pid in $background; do
-        kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-    done
+    kill_background
     mountpoint -q disk && umount disk
     clean_up
 }

@@ -48,7 +48,7 @@ alwayslog: yes
 command: perl leaver.pl
 startdelay: 0
 mindelay: 1h
-timeout: 2
+timeout: 10
 killdelay: 20
 alwayslog: yes
 [buildsequencer_job.next]
@@ -68,7 +68,7 @@ expect "it goes to its end" log_has '^	over$'
 expect "it neither reads the terminal" sh -c '! grep "^	reads it$" log'
 expect "nor writes to it" sh -c '! grep "^	writes to it$" log'
 expect "a job that would leave its group is reached by SIGTERM" \
-    wait_for 40 log_has 'Job leaver completed with exit code 0 (timed out after 2 seconds)$'
+    wait_for 40 log_has 'Job leaver completed with exit code 0 (timed out after 10 seconds)$'
 expect "because it cannot leave" sh -c '! grep "^	left$" log'
 expect "and the sequence goes on" wait_for 20 log_has 'Job next completed with exit code 0$'
 
