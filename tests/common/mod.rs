@@ -187,6 +187,9 @@ pub struct Place {
 impl Place {
     /// Makes it below the build directory, where programs can be run; /tmp may be mounted noexec.
     pub fn new() -> Place {
+        // Where the system makes pages of 2 MiB of its own accord, a daemon's memory is a matter of its mood. Children
+        // inherit this (PR_SET_THP_DISABLE(2const)).
+        let _ = nix::sys::prctl::set_thp_disable(true);
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(parent).unwrap();
         let directory = tempfile::tempdir_in(parent).unwrap();

@@ -111,12 +111,12 @@ zpty -w shell "fpath=($1 \$fpath); cd ${(q)2}; PS1= PROMPT2= RPS1=; path=(${(q)3
 autoload -Uz compinit && compinit -D -u; unsetopt beep; setopt no_list_beep
 told() { print -r -- \"\$BUFFER\" >>told; zle kill-buffer }; zle -N told; bindkey '^X' told
 bindkey '^I' complete-word; touch ready"
-repeat 400 { [[ -e ready ]] && break; sleep 0.05 }
+repeat 2400 { [[ -e ready ]] && break; sleep 0.05 }
 while IFS= read -r line; do
   zpty -w -n shell "$line"$'\t\x18'
 done <lines
 count=$(wc -l <lines)
-repeat 400 { [[ -e told && $(wc -l <told) -ge $count ]] && break; sleep 0.05 }
+repeat 2400 { [[ -e told && $(wc -l <told) -ge $count ]] && break; sleep 0.05 }
 zpty -d shell
 END
 
@@ -143,7 +143,7 @@ cut -d'|' -f1 cases >lines
 cut -d'|' -f2 cases >wanted
 expect "zsh: the script's syntax" zsh -n "$completions/_buildd-sequencer"
 : >told
-TERM=vt100 timeout 60 zsh -f zsh_complete "$completions" "$here" "$program" >zsh.out 2>&1
+TERM=vt100 timeout 300 zsh -f zsh_complete "$completions" "$here" "$program" >zsh.out 2>&1
 while IFS='|' read -r typed wanted; do
     read -r told <&3
     if [ "$told" = "$wanted" ]; then

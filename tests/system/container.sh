@@ -20,6 +20,7 @@ engine() {
 # Unmounts what is still mounted before the directory goes.
 clean_up_engine() {
     kill_background
+    crun --root "$here/crun" delete --force check >/dev/null 2>&1
     engine umount --all >/dev/null 2>&1
     for directory in /var/lib /etc "$here/own"; do
         umount -l "$directory" 2>/dev/null
@@ -140,7 +141,7 @@ expect "without the daemon the health check is not content" test "$(healthy >/de
 venv=$here/venv
 validator() {
     python3 -m venv "$venv" &&
-        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-cache-dir check-jsonschema==0.38.2
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --retries 10 --no-cache-dir check-jsonschema==0.38.2
 }
 composes() { "$venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$1"; }
 expect "the package with compose's schema can be had" validator

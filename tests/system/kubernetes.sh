@@ -9,7 +9,7 @@ venv=$here/venv
 # What pip keeps goes with this check.
 validator() {
     python3 -m venv "$venv" &&
-        "$venv/bin/pip" --quiet --disable-pip-version-check install --no-cache-dir kubernetes-validate==1.37.0
+        "$venv/bin/pip" --quiet --disable-pip-version-check install --retries 10 --no-cache-dir kubernetes-validate==1.37.0
 }
 expect "the package with the schemas can be had" validator
 python=$venv/bin/python

@@ -67,7 +67,7 @@ expect "without a lease there is no timer" not_in none timerfd
 
 # --- Nothing to do.
 
-lease 4
+lease 20
 configure lease 3600 true
 start idle
 expect "a job runs" wait_for 20 runs 1
@@ -76,7 +76,7 @@ expect "and ends" wait_for 20 grep -q 'Job a completed' log
 rests() { lines=$(wc -l <idle.trace) && sleep 0.3 && [ "$(wc -l <idle.trace)" -eq "$lines" ]; }
 expect "then it rests" wait_for 20 rests
 expect "before its lease ends" [ "$(second)" -lt "$until" ]
-wait_for 20 has_come $((until + 1))
+wait_for 40 has_come $((until + 1))
 expect "and goes on resting when the lease has ended" [ "$(wc -l <idle.trace)" -eq "$lines" ]
 kill -TERM "$daemon"
 # It has no state to write, so it has nothing to ask the lease for.
@@ -84,7 +84,7 @@ expect "it stops in order" ended idle 0
 
 # --- The end of a lease.
 
-lease 3
+lease 10
 configure lease 3600 'sleep 60'
 start over
 expect "a long job runs" wait_for 20 runs 1
@@ -99,10 +99,10 @@ expect "and after a last look at the file" [ "${read_again:-9999}" -lt "${killed
 
 # --- A disk that holds the text longer than the lease.
 
-lease 4
+lease 10
 configure lease 3600 true
 sed -i '1a statefile: state' conf
-start late -e inject=fdatasync:delay_enter=6s
+start late -e inject=fdatasync:delay_enter=14s
 expect "the text of the state is on its way to the disk" wait_for 20 test -s .state.new
 echo theirs >state
 expect "the end is obeyed once the disk has it" ended late 75

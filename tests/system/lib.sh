@@ -62,9 +62,10 @@ fail() {
     [ $# -eq 0 ] || printf '     %s\n' "$@"
 }
 
-# For what this machine does not permit; a check must not need it where CI runs.
+# For what this machine does not permit; a check must not need it where CI runs, which tells of it at its end.
 skip() {
     echo "skip $1: $2"
+    [ -z "${SKIPPED:-}" ] || echo "$0: $1: $2" >>"$SKIPPED"
 }
 
 # For a check of other machines and systems, which takes minutes: `QUICK=1` leaves it out.
@@ -101,10 +102,14 @@ wait_for() {
     done
 }
 
-# within SECONDS COMMAND...: the command succeeds, and before a sleep is over that was begun at the same moment: a busy
-# machine delays both.
+# within SECONDS COMMAND...: the command succeeds, and before as many short naps are over that were begun at the same
+# moment: a busy machine delays both, and one that stands still for a while costs each a nap.
 within() {
-    sleep "$1" &
+    naps=$(($1 * 4))
+    while [ "$naps" -gt 0 ]; do
+        sleep 0.25
+        naps=$((naps - 1))
+    done &
     sleeping=$!
     at_exit_kill "$sleeping"
     shift
@@ -126,6 +131,22 @@ uptime_now() {
 # has_taken SECONDS SINCE: at least so many seconds have gone since that uptime.
 has_taken() {
     awk "BEGIN { exit !($(uptime_now) - $2 >= $1) }"
+}
+
+# static_build TARGET: contrib/static-build, whose files two checks at the same time would share.
+static_build() {
+    mkdir -p "${CARGO_TARGET_DIR:-target}" && flock "${CARGO_TARGET_DIR:-target}/static.lock" contrib/static-build "$1"
+}
+
+# first_of PID: process 1 of the system that is booted in namespaces by this process, whose only child it is. It is
+# none before it has become systemd there: what is meant for it would be done on this machine.
+first_of() {
+    child=$(tr -d ' ' <"/proc/$1/task/$1/children")
+    case $(readlink "/proc/$child/exe") in
+    */systemd) ;;
+    *) return 1 ;;
+    esac
+    [ "$(readlink "/proc/$child/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] && echo "$child"
 }
 
 # To be called last.

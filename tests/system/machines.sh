@@ -19,7 +19,7 @@ expect "on this machine" sh tests/system/smoke "$program"
 faketime=$(find /usr/lib -name libfaketime.so.1 2>/dev/null | head -n 1)
 # late TIME
 late() {
-    env LD_PRELOAD="$faketime" FAKETIME="@$1" DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
+    env TZ=UTC LD_PRELOAD="$faketime" FAKETIME="@$1" DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
         "$program" -c "$here/late" --socket "$here/socket" >"$here/log" 2>&1 &
     daemon=$!
     at_exit_kill $daemon

@@ -36,6 +36,7 @@ if [ -z "$world" ]; then
     mkdir -p "$here/packages/partial" "$here/world"
     fetch() {
         apt-get install -qq -y --download-only --no-install-recommends -o APT::Sandbox::User=root \
+            -o DPkg::Lock::Timeout=600 -o Acquire::Retries=5 \
             -o Dir::Cache::archives="$here/packages" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
     }
     # All at once, since they wait most of the time.

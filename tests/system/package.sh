@@ -80,13 +80,16 @@ trap clean_up_machine EXIT
 
 # A command on the machine.
 on() {
-    nsenter --target "$(tr -d ' ' <"/proc/$outside/task/$outside/children")" --mount --net --pid --ipc --uts --cgroup \
+    inside=$(first_of "$outside") || return
+    nsenter --target "$inside" --mount --net --pid --ipc --uts --cgroup \
         --root --wdns=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
 }
 is_up() { on systemctl is-active multi-user.target; }
 
 # boot NAME: sets up the machine.
 boot() {
+    # That takes minutes where there is none yet.
+    expect "$1: its root is there" sh tests/system/root "$1"
     sh tests/system/boot "$1" "$check" "$cgroup" >"$here/console" 2>&1 </dev/null &
     outside=$!
     at_exit_kill $outside
@@ -179,7 +182,7 @@ expect "upgrade: the new one lies beside it" on grep 'next version' /etc/buildd-
 expect "upgrade: the job goes on" status_says "RUNNING slow"
 expect "upgrade: under the old daemon" is MainPID "$main"
 drains() { property StatusText | grep draining; }
-expect "upgrade: which is draining" wait_for 10 drains
+expect "upgrade: which is draining" wait_for 60 drains
 on touch /tmp/go
 expect "upgrade: when it has ended, the new program starts" wait_for 60 is_not MainPID "$main"
 expect "upgrade: and is up" wait_for 30 is ActiveState active

@@ -94,7 +94,7 @@ END
         printf '[buildsequencer_job.last]\ncommand: true\n'
     } >conf
     start "$1"
-    wait_for 60 log_has 'Job last completed with exit code 0$' || { fail "$1: all jobs run"; show_log; }
+    wait_for 300 log_has 'Job last completed with exit code 0$' || { fail "$1: all jobs run"; show_log; }
     wrong=0
     i=1
     while [ $i -le 20 ]; do

@@ -54,7 +54,8 @@ cut_power() {
         kill -KILL "$daemon"
         wait "$daemon" 2>/dev/null
     fi
-    umount disk && mounted
+    # A job that has just begun may have the disk for a moment.
+    wait_for 20 umount disk && mounted
 }
 
 whole() {

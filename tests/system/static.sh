@@ -11,7 +11,7 @@ most_crates=15
 
 if [ -z "${STATIC:-}" ]; then
     glibc=$(rustc -vV | sed -n 's/^host: //p')
-    contrib/static-build "$glibc" >"$here/build" 2>&1 || { cat "$here/build"; fail "contrib/static-build builds it"; finish; }
+    static_build "$glibc" >"$here/build" 2>&1 || { cat "$here/build"; fail "contrib/static-build builds it"; finish; }
     STATIC=$(sed -n 's/^\(.*\): [0-9]* bytes$/\1/p' "$here/build")
 fi
 program=$STATIC

@@ -56,9 +56,10 @@ drop_in() {
     inside live systemctl daemon-reload
 }
 
-if ! wait_for 30 inside live systemctl show --property Version; then
+if ! wait_for 120 inside live systemctl show --property Version; then
     sed 's/^/     | /' "$root.console"
-    cannot "systemd does not run in namespaces here"
+    fail "systemd runs in namespaces"
+    finish
 fi
 
 configuration alpha
@@ -92,12 +93,12 @@ expect "killed, it is started again" wait_for 30 is NRestarts 1
 expect "and up again" wait_for 30 is ActiveState active
 expect "without the job of the old one" job_has_ended
 
-drop_in watchdog WatchdogSec=4s
+drop_in watchdog WatchdogSec=12s
 inside live systemctl restart buildd-sequencer
 main=$(property MainPID)
 # Time enough for systemd to miss two signs of life and to act.
 lives_on() {
-    sleep 10
+    sleep 30
     property MainPID
     is MainPID "$main"
 }
@@ -126,7 +127,7 @@ kills_before=$(kills)
 main=$(property MainPID)
 inside live systemctl kill --signal=QUIT --kill-who=main buildd-sequencer
 is_draining() { property StatusText | grep ', draining$'; }
-expect "systemd's status tells of the drain" wait_for 10 is_draining
+expect "systemd's status tells of the drain" wait_for 60 is_draining
 expect "the job ends in its own time" wait_for 40 journal_says "slow: in its own time"
 expect "which is a success" wait_for 20 journal_says "Job slow completed with exit code 0"
 expect "then another daemon is started" wait_for 30 is_not MainPID "$main"
@@ -138,9 +139,7 @@ inside live systemctl daemon-reload
 inside live systemctl restart buildd-sequencer
 expect "it is as before" wait_for 20 is ActiveState active
 
-started=$(date +%s)
-expect "it stops" inside live systemctl stop buildd-sequencer
-expect "within 10 s" test $(($(date +%s) - started)) -le 10
+expect "it stops within 10 seconds" within 10 inside live systemctl stop buildd-sequencer
 expect "cleanly" is Result success
 expect "the journal ends as it should" journal_says "Main loop terminated"
 expect "the runtime directory is gone" inside live test ! -e /run/buildd-sequencer
