@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::View;
-use super::picture::{self, Bar, Waits};
+use super::picture::{self, Bar, Scene, Waits};
 use crate::cli::{Form, History};
 use crate::config::values::MAX_DURATION;
 use crate::job::history::{Entry, RECENT, Run};
@@ -93,44 +93,69 @@ pub(super) fn run(object: &mut Object<'_>, job: &str, run: &Run) {
 
 fn svg(view: &View<'_>, asked: &History) -> String {
     let history = view.jobs.history();
-    let most = asked.most.unwrap_or(RECENT);
-    let mut entries = history.last(asked.job.as_deref(), asked.failed, most);
     let now = view.now.wall;
     let back = |time: Duration| now.checked_sub(time).unwrap_or(UNIX_EPOCH);
     // No delay is longer, so a run before that, like one in the future, tells of a clock that was wrong.
     let possible = back(MAX_DURATION)..=now;
-    entries.retain(|(_, run)| possible.contains(&began(run)));
-    if asked.most.is_none() {
-        let from = back(WINDOW);
-        let mut later = entries.len();
-        entries.retain(|(_, run)| {
-            later -= 1;
-            later < RUNS || began(run) + run.took() >= from
+    let last = |job: Option<&str>, failed, most| -> Vec<Bar<'_>> {
+        let entries = history.last(job, failed, most).into_iter();
+        let bars = entries.map(|(job, run)| Bar {
+            job,
+            began: began(run),
+            took: run.took(),
+            late: run.late(),
+            outcome: Some(run.outcome),
         });
+        bars.filter(|bar| possible.contains(&bar.began)).collect()
+    };
+    let of = asked.job.as_deref();
+    let mut lane = last(None, false, RECENT);
+    let mut bars = last(of, asked.failed, asked.most.unwrap_or(RECENT));
+    let few = bars.len().saturating_sub(RUNS);
+    let wanted = |name: &str| !asked.failed && of.is_none_or(|job| job == name);
+    if let Some(run) = view.running {
+        let bar = Bar {
+            job: &run.job.name,
+            began: run.began.wall.min(now),
+            took: view.running_for(),
+            late: run.late,
+            outcome: None,
+        };
+        lane.push(bar);
+        bars.extend(wanted(bar.job).then_some(bar));
     }
-    let bars = entries.iter().map(|&(job, run)| Bar {
-        job,
-        began: began(run),
-        took: run.took(),
-        late: run.late(),
-        outcome: Some(run.outcome),
-    });
-    let mut bars: Vec<Bar<'_>> = bars.collect();
-    let wanted = |name: &str| !asked.failed && asked.job.as_deref().is_none_or(|job| job == name);
-    let running = view.running.filter(|run| wanted(&run.job.name));
-    bars.extend(running.map(|run| Bar {
-        job: &run.job.name,
-        began: run.began.wall.min(now),
-        took: view.running_for(),
-        late: run.late,
-        outcome: None,
-    }));
-    let waiting = view.all_waiting().map(|(job, time)| Waits {
-        job: &view.jobs.job(job).name,
-        since: back(time),
-    });
-    let waits = waiting.filter(|wait| wanted(wait.job));
-    picture::svg(&view.whose(), &bars, waits, now)
+    let waits = || {
+        let waiting = view.all_waiting().map(|(job, time)| Waits {
+            job: &view.jobs.job(job).name,
+            since: back(time),
+        });
+        waiting.filter(|wait| wanted(wait.job))
+    };
+    let mut from = picture::first(bars.iter().copied(), waits());
+    if asked.most.is_none() {
+        // The last hour's, or the last few, from where the first of them was due; and what held the lane from then on.
+        let hour = back(WINDOW);
+        let reach = bars.iter().enumerate();
+        let reach = reach.filter(|(n, bar)| *n >= few || bar.ended() >= hour);
+        from = picture::first(reach.map(|(_, bar)| *bar), waits());
+        bars.retain(|bar| from.is_some_and(|from| bar.ended() > from || bar.began >= from));
+    }
+    let only = match (of, asked.failed, asked.most) {
+        (Some(job), true, _) => Some(format!("failed runs of {job}")),
+        (Some(job), false, _) => Some(job.to_string()),
+        (None, true, _) => Some("failed runs".to_string()),
+        (None, false, Some(_)) => Some("these runs".to_string()),
+        (None, false, None) => None,
+    };
+    let scene = Scene {
+        title: &view.whose(),
+        only: only.as_deref(),
+        bars: &bars,
+        lane: &lane,
+        from,
+        now,
+    };
+    picture::svg(&scene, waits())
 }
 
 #[cfg(test)]

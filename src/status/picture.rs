@@ -15,10 +15,12 @@ use crate::text::{Utc, brief, precise};
 
 /// Rows that have a job's name; the rest are summed up in one more.
 const ROWS: usize = 40;
-/// Bars at most: each takes some 170 bytes, and the picture has to stay below 200 kB.
-const BARS: usize = 800;
+/// Bytes that the picture has at most.
+const MOST_BYTES: usize = 200_000;
 /// Characters of a name that fit beside its row, and how wide it can be.
 const NAME: usize = 25;
+/// Characters of a name that are told where there is room for all that people call a job.
+const LONG_NAME: usize = 100;
 const NAME_WIDTH: Pixels = Pixels::whole(172);
 /// The least width of a bar: what is narrower is not seen.
 const LEAST: Pixels = Pixels::whole(2);
@@ -40,6 +42,13 @@ pub struct Bar<'a> {
     pub outcome: Option<Brief>,
 }
 
+impl Bar<'_> {
+    /// When it ended, or the present of one that runs.
+    pub fn ended(&self) -> SystemTime {
+        self.began.checked_add(self.took).unwrap_or(self.began)
+    }
+}
+
 /// A job that is due and waits.
 #[derive(Debug, Clone, Copy)]
 pub struct Waits<'a> {
@@ -47,6 +56,23 @@ pub struct Waits<'a> {
     pub job: &'a str,
     /// Since when.
     pub since: SystemTime,
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// Whose lane it is.
+    pub title: &'a str,
+    /// Which runs these are, where they are not all: `failed runs`.
+    pub only: Option<&'a str>,
+    /// The runs to draw.
+    pub bars: &'a [Bar<'a>],
+    /// All runs that are known, also those that are not drawn: one of them was in the way of who waited.
+    pub lane: &'a [Bar<'a>],
+    /// The first moment to be seen; nothing is known where there is none.
+    pub from: Option<SystemTime>,
+    /// The last one.
+    pub now: SystemTime,
 }
 
 /// What a bar looks like.
@@ -114,20 +140,45 @@ const STYLE: &str = "\
 .lane .run{fill:#bc8cff}.lane .cut{stroke:#58a6ff}.lane .hatch{stroke:#7d8590}.lane .mark{stroke:#ff7b72}\
 .lane .tip{fill:#e3a008}.lane .now{stroke:#bc8cff}}";
 
-/// The picture of these runs and of the jobs that wait at `now`. `title` says whose lane it is.
-pub fn svg<'a>(
-    title: &str,
-    bars: &'a [Bar<'a>],
+/// The first moment at which one of these runs, or of these jobs that wait, was due.
+pub fn first<'a>(
+    bars: impl IntoIterator<Item = Bar<'a>>,
     waits: impl IntoIterator<Item = Waits<'a>>,
-    now: SystemTime,
-) -> String {
+) -> Option<SystemTime> {
+    let due = bars.into_iter().map(|bar| before(bar.began, bar.late));
+    due.chain(waits.into_iter().map(|wait| wait.since)).min()
+}
+
+/// The picture of these runs and of the jobs that wait now.
+pub fn svg<'a>(scene: &Scene<'a>, waits: impl IntoIterator<Item = Waits<'a>>) -> String {
     // Where the clock was set, they come in another order.
-    let bars = &*sorted(bars.iter().collect(), &|a: &&Bar<'_>, b| {
-        a.began.cmp(&b.began)
-    });
-    let (rows, others) = rows(bars, waits);
-    let axis = Axis::of(first(bars, &rows, &others), now);
+    let in_order = |bars: &'a [Bar<'a>]| {
+        sorted(bars.iter().collect(), &|a: &&Bar<'_>, b| {
+            a.began.cmp(&b.began)
+        })
+    };
+    let (bars, lane) = (in_order(scene.bars), in_order(scene.lane));
+    let (rows, others) = rows(&bars, waits);
+    let axis = Axis::of(scene.from, scene.now);
     let rows = fitted(rows, others, &axis);
+    let mut gap = Pixels::whole(1);
+    loop {
+        let text = drawn(scene, &rows, &axis, gap, &lane);
+        if text.len() < MOST_BYTES || gap >= WIDTH {
+            return text;
+        }
+        gap.0 *= 2;
+    }
+}
+
+/// The picture, with runs of one look as one bar where the gap between them is less than `gap`.
+fn drawn(
+    scene: &Scene<'_>,
+    rows: &[Row<'_>],
+    axis: &Axis,
+    gap: Pixels,
+    lane: &[&Bar<'_>],
+) -> String {
     let bottom = top_of(rows.len().max(1));
     let (width, height) = ((LEFT + WIDTH).and(24), bottom.and(44));
     let mut text = format!(
@@ -136,15 +187,17 @@ pub fn svg<'a>(
          <defs><pattern id=\"wait\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
          <path class=\"hatch\" d=\"M0 0V6\"/></pattern></defs>\
          <rect class=\"paper\" width=\"{width}\" height=\"{height}\"/>\n<text class=\"h\" x=\"12\" y=\"24\">{0}</text>\n",
-        escaped(title)
+        escaped(scene.title)
     );
     let busy = rows.iter().map(|row| row.busy).sum();
+    let with = scene.only.map(|only| format!(" with {}", escaped(only)));
     let _ = writeln!(
         text,
-        "<text class=\"soft end\" x=\"{}\" y=\"24\">{} of {} busy</text>",
+        "<text class=\"soft end\" x=\"{}\" y=\"24\">{} of {} busy{}</text>",
         LEFT + WIDTH,
         axis.percent(busy),
-        brief(axis.window())
+        brief(axis.window()),
+        with.unwrap_or_default()
     );
     legend(&mut text);
     for number in (0..rows.len()).step_by(2) {
@@ -162,11 +215,10 @@ pub fn svg<'a>(
             "<text class=\"soft mid\" x=\"{x}\" y=\"{y}\">no run is known yet</text>"
         );
     }
-    let pixels = fitting(&rows, &axis);
     for (number, row) in rows.iter().enumerate() {
-        row.draw(&mut text, top_of(number), &axis, pixels, bars);
+        row.draw(&mut text, top_of(number), axis, gap, lane);
     }
-    let x = axis.x(now);
+    let x = axis.x(scene.now);
     let _ = writeln!(
         text,
         "<path class=\"now\" d=\"M{x} {TOP}V{bottom}\"/></svg>"
@@ -194,7 +246,7 @@ impl<'a> Waiters<'a> {
     }
 
     fn title(&self, longest: &Waits<'_>, waited: Duration) -> String {
-        let (job, waited) = (longest.job, brief(waited));
+        let (job, waited) = (told(longest.job), brief(waited));
         match self.count {
             1 => format!("{job} waits for {waited}"),
             count => format!("{count} jobs wait, {job} longest, for {waited}"),
@@ -256,18 +308,10 @@ fn rows<'a>(
     (rows, others)
 }
 
-/// The first moment that is to be seen.
-fn first(bars: &[&Bar<'_>], rows: &[Row<'_>], others: &Waiters<'_>) -> Option<SystemTime> {
-    let begins = bars.iter().map(|bar| before(bar.began, bar.late));
-    let waiters = rows.iter().map(|row| &row.waiters).chain([others]);
-    let waits = waiters.filter_map(|waiters| waiters.longest);
-    begins.chain(waits.map(|wait| wait.since)).min()
-}
-
 /// The busiest job first; what has no row of its own is in the last one.
 fn fitted<'a>(mut rows: Vec<Row<'a>>, others: Waiters<'a>, axis: &Axis) -> Vec<Row<'a>> {
     for row in &mut rows {
-        row.busy = row.bars.iter().map(|bar| bar.took.min(axis.window())).sum();
+        row.busy = row.bars.iter().map(|bar| axis.shown(bar)).sum();
     }
     let mut rows = sorted(rows, &|a, b| {
         b.busy.cmp(&a.busy).then_with(|| a.name.cmp(&b.name))
@@ -298,19 +342,6 @@ struct Group<'a> {
     to: Pixels,
 }
 
-/// The least gap, in pixels, with which the whole picture keeps to its number of bars.
-fn fitting(rows: &[Row<'_>], axis: &Axis) -> Pixels {
-    let mut gap = Pixels::whole(1);
-    while gap < WIDTH {
-        let bars: usize = rows.iter().map(|row| row.groups(axis, gap).len()).sum();
-        if bars <= BARS {
-            break;
-        }
-        gap.0 *= 2;
-    }
-    gap
-}
-
 impl<'a> Row<'a> {
     fn groups(&self, axis: &Axis, gap: Pixels) -> Vec<Group<'a>> {
         let mut groups: Vec<Group<'a>> = Vec::new();
@@ -337,12 +368,12 @@ impl<'a> Row<'a> {
         sorted(groups, &|a, b| a.look.cmp(&b.look))
     }
 
-    fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, all: &[&Bar<'_>]) {
-        let (name, base) = (shortened(&self.name), y.and(16));
+    fn draw(&self, text: &mut String, y: Pixels, axis: &Axis, gap: Pixels, lane: &[&Bar<'_>]) {
+        let (name, base) = (shortened(&self.name, NAME), y.and(16));
         let full = if name == self.name {
             String::new()
         } else {
-            format!("<title>{}</title>", escaped(&self.name))
+            format!("<title>{}</title>", escaped(&told(&self.name)))
         };
         let _ = writeln!(
             text,
@@ -359,7 +390,7 @@ impl<'a> Row<'a> {
         }
         let groups = self.groups(axis, gap);
         for group in &groups {
-            group.draw_waiting(text, y, axis, all);
+            group.draw_waiting(text, y, axis, gap, lane);
         }
         for group in &groups {
             group.draw(text, y);
@@ -369,19 +400,26 @@ impl<'a> Row<'a> {
 
 impl Group<'_> {
     /// How long its runs had waited, hatched up to where they begin.
-    fn draw_waiting(&self, text: &mut String, y: Pixels, axis: &Axis, all: &[&Bar<'_>]) {
+    fn draw_waiting(
+        &self,
+        text: &mut String,
+        y: Pixels,
+        axis: &Axis,
+        gap: Pixels,
+        lane: &[&Bar<'_>],
+    ) {
         let mut drawn = LEFT;
         for bar in &self.bars {
             let to = axis.x(bar.began);
             let from = axis.x(before(bar.began, bar.late)).max(drawn);
-            if to - from < LEAST_WAIT {
+            if to - from < LEAST_WAIT.max(gap) {
                 continue;
             }
             drawn = to;
-            let behind = behind(bar, all).map(|job| format!(" behind {job}"));
+            let behind = behind(bar, lane).map(|job| format!(" behind {}", told(job)));
             let title = format!(
                 "{} waited {}{}",
-                bar.job,
+                told(bar.job),
                 precise(bar.late),
                 behind.unwrap_or_default()
             );
@@ -412,7 +450,11 @@ impl Group<'_> {
         let is_of_one = self.bars.iter().all(|bar| bar.job == first.job);
         format!(
             "{}: {} runs {}, {} to {} UTC, {} together",
-            if is_of_one { first.job } else { "several jobs" },
+            if is_of_one {
+                told(first.job)
+            } else {
+                "several jobs".into()
+            },
             self.bars.len(),
             look.map_or("", |(_, words)| words),
             clock(from, 1),
@@ -426,8 +468,12 @@ fn title(bar: &Bar<'_>) -> String {
     let began = Utc::from(bar.began);
     let (date, took) = (began.rfc3339(), precise(bar.took));
     match bar.outcome {
-        Some(outcome) => format!("{}: {}, began {date}, took {took}", bar.job, outcome.word()),
-        None => format!("{}: running since {date}, for {took}", bar.job),
+        Some(outcome) => format!(
+            "{}: {}, began {date}, took {took}",
+            told(bar.job),
+            outcome.word()
+        ),
+        None => format!("{}: running since {date}, for {took}", told(bar.job)),
     }
 }
 
@@ -458,12 +504,14 @@ fn hatched(text: &mut String, y: Pixels, from: Pixels, to: Pixels, title: &str) 
     );
 }
 
-/// Whose run held the lane for most of the time that this one waited.
-fn behind<'a>(bar: &Bar<'_>, all: &[&'a Bar<'a>]) -> Option<&'a str> {
+/// Whose run held the lane for most of the time that this one waited, as far as is known.
+fn behind<'a>(bar: &Bar<'_>, lane: &[&'a Bar<'a>]) -> Option<&'a str> {
     let due = before(bar.began, bar.late);
+    let known_from = lane.first().map_or(bar.began, |other| other.began);
+    let unknown = known_from.duration_since(due).unwrap_or_default();
     // One run follows the other, so those that held the lane meanwhile are right before it.
-    let earlier = all.partition_point(|other| other.began < bar.began);
-    let meanwhile = all[..earlier].iter().rev();
+    let earlier = lane.partition_point(|other| other.began < bar.began);
+    let meanwhile = lane[..earlier].iter().rev();
     let meanwhile = meanwhile.take_while(|other| other.began + other.took > due);
     let overlap = |other: &Bar<'_>| {
         let end = (other.began + other.took).min(bar.began);
@@ -474,7 +522,7 @@ fn behind<'a>(bar: &Bar<'_>, all: &[&'a Bar<'a>]) -> Option<&'a str> {
         .map(|other| (overlap(other), other.job))
         .max_by_key(|(time, _)| *time);
     longest
-        .filter(|(time, _)| !time.is_zero())
+        .filter(|(time, _)| !time.is_zero() && *time >= unknown)
         .map(|(_, job)| job)
 }
 
@@ -505,12 +553,18 @@ fn before(at: SystemTime, time: Duration) -> SystemTime {
     at.checked_sub(time).unwrap_or(UNIX_EPOCH)
 }
 
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= NAME {
+/// At most so many characters of a name.
+fn shortened(name: &str, most: usize) -> String {
+    if name.chars().count() <= most {
         return name.to_string();
     }
-    let start: String = name.chars().take(NAME - 1).collect();
+    let start: String = name.chars().take(most - 1).collect();
     format!("{start}\u{2026}")
+}
+
+/// A name as a tooltip has it.
+fn told(name: &str) -> String {
+    shortened(name, LONG_NAME)
 }
 
 /// The attribute that keeps a name in wide letters beside its row. Fonts differ: these are widths of the narrower ones.

@@ -143,21 +143,90 @@ fn the_picture_begins_with_the_first_run_of_the_hour_or_the_twentieth_from_the_e
         shown(made, s(at), asked)
     };
     let mut made = Made::three();
-    made.runs(1, s(900), s(1000), 0);
-    made.runs(2, s(1300), s(1500), 0);
+    ran(&mut made, 1, 900, 100, 0, 0);
+    ran(&mut made, 2, 1300, 200, 0, 0);
     for n in 0..25 {
-        made.runs(0, s(2000 + 10 * n), s(2001 + 10 * n), 0);
+        ran(&mut made, 0, 2000 + 10 * n, 1, 0, 0);
     }
     let picture = svg(&made, 5000);
     assert!(picture.contains("cleanup: ok"), "it reaches into the hour");
     assert!(!picture.contains("queue_builder: ok"), "it does not");
-    assert!(picture.contains("slave_scanner waited"));
     let mut made = Made::three();
-    made.runs(1, s(900), s(1000), 0);
+    ran(&mut made, 1, 900, 100, 0, 0);
     for n in 0..20 {
-        made.runs(0, s(2000 + 10 * n), s(2001 + 10 * n), 0);
+        ran(&mut made, 0, 2000 + 10 * n, 1, 0, 0);
     }
-    assert!(!svg(&made, 90_000).contains("queue_builder: ok"));
+    let picture = svg(&made, 90_000);
+    assert!(!picture.contains("queue_builder: ok"), "{picture}");
+    assert!(picture.matches("slave_scanner: ").count() >= 1, "{picture}");
+}
+
+/// A run that has ended, as the history has it.
+fn ran(made: &mut Made, job: usize, began: u64, took: u64, late: u64, code: i32) {
+    let index = made.job(job);
+    let job = Rc::clone(made.jobs.job(index));
+    let outcome = Brief::of(&Outcome {
+        code,
+        cause: Cause::Exited,
+    });
+    let began = Stamp::at(made.wall(s(began)));
+    let run = Run::new(began, s(took), s(late), outcome);
+    made.jobs.remember(Some(index), &job, run, made.t0);
+}
+
+/// Two long runs, one behind the other, a third that waited for both, and then many short ones.
+fn night() -> Made {
+    let mut made = Made::three();
+    ran(&mut made, 2, 0, 4500, 0, 0);
+    ran(&mut made, 1, 4500, 4500, 3000, 1);
+    ran(&mut made, 0, 9000, 10, 8000, 1);
+    for n in 0..25 {
+        ran(&mut made, 2, 9100 + 60 * n, 2, 0, 0);
+    }
+    made
+}
+
+#[test]
+fn the_picture_shows_all_that_held_the_lane_since_its_beginning() {
+    let asked = History {
+        form: Form::Svg,
+        ..History::default()
+    };
+    // The hour begins long after the first two runs had ended.
+    let picture = shown(&night(), s(12_600), asked);
+    assert!(picture.contains("queue_builder: exit 1"), "{picture}");
+    assert!(picture.contains("cleanup: ok"), "{picture}");
+    let title = "slave_scanner waited 2h13m behind queue_builder</title>";
+    assert!(picture.contains(title), "{picture}");
+    // 3500, 4500, 10 and 50 of the 11,600 seconds since the third was due.
+    assert!(picture.contains(">69% of 3h13m busy<"), "{picture}");
+}
+
+#[test]
+fn who_was_in_the_way_is_told_also_where_its_run_is_not_shown() {
+    for (job, failed, most, share) in [
+        (Some("slave_scanner"), false, None, "slave_scanner"),
+        (None, true, None, "failed runs"),
+        (
+            Some("slave_scanner"),
+            true,
+            None,
+            "failed runs of slave_scanner",
+        ),
+        (None, false, Some(26), "these runs"),
+    ] {
+        let asked = History {
+            job: job.map(str::to_string),
+            failed,
+            most,
+            form: Form::Svg,
+        };
+        let picture = shown(&night(), s(12_600), asked);
+        let title = "slave_scanner waited 2h13m behind queue_builder</title>";
+        assert!(picture.contains(title), "{share}: {picture}");
+        let share = format!(" busy with {share}<");
+        assert!(picture.contains(&share), "{share}: {picture}");
+    }
 }
 
 #[test]

@@ -77,6 +77,12 @@ impl Axis {
         self.to.duration_since(self.from).unwrap_or(LEAST_WINDOW)
     }
 
+    /// How much of a run's time is shown.
+    pub(super) fn shown(&self, bar: &super::Bar<'_>) -> Duration {
+        let hidden = self.from.duration_since(bar.began).unwrap_or_default();
+        bar.took.saturating_sub(hidden).min(self.window())
+    }
+
     /// The place of a moment, in pixels; one beyond the picture is at its edge.
     pub(super) fn x(&self, at: SystemTime) -> Pixels {
         let since = at.duration_since(self.from).unwrap_or_default();

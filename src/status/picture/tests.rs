@@ -30,6 +30,25 @@ fn bar(job: &str, began: u64, took: u64, late: u64, outcome: Option<Brief>) -> B
     }
 }
 
+/// The picture of all that is known, from where the first was due.
+fn svg<'a>(
+    title: &'a str,
+    bars: &'a [Bar<'a>],
+    waits: impl IntoIterator<Item = Waits<'a>>,
+    now: SystemTime,
+) -> String {
+    let waits: Vec<Waits<'_>> = waits.into_iter().collect();
+    let scene = Scene {
+        title,
+        only: None,
+        bars,
+        lane: bars,
+        from: first(bars.iter().copied(), waits.iter().copied()),
+        now,
+    };
+    super::svg(&scene, waits)
+}
+
 /// Launchpad's two and a nightly clean-up, through a quarter of an hour.
 fn three() -> Vec<Bar<'static>> {
     let mut bars = Vec::new();
@@ -266,6 +285,30 @@ fn a_picture_stays_small_whatever_has_run() {
 }
 
 #[test]
+fn a_picture_stays_small_however_long_names_are() {
+    let long = "<a name that is as long as nobody would have it, and longer> & ".repeat(20);
+    let names: Vec<String> = (0..45).map(|n| format!("{n}{long}")).collect();
+    let bars: Vec<Bar<'_>> = (0..1000_u64)
+        .map(|n| bar(&names[(n % 45) as usize], n * 4, 2, 400, ok()))
+        .collect();
+    let picture = svg("build1", &bars, [], at(4000));
+    assert!(picture.len() < MOST_BYTES, "{}", picture.len());
+    assert!(picture.contains(" behind "));
+}
+
+#[test]
+fn where_little_of_the_wait_is_known_nobody_is_said_to_have_been_in_the_way() {
+    let bars = [bar("b", 90, 10, 0, ok()), bar("a", 100, 5, 100, ok())];
+    let picture = svg("t", &bars, [], at(200));
+    assert!(
+        picture.contains("<title>a waited 1m40s</title>"),
+        "{picture}"
+    );
+    let bars = [bar("b", 40, 60, 0, ok()), bar("a", 100, 5, 100, ok())];
+    assert!(svg("t", &bars, [], at(200)).contains("a waited 1m40s behind b<"));
+}
+
+#[test]
 fn forty_jobs_have_a_row_each() {
     let names: Vec<String> = (0..40).map(|n| format!("job_number_{n}")).collect();
     let picture = svg("build1", &many(&names), [], at(3000));
@@ -326,8 +369,8 @@ fn a_job_does_not_wait_behind_itself() {
 #[test]
 fn only_a_name_that_has_no_room_is_shortened() {
     let name = "abcdefghijklmnopqrstuvwxyz";
-    assert_eq!(shortened(&name[..25]), &name[..25]);
-    assert_eq!(shortened(name), format!("{}\u{2026}", &name[..24]));
+    assert_eq!(shortened(&name[..25], NAME), &name[..25]);
+    assert_eq!(shortened(name, NAME), format!("{}\u{2026}", &name[..24]));
 }
 
 #[test]
