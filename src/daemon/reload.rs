@@ -129,7 +129,10 @@ impl Daemon {
         let mut changes = config::diff::differences(before, (&sequencer, &jobs));
         let old = std::mem::replace(&mut self.config, sequencer);
         self.log.spew = self.config.spew;
-        self.log.format = self.config.logformat;
+        // One file has lines of one format where the log moves to another.
+        if old.logfile == self.config.logfile {
+            self.log.format = self.config.logformat;
+        }
         // The lower of two levels holds until the changes are logged.
         self.log.level = self.log.level.min(self.config.loglevel);
         self.configured = now;
@@ -138,6 +141,7 @@ impl Daemon {
         let mut followed = Ok(());
         if let Some(why) = why {
             followed = self.follow_log(&old);
+            self.log.format = self.config.logformat;
             self.log.tell(&why);
         }
         if let Some(line) = &lease_stays {
@@ -160,6 +164,7 @@ impl Daemon {
         if why.is_none() {
             followed = self.follow_log(&old);
         }
+        self.log.format = self.config.logformat;
         if let Err(line) = &followed {
             self.log.tell(&Event::Log(line));
         }

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
+use crate::common::socket::idle_job;
 use crate::common::*;
 
 /// A daemon's section whose log is for programs.
@@ -269,6 +270,31 @@ fn what_matters_less_than_loglevel_is_not_logged_but_reports_are() {
     ));
     daemon.wait_for_log("Exit code: 3");
     assert!(daemon.stop().lines().next().unwrap().contains("] From: "));
+}
+
+#[test]
+fn a_reload_that_moves_the_log_leaves_one_format_in_each_file() {
+    let place = Place::new();
+    let config = |log: &str, format: &str| {
+        let job = idle_job("a", "true");
+        format!(
+            "[buildsequencer]\ncontrolsocket: socket\nlogfile: {log}\nlogformat: {format}\n{job}"
+        )
+    };
+    let daemon = place.daemon(&config("one", "json"));
+    wait_for_file(&place.path("socket"));
+    for (log, format) in [("two", "twistd"), ("three", "json")] {
+        place.write("conf", &config(log, format));
+        place.told("reload");
+        place.told("pause a");
+    }
+    daemon.stop();
+    for (name, is_json) in [("one", true), ("two", false), ("three", true)] {
+        let lines = place.lines(name);
+        assert!(lines.len() > 1, "{name}: {lines:?}");
+        let other = lines.iter().find(|line| line.starts_with('{') != is_json);
+        assert_eq!(other, None, "{name}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::at_once;
+use crate::common::socket::{SOCKET, idle_job};
 use crate::common::{
     ALONE, Daemon, Place, Signal, Within, job, messages, once, place_of, ran, wait_for,
 };
@@ -146,6 +147,38 @@ pub fn ends_that_wait_for_a_reader() {
         at_the_end_a_log_that_nobody_reads_is_given_a_second,
         a_reader_that_has_gone_stops_neither_jobs_nor_the_end
     );
+}
+
+/// The kernel does not tell the writer that a named pipe is read again.
+#[test]
+fn a_named_pipe_whose_reader_was_replaced_gets_what_has_waited_though_nothing_else_happens() {
+    let place = Place::new();
+    let path = place.path("fifo");
+    nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let reader = || {
+        let flags = OFlag::O_NONBLOCK.bits();
+        let mut options = File::options();
+        options.read(true).custom_flags(flags).open(&path).unwrap()
+    };
+    let first = reader();
+    let ours = File::options().write(true).open(&path).unwrap();
+    let config = format!("{SOCKET}{}", idle_job("a", "true"));
+    let _daemon = place.daemon_with(&config, |command| {
+        command.stdout(ours);
+    });
+    wait_for("the start", || {
+        place.ask("healthcheck").status.success().then_some(())
+    });
+    drop(first);
+    place.told("pause a");
+    let mut second = reader();
+    let mut log = Vec::new();
+    wait_for("what has waited", || {
+        let _ = second.read_to_end(&mut log);
+        String::from_utf8_lossy(&log)
+            .contains("Asked to pause a")
+            .then_some(())
+    });
 }
 
 #[test]

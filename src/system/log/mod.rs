@@ -356,7 +356,11 @@ impl Log {
         self.trouble = failed.map(|kind| Trouble {
             since: self.trouble.filter(|_| !progress).map_or(now, |t| t.since),
             retry_at: now + RETRY,
-            announced: matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe),
+            announced: match kind {
+                io::ErrorKind::WouldBlock => true,
+                io::ErrorKind::BrokenPipe => !self.sink.may_get_another_reader(),
+                _ => false,
+            },
             is_at_limit: kind == io::ErrorKind::FileTooLarge,
         });
     }

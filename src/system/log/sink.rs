@@ -93,6 +93,18 @@ impl Sink {
         }
     }
 
+    /// Whether somebody may open what nobody reads any more: a pipe that has a name, where one without is over. No event
+    /// tells of that (epoll(7) has none for the writer).
+    pub(super) fn may_get_another_reader(&self) -> bool {
+        let descriptor = match self {
+            Sink::Own(file) => file.as_raw_fd(),
+            Sink::Polled { .. } => io::stdout().as_raw_fd(),
+            Sink::File(_) | Sink::Inherited | Sink::Socket => return false,
+        };
+        let name = fs::read_link(format!("{OWN_DESCRIPTORS}/{descriptor}"));
+        !name.is_ok_and(|name| name.as_os_str().as_encoded_bytes().starts_with(b"pipe:"))
+    }
+
     /// The descriptor to watch for room, if it can report that.
     pub(super) fn watchable(&self) -> Option<RawFd> {
         match self {
