@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::unix::pipe::{Receiver, Sender};
@@ -15,9 +15,7 @@ use super::{Os, READ_SIZE, READS_PER_TURN};
 use crate::config::{Sequencer, command};
 use crate::event::{Decision, Event, Who};
 use crate::exit::Exit;
-use crate::mail::queue::{
-    DYING_TIME, Dropped, Failure, MAX_SAID, Queue, TRY_TIME, Unsent, Verdict,
-};
+use crate::mail::queue::{DYING_TIME, Dropped, Failure, MAX_SAID, Queue, Unsent, Verdict};
 use crate::mail::report::{Message, Report};
 use crate::message::Level;
 use crate::system::log::Log;
@@ -34,10 +32,11 @@ struct Delivering {
     chunk: Vec<u8>,
     written: usize,
     said: Vec<u8>,
-    /// When it is killed; once it has been, when it is left behind.
-    deadline: Instant,
-    /// What became of SIGKILL, if it was sent because the time was over.
-    killed: Option<Signalled>,
+    began: Instant,
+    /// How long it may take.
+    time: Duration,
+    /// What became of SIGKILL, if it was sent because the time was over, and when it is left behind.
+    killed: Option<(Signalled, Instant)>,
     /// This turn left a pipe before it was full or empty, so that others get their turn. No event will report the rest.
     more: bool,
 }
@@ -147,7 +146,8 @@ impl Mailer {
             chunk: Vec::new(),
             written: 0,
             said: Vec::new(),
-            deadline: now + TRY_TIME,
+            began: now,
+            time: self.queue.try_time(now),
             killed: None,
             more: false,
         };
@@ -188,8 +188,10 @@ impl Mailer {
             .delivering
             .take_if(|delivering| delivering.is_to_be_left(now))?;
         // When it ends at last, it is reaped like an orphan.
-        let why = left.killed.and_then(Signalled::refusal);
-        Some(self.over(Err(Failure::LeftBehind(why, left.said())), log, now))
+        let said = left.said();
+        let why = left.killed.and_then(|(signalled, _)| signalled.refusal());
+        let failure = Failure::LeftBehind(left.time, why, said);
+        Some(self.over(Err(failure), log, now))
     }
 
     /// Ends the delivery: its process has been reaped.
@@ -200,7 +202,7 @@ impl Mailer {
         delivering.read(&mut os.buffer);
         let said = delivering.said();
         let result = match exit {
-            _ if delivering.killed.is_some() => Err(Failure::TimedOut(said)),
+            _ if delivering.killed.is_some() => Err(Failure::TimedOut(delivering.time, said)),
             Exit::Code(0) => Ok(()),
             Exit::Code(code) => Err(Failure::Exited(code, said)),
             Exit::Signal(signal) => Err(Failure::Killed(signal, said)),
@@ -224,6 +226,16 @@ impl Mailer {
             }
         }
         Lost::new()
+    }
+
+    /// Tells that the daemon ends once the queue is empty, in a drain at the latest `until` then.
+    pub(super) fn close(&mut self, now: Instant, until: Option<Instant>) {
+        self.queue.close(now, until);
+        let share = self.queue.try_time(now);
+        if let Some(delivering) = &mut self.delivering {
+            let taken = now.saturating_duration_since(delivering.began);
+            delivering.time = delivering.time.min(taken + share);
+        }
     }
 
     /// Ends a delivery that the stop cannot wait for. Whether the message arrives is uncertain.
@@ -325,11 +337,13 @@ impl Delivering {
         String::from_utf8_lossy(&self.said).into_owned()
     }
 
+    /// When it is killed; once it has been, when it is left behind. What has more to read or write is due at once.
     fn deadline(&self) -> Instant {
-        if self.more {
-            return self.deadline - TRY_TIME;
+        match self.killed {
+            _ if self.more => self.began,
+            Some((_, left_at)) => left_at,
+            None => self.began + self.time,
         }
-        self.deadline
     }
 
     fn act(&mut self, os: &mut Os, now: Instant) {
@@ -337,15 +351,14 @@ impl Delivering {
             self.feed();
             self.read(&mut os.buffer);
         }
-        if self.killed.is_none() && now >= self.deadline {
+        if self.killed.is_none() && now >= self.began + self.time {
             self.input = None;
-            self.killed = Some(process::kill(self.pid, true));
-            self.deadline = now + DYING_TIME;
+            self.killed = Some((process::kill(self.pid, true), now + DYING_TIME));
         }
     }
 
     fn is_to_be_left(&self, now: Instant) -> bool {
-        self.killed.is_some() && now >= self.deadline
+        self.killed.is_some_and(|(_, left_at)| now >= left_at)
     }
 }
 

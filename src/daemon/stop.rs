@@ -177,7 +177,7 @@ impl Daemon {
         let time = if drains { DRAINED_MAIL_TIME } else { MAIL_TIME };
         let until = now.instant + time;
         self.supervisor.stopping(now.instant);
-        self.mailer.queue.close(now.instant);
+        self.mailer.close(now.instant, drains.then_some(until));
         self.phase = Phase::Mailing { until, drains };
         if self.mailer.is_idle() {
             self.close();

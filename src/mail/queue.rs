@@ -17,6 +17,8 @@ const MAX_MESSAGES: usize = 256;
 const MAX_BYTES: usize = 16 << 20;
 /// How long sendmail may take for one message.
 pub const TRY_TIME: Duration = Duration::from_secs(60);
+/// How long it may take at least where the time left is shared among all that is queued.
+const LEAST_TRY_TIME: Duration = Duration::from_secs(10);
 /// How long a sendmail that was killed for its time-out may still take to end.
 pub const DYING_TIME: Duration = Duration::from_secs(5);
 /// How long after each failed try the next one follows. After the last of these the message is given up.
@@ -40,11 +42,11 @@ pub enum Failure {
     Exited(i32, String),
     /// This signal killed it. It had printed this.
     Killed(i32, String),
-    /// It was stopped after `TRY_TIME`. It had printed this.
-    TimedOut(String),
-    /// It was killed after `TRY_TIME` and was still there `DYING_TIME` later. Holds the system's words if it may not be
+    /// It was stopped after this time. It had printed this.
+    TimedOut(Duration, String),
+    /// It was killed after this time and was still there `DYING_TIME` later. Holds the system's words if it may not be
     /// signalled, and what it had printed.
-    LeftBehind(Option<String>, String),
+    LeftBehind(Duration, Option<String>, String),
 }
 
 impl Failure {
@@ -54,7 +56,7 @@ impl Failure {
         match self {
             Failure::NotStarted(_) => true,
             Failure::Exited(status, _) => matches!(status, 64..=68 | 77 | 78),
-            Failure::Killed(..) | Failure::TimedOut(_) | Failure::LeftBehind(..) => false,
+            Failure::Killed(..) | Failure::TimedOut(..) | Failure::LeftBehind(..) => false,
         }
     }
 }
@@ -75,16 +77,13 @@ impl fmt::Display for Failure {
                 write!(f, "sendmail was killed by {}", signal_name(*signal))?;
                 said
             }
-            Failure::TimedOut(said) => {
-                write!(f, "sendmail took longer than {} seconds", seconds(TRY_TIME))?;
+            Failure::TimedOut(time, said) => {
+                write!(f, "sendmail took longer than {} seconds", seconds(*time))?;
                 said
             }
-            Failure::LeftBehind(why, said) => {
-                write!(
-                    f,
-                    "sendmail took longer than {} seconds and ",
-                    seconds(TRY_TIME)
-                )?;
+            Failure::LeftBehind(time, why, said) => {
+                let time = seconds(*time);
+                write!(f, "sendmail took longer than {time} seconds and ")?;
                 match why {
                     Some(why) => write!(f, "cannot be signalled ({why})")?,
                     None => write!(f, "does not die of SIGKILL")?,
@@ -201,6 +200,8 @@ pub struct Queue {
     copies: u64,
     /// The daemon ends. Each message gets one more try, and none after that.
     closing: bool,
+    /// By when all tries are to be over, if each is to have a share of the time left.
+    until: Option<Instant>,
     last_error: Option<(String, Instant)>,
     failing_since: Option<Instant>,
     last_given_up: Option<Instant>,
@@ -213,6 +214,8 @@ struct Entry {
     due: Instant,
     failed_tries: usize,
     under_way: bool,
+    /// The try under way had begun before the daemon was told to end, so another one is due if it fails.
+    one_more: bool,
 }
 
 impl Queue {
@@ -240,6 +243,7 @@ impl Queue {
             due: now,
             failed_tries: 0,
             under_way: false,
+            one_more: false,
         });
         dropped
     }
@@ -318,7 +322,13 @@ impl Queue {
         self.last_error = Some((failure.to_string(), now));
         self.failing_since.get_or_insert(now);
         let next_try = RETRY_AFTER.get(entry.failed_tries).copied();
-        let Some(after) = next_try.filter(|_| !self.closing) else {
+        let one_more = std::mem::take(&mut entry.one_more) && !failure.permanent();
+        let next_try = if self.closing {
+            one_more.then_some(Duration::ZERO)
+        } else {
+            next_try
+        };
+        let Some(after) = next_try else {
             let dropped = self.remove(index)?.dropped();
             self.gave_up(1, now);
             let rest = match dropped.logged {
@@ -353,12 +363,25 @@ impl Queue {
         }
     }
 
-    /// Tells that the daemon ends once the queue is empty. Everything is due now, and what fails is given up.
-    pub fn close(&mut self, now: Instant) {
+    /// Tells that the daemon ends once the queue is empty. Everything is due now, and what fails is given up. Where there
+    /// is time `until` then, no message may take all of it, and one whose try is under way has another one.
+    pub fn close(&mut self, now: Instant, until: Option<Instant>) {
         self.closing = true;
+        self.until = until;
         for entry in &mut self.entries {
             entry.due = entry.due.min(now);
+            entry.one_more = entry.under_way && until.is_some();
         }
+    }
+
+    /// How long a try that begins now may take.
+    pub fn try_time(&self, now: Instant) -> Duration {
+        let Some(until) = self.until else {
+            return TRY_TIME;
+        };
+        let queued = u32::try_from(self.entries.len()).unwrap_or(u32::MAX).max(1);
+        let share = until.saturating_duration_since(now) / queued;
+        share.clamp(LEAST_TRY_TIME, TRY_TIME)
     }
 
     /// Empties the queue at shutdown. The message under way is included; whether it arrives is uncertain.

@@ -838,6 +838,27 @@ fn at_the_end_all_reports_reach_a_log_that_is_read() {
     assert!(log.ends_with("Main loop terminated.\n"));
 }
 
+/// One that waits for its next try at the beginning of a drain has it then; so has one whose try is under way.
+#[test]
+fn in_a_drain_what_was_under_way_is_tried_once_more() {
+    let place = Place::new();
+    let gate = "until test -e {dir}/go; do sleep 0.02; done";
+    let sendmail = place.sendmail(&format!("test $n = 0 || exit 0\n{gate}\nexit 75"));
+    let daemon = place.daemon(&format!("{}{}", to_ops(&sendmail), failure()));
+    place.wait_for_mails(1);
+    daemon.signal(Signal::SIGQUIT);
+    daemon.wait_for_log("Received SIGQUIT");
+    place.let_go();
+    assert_eq!(daemon.wait().code(), Some(0));
+    let log = daemon.log();
+    assert!(
+        log.contains("sendmail exited with 75, next try in 0 seconds\n"),
+        "{log}"
+    );
+    assert!(!log.contains("Subject"), "{log}");
+    assert_eq!(place.mails().len(), 2);
+}
+
 /// Without descriptors no sendmail can be started, and no child's end would bring another turn of the loop.
 #[test]
 fn a_drain_ends_although_the_last_mail_could_not_even_be_started() {

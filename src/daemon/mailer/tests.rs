@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::job::outcome::{Cause, Outcome};
+use crate::mail::queue::TRY_TIME;
 use crate::mail::report::{Failed, Origin, Run};
 use crate::system::STARTING;
 use crate::system::log::Rotation;
@@ -163,6 +164,24 @@ fn a_sendmail_that_hangs_has_a_minute_and_then_all_of_it_is_killed() {
         "where no delivery is started any more"
     );
     made.start(t0 + TRY_TIME + s(30));
+}
+
+#[test]
+fn in_a_drain_a_sendmail_that_hangs_leaves_time_for_others() {
+    let mut made = Made::with_sendmail("sh -c 'exec sleep 1000'");
+    let t0 = made.t0;
+    let pid = made.start(t0);
+    made.mailer.queue.push(report(), "other@example.com", t0);
+    made.mailer.close(t0 + s(8), Some(t0 + s(68)));
+    // Half of the minute.
+    assert_eq!(made.mailer.deadline(true), Some(t0 + s(38)));
+    assert!(made.act(t0 + s(38)).is_none());
+    let killed = WaitStatus::Signaled(pid, Signal::SIGKILL, false);
+    wait_until(|| waitpid(pid, Some(WaitPidFlag::WNOHANG)) == Ok(killed));
+    assert!(made.reaped(Exit::Signal(9), t0 + s(38)).is_empty());
+    let line = "sendmail took longer than 38 seconds, next try in 0 seconds\n";
+    assert!(made.log().contains(line), "{}", made.log());
+    assert!(made.mailer.is_due(t0 + s(38)));
 }
 
 #[test]

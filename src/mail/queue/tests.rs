@@ -191,7 +191,7 @@ fn permanent_faults_are_those_the_contract_names() {
     }
     assert!(Failure::NotStarted(said()).permanent());
     assert!(!Failure::Killed(9, said()).permanent());
-    assert!(!Failure::TimedOut(said()).permanent());
+    assert!(!Failure::TimedOut(TRY_TIME, said()).permanent());
 }
 
 #[test]
@@ -261,13 +261,56 @@ fn one_failed_try_does_not_put_an_address_behind_all_of_a_dead_ones_mail() {
             break;
         }
         now += TRY_TIME;
-        queue.finished(Err(Failure::TimedOut(String::new())), now);
+        queue.finished(Err(Failure::TimedOut(TRY_TIME, String::new())), now);
         tries += 1;
     }
     assert_eq!(
         tries, 2,
         "only until the dead address has failed more often"
     );
+}
+
+#[test]
+fn in_a_drain_each_message_gets_one_more_try_and_none_takes_all_the_time() {
+    let t0 = Instant::now();
+    let mut queue = Queue::new();
+    for n in 0..3 {
+        queue.push(report("scan", 10), &format!("r{n}@example.com"), t0);
+    }
+    assert_eq!(queue.try_time(t0), TRY_TIME);
+    queue.start(t0).unwrap();
+    // The try under way had begun before.
+    queue.close(t0 + s(1), Some(t0 + s(61)));
+    assert_eq!(queue.try_time(t0 + s(1)), s(20));
+    assert_eq!(queue.try_time(t0 + s(52)), LEAST_TRY_TIME);
+    let verdict = queue.finished(exits(75), t0 + s(2)).unwrap();
+    let told = match verdict {
+        Verdict::Retry { line, after, .. } => Some((line, after)),
+        _ => None,
+    };
+    let (line, after) = told.unwrap();
+    assert!(line.ends_with(", next try in 0 seconds"), "{line}");
+    assert_eq!(after, Duration::ZERO);
+    // The others come first.
+    for to in ["r1@example.com", "r2@example.com", "r0@example.com"] {
+        assert_eq!(queue.start(t0 + s(2)).unwrap().to, to);
+        let verdict = queue.finished(exits(75), t0 + s(2)).unwrap();
+        assert!(matches!(verdict, Verdict::GaveUp { .. }), "{to}");
+    }
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn at_a_stop_and_where_no_try_helps_what_fails_under_way_is_given_up() {
+    let t0 = Instant::now();
+    for (until, status) in [(None, 75), (Some(t0 + s(60)), 67)] {
+        let mut queue = Queue::new();
+        queue.push(report("scan", 10), "ops@example.com", t0);
+        queue.start(t0).unwrap();
+        queue.close(t0, until);
+        let verdict = queue.finished(exits(status), t0).unwrap();
+        assert!(matches!(verdict, Verdict::GaveUp { .. }), "{status}");
+    }
 }
 
 #[test]
@@ -435,7 +478,7 @@ fn failures_say_what_sendmail_said_on_one_line() {
             r"sendmail was killed by SIGTERM: \u{1b}[31mred\u{0}\u{7f}",
         ),
         (
-            Failure::TimedOut(said("220 hello")),
+            Failure::TimedOut(TRY_TIME, said("220 hello")),
             "sendmail took longer than 60 seconds: 220 hello",
         ),
     ] {
@@ -478,7 +521,7 @@ fn sendmail(to: &str, chance: u64) -> (Result<(), Failure>, Duration) {
     match (to, chance % 4) {
         ("dead", _) => (Err(Failure::Exited(75, said())), short),
         ("gone", _) => (Err(Failure::Exited(67, said())), short),
-        ("hangs", _) => (Err(Failure::TimedOut(said())), TRY_TIME),
+        ("hangs", _) => (Err(Failure::TimedOut(TRY_TIME, said())), TRY_TIME),
         ("flaky", 0) => (Err(Failure::NotStarted(said())), s(0)),
         ("flaky", 1) => (Err(Failure::Killed(9, said())), short),
         ("flaky", 2) => (Err(Failure::Exited(78, said())), short),
