@@ -95,12 +95,14 @@ impl PidFile {
                 }
                 continue;
             }
-            lock.name(taker.pid)
-                .map_err(|e| Error::System(shown(), e.into()))?;
-            return Ok(PidFile {
+            // Without its number it is nobody's, and is removed.
+            let file = PidFile {
                 path: path.to_path_buf(),
                 lock,
-            });
+            };
+            let named = file.lock.name(taker.pid);
+            named.map_err(|e| Error::System(shown(), e.into()))?;
+            return Ok(file);
         }
     }
 

@@ -250,6 +250,18 @@ fn a_file_that_cannot_be_written_ends_the_start_with_status_1() {
     }
 }
 
+/// As on a full disk: an empty file would look like a daemon's to who looks for the file alone.
+#[test]
+fn a_number_that_cannot_be_written_leaves_no_file() {
+    let place = Place::new();
+    let shell = "ulimit -f 0; exec 1>/dev/null 2>/dev/null";
+    let daemon = place.daemon_after(shell, &config(), |command| {
+        command.args(["--pidfile", "pid"]);
+    });
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(!place.path("pid").exists());
+}
+
 #[test]
 fn where_the_directory_refuses_the_file_is_emptied() {
     let place = Place::public();
