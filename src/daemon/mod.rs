@@ -137,7 +137,8 @@ pub struct Daemon {
 
 impl Daemon {
     /// A daemon that has loaded its configuration, opened its log and tried to bind `listener`. It has announced its
-    /// start, with these warnings about the configuration. The error says what the system refused.
+    /// start, with these warnings about the configuration. The error says what the system refused. It has a box, since
+    /// each function that it is handed through would have it on its stack once more, for ever.
     pub fn new(
         source: Source,
         config: Config,
@@ -146,7 +147,7 @@ impl Daemon {
         mut signals: Signals,
         listener: Option<io::Result<TcpListener>>,
         warnings: Vec<String>,
-    ) -> Result<Daemon, String> {
+    ) -> Result<Box<Daemon>, String> {
         let refused =
             |what: &str, error: io::Error| format!("cannot {what}: {}", errors::error_text(&error));
         let poll = Poll::new().map_err(|e| refused("create an epoll instance", e))?;
@@ -164,7 +165,7 @@ impl Daemon {
         let mut files = Files::default();
         let history = files.open_history(&sequencer, &mut jobs);
         let unlocked = holds.take_warnings();
-        let mut daemon = Daemon {
+        let mut daemon = Box::new(Daemon {
             source,
             jobs,
             config: sequencer,
@@ -198,7 +199,7 @@ impl Daemon {
                 buffer: vec![0; READ_SIZE],
             },
             holds,
-        };
+        });
         let files = unlocked.into_iter().chain(state.warning).chain(history);
         daemon.begin(listener, warnings, files)?;
         Ok(daemon)

@@ -128,6 +128,7 @@ impl Directories {
 }
 
 /// Reads the configuration that the command line and the environment name.
+#[inline(never)] // As with `set_up`.
 pub fn load(
     options: &Options,
     directories: &Directories,
@@ -158,26 +159,42 @@ fn faulty(faults: &[Fault]) -> Failed {
 
 /// Runs the daemon until it is told to stop.
 pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
-    let run_time = |what: &str, error: io::Error| {
-        Failed::at_run_time(format!("cannot {what}: {}", error_text(&error)))
-    };
-    early
-        .stop_cleanly()
-        .map_err(|e| run_time("watch signals", e))?;
+    early.stop_cleanly().map_err(cannot_watch)?;
     shed_capabilities(options, &early)?;
     let detaching = match options.daemon {
         true => Detaching::begin().map_err(Failed::at_run_time)?,
         false => None,
     };
-    let mut directories = Directories::here();
-    let (path, loaded) = load(options, &directories, &Files { streams: false })?;
-    if options.if_launch && !loaded.config.sequencer.launch {
+    let directories = Directories::here();
+    let read = load(options, &directories, &Files { streams: false })?;
+    if options.if_launch && !read.1.config.sequencer.launch {
         return Ok(());
     }
+    let mut daemon = set_up(options, early, directories, read, detaching)?;
+    daemon.run();
+    if daemon.has_lost_lease() {
+        return Err(Failed::silently(exit::NO_LEASE));
+    }
+    Ok(())
+}
+
+fn cannot_watch(error: io::Error) -> Failed {
+    Failed::at_run_time(format!("cannot watch signals: {}", error_text(&error)))
+}
+
+/// Takes all that the daemon needs, and tells who waits for it that it is up.
+#[inline(never)] // What is needed here alone would else take memory for as long as the daemon runs.
+fn set_up(
+    options: &Options,
+    early: Early,
+    mut directories: Directories,
+    (path, loaded): (PathBuf, Loaded),
+    detaching: Option<Detaching>,
+) -> Result<Box<Daemon>, Failed> {
     directories.enter(options)?;
     let warnings = loaded.few_warnings();
     let (mut config, origins) = (loaded.config, loaded.origins);
-    let signals = Signals::watch(early).map_err(|e| run_time("watch signals", e))?;
+    let signals = Signals::watch(early).map_err(cannot_watch)?;
     let account = Account::find(options.uid.as_deref(), options.gid.as_deref())
         .map_err(Failed::at_run_time)?;
     let source = source(options, &directories, path);
@@ -218,16 +235,12 @@ pub fn daemon(options: &Options, early: Early) -> Result<(), Failed> {
         lease,
         pidfile,
     };
-    let mut daemon = Daemon::new(source, config, log, holds, signals, listener, warnings)
+    let daemon = Daemon::new(source, config, log, holds, signals, listener, warnings)
         .map_err(Failed::at_run_time)?;
     if let Some(detaching) = detaching {
         detaching.finish().map_err(Failed::at_run_time)?;
     }
-    daemon.run();
-    if daemon.has_lost_lease() {
-        return Err(Failed::silently(exit::NO_LEASE));
-    }
-    Ok(())
+    Ok(daemon)
 }
 
 /// What a daemon takes before it gives up root.
