@@ -129,7 +129,7 @@ impl Daemon {
         let mut changes = config::diff::differences(before, (&sequencer, &jobs));
         let old = std::mem::replace(&mut self.config, sequencer);
         self.log.spew = self.config.spew;
-        // One file has lines of one format where the log moves to another.
+        // Where the log moves, the old file keeps its format.
         if old.logfile == self.config.logfile {
             self.log.format = self.config.logformat;
         }
@@ -141,7 +141,6 @@ impl Daemon {
         let mut followed = Ok(());
         if let Some(why) = why {
             followed = self.follow_log(&old);
-            self.log.format = self.config.logformat;
             self.log.tell(&why);
         }
         if let Some(line) = &lease_stays {
@@ -164,7 +163,6 @@ impl Daemon {
         if why.is_none() {
             followed = self.follow_log(&old);
         }
-        self.log.format = self.config.logformat;
         if let Err(line) = &followed {
             self.log.tell(&Event::Log(line));
         }
@@ -192,6 +190,7 @@ impl Daemon {
             size: self.config.logsize,
             keep: self.config.logkeep,
         });
+        self.log.format = self.config.logformat;
         let path = self.config.logfile.clone();
         if path.as_deref() == self.log.path() {
             return Ok(());

@@ -91,6 +91,17 @@ pub(super) fn run(object: &mut Object<'_>, job: &str, run: &Run) {
     object.display("code", Some(run.outcome.code));
 }
 
+/// Which runs were asked for, where those were not all.
+fn only(asked: &History) -> Option<String> {
+    match (&asked.job, asked.failed, asked.most) {
+        (Some(job), true, _) => Some(format!("failed runs of {job}")),
+        (Some(job), false, _) => Some(job.clone()),
+        (None, true, _) => Some("failed runs".to_string()),
+        (None, false, Some(_)) => Some("these runs".to_string()),
+        (None, false, None) => None,
+    }
+}
+
 fn svg(view: &View<'_>, asked: &History) -> String {
     let history = view.jobs.history();
     let now = view.now.wall;
@@ -140,13 +151,7 @@ fn svg(view: &View<'_>, asked: &History) -> String {
         from = picture::first(reach.map(|(_, bar)| *bar), waits());
         bars.retain(|bar| from.is_some_and(|from| bar.ended() > from || bar.began >= from));
     }
-    let only = match (of, asked.failed, asked.most) {
-        (Some(job), true, _) => Some(format!("failed runs of {job}")),
-        (Some(job), false, _) => Some(job.to_string()),
-        (None, true, _) => Some("failed runs".to_string()),
-        (None, false, Some(_)) => Some("these runs".to_string()),
-        (None, false, None) => None,
-    };
+    let only = only(asked);
     let scene = Scene {
         title: &view.whose(),
         only: only.as_deref(),

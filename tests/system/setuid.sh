@@ -2,12 +2,11 @@
 # Processes that the daemon may not signal, because a set-user-ID program has made them root's while the daemon is an
 # ordinary user: as a job, as what a job leaves behind, and as sendmail. Needs root and a mount namespace.
 
-if [ "$(id -u)" -ne 0 ]; then
-    echo "skip set-user-ID jobs: only root can make a program set-user-ID root"
-    exit 0
+if [ "${1:-}" != inside ] && [ "$(id -u)" -eq 0 ]; then
+    exec unshare --mount --propagation private sh "$0" inside
 fi
-[ "${1:-}" = inside ] || exec unshare --mount --propagation private sh "$0" inside
 . tests/system/lib.sh
+[ "${1:-}" = inside ] || { skip "set-user-ID jobs" "only root can make a program set-user-ID root"; finish; }
 
 # A file system of its own, since that of the temporary directory may be mounted nosuid.
 mkdir "$here/suid"
