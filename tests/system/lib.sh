@@ -48,7 +48,8 @@ clean_up() {
     rm -rf "$here"
 }
 trap clean_up EXIT
-trap 'exit 130' INT TERM HUP
+# timeout(1) tells twice, and cleaning up is not to be cut off.
+trap 'trap "" INT TERM HUP; exit 130' INT TERM HUP
 
 ok() {
     passed=$((passed + 1))
